@@ -1,0 +1,64 @@
+# `make` lists the targets. Each one that runs code first makes .venv, or makes it again when what it is made of
+# changed: this directory, the interpreter, pyproject.toml or constraints.txt.
+PYTHON ?= python3
+
+help:  ## List the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
+
+repro: environment  ## Run the pipeline: the stages whose code, parameters or data changed
+	@.venv/bin/dvc repro
+
+test: environment  ## Run every test
+	@.venv/bin/python -m pytest
+
+check: environment  ## Format check, lint and types
+	@.venv/bin/ruff format --check .
+	@.venv/bin/ruff check .
+	@.venv/bin/mypy
+
+format: environment  ## Format the code and mend what lint can
+	@.venv/bin/ruff check --fix-only .
+	@.venv/bin/ruff format .
+
+lock: environment  ## Choose every version anew: pyproject.toml -> constraints.txt
+	@.venv/bin/uv pip compile --quiet --universal --upgrade --python-version 3.11 --group dev \
+		--custom-compile-command "make lock" --output-file constraints.txt pyproject.toml
+
+clean:  ## Remove .venv and every output that is not in git
+	@rm -rf .venv data models
+
+environment:  ## Make or renew .venv (the targets above do it by themselves)
+	@$(STAMP) | cmp -s - .venv/stamp || $(MAKE) --no-print-directory .venv
+
+STAMP = { echo "$(CURDIR)"; .venv/bin/python --version; cat pyproject.toml constraints.txt; } 2>/dev/null
+
+# Python writes the requirements for pip, which cannot read them from pyproject.toml without installing the project.
+define REQUIREMENTS
+import tomllib
+project = tomllib.load(open("pyproject.toml", "rb"))
+print(*project["project"]["dependencies"], *project["dependency-groups"]["dev"], sep="\n")
+endef
+export REQUIREMENTS
+
+# A stage's `python` is found on PATH. This file makes each program of .venv put .venv/bin there first, so that
+# `.venv/bin/dvc repro`, an editor's DVC and a queue's workers run the stages here without activation.
+define FIRST_ON_PATH
+import os, sys; os.environ["PATH"] = os.path.join(sys.prefix, "bin") + os.pathsep + os.environ.get("PATH", os.defpath)
+endef
+export FIRST_ON_PATH
+
+.venv:
+	@command -v git >/dev/null || { echo "git is missing; install it and run make again" >&2; exit 1; }
+	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is missing; install Python 3.11 or newer, or say make PYTHON=..." >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "$$($(PYTHON) --version) is too old; install Python 3.11 or newer, or say make PYTHON=..." >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "$(PYTHON) has no venv module; install it (Debian: apt install python3-venv)" >&2; exit 1; }
+	@echo "Setting up .venv (a few minutes the first time)"
+	@rm -rf .venv
+	@$(PYTHON) -m venv .venv
+	@.venv/bin/python -c "$$REQUIREMENTS" >.venv/requirements.txt
+	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --requirement .venv/requirements.txt --constraint constraints.txt
+	@.venv/bin/python -c 'import os, sysconfig; open(sysconfig.get_path("purelib") + "/first_on_path.pth", "w").write(os.environ["FIRST_ON_PATH"])'
+	@$(STAMP) >.venv/stamp
+
+.DEFAULT_GOAL := help
+.PHONY: help repro test check format lock clean environment .venv

@@ -1,0 +1,34 @@
+"""What can go wrong that a person can mend, each kind with the exit code a command ends with.
+
+The codes above 64 are those of BSD's sysexits.h (EX_DATAERR, EX_SOFTWARE, EX_TEMPFAIL).
+"""
+
+
+class QuadratureError(Exception):
+    """A failure to be told in plain lines: what is wrong, where, and what to do."""
+
+    exit_code = 1
+
+
+class ParameterError(QuadratureError):
+    """A parameter is missing, unknown or out of range, or contradicts another."""
+
+    exit_code = 2
+
+
+class DataError(QuadratureError):
+    """A file is missing, damaged, or not what this project writes."""
+
+    exit_code = 65
+
+
+class NonFiniteLossError(QuadratureError):
+    """The training loss became infinite or not a number."""
+
+    exit_code = 70
+
+
+class InterruptionError(QuadratureError):
+    """A signal asked the command to stop before its work was done."""
+
+    exit_code = 75

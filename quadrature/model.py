@@ -1,0 +1,128 @@
+"""The network: a recurrent layer reads a window of the signal, a linear layer turns its states into the estimate.
+
+Axes, named once: batch (windows side by side), window_length (instants), hidden_size (the state's numbers).
+A network knows nothing of training. Its file holds all that it takes to build it again.
+"""
+
+import math
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+import safetensors
+import torch
+from numpy.typing import NDArray
+from pydantic import Field
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from quadrature.errors import DataError
+from quadrature.files import canonical_json, write_bytes
+from quadrature.params import Section
+
+
+class ModelParams(Section):
+    """The `model` section."""
+
+    cell: Literal["rnn", "lstm", "gru"]
+    nonlinearity: Literal["tanh", "relu"]  # rnn only
+    hidden_size: Annotated[int, Field(ge=1, le=8192)]
+    num_layers: Annotated[int, Field(ge=1, le=64)]
+    bias: bool
+    bidirectional: bool
+    dropout: Annotated[float, Field(ge=0.0, lt=1.0)]  # between layers
+    execution: Literal["sequence"]
+    head: Literal["last", "every"]
+
+
+class QuadratureNetwork(nn.Module):
+    """Estimates the cosine at the instants of a window of sine samples.
+
+    head `last` maps the final state to the whole window, as the article does; head `every` maps each
+    instant's state to its own estimate, so that an estimate never waits for later samples (in one direction).
+    """
+
+    def __init__(self, params: ModelParams, window_length: int) -> None:
+        super().__init__()
+        self.params = params
+        self.window_length = window_length
+        layers = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
+        self.recurrent = layers[params.cell](
+            input_size=1,
+            hidden_size=params.hidden_size,
+            num_layers=params.num_layers,
+            bias=params.bias,
+            batch_first=True,
+            dropout=params.dropout,
+            bidirectional=params.bidirectional,
+            **({"nonlinearity": params.nonlinearity} if params.cell == "rnn" else {}),
+        )
+        self.directions = 2 if params.bidirectional else 1
+        self.linear = nn.Linear(self.directions * params.hidden_size, window_length if params.head == "last" else 1)
+
+    def forward(self, window: Tensor) -> Tensor:
+        """Maps (batch, window_length, 1) to (batch, window_length)."""
+        states, final = self.recurrent(window)  # (batch, window_length, directions * hidden_size)
+        if self.params.head == "every":
+            every: Tensor = self.linear(states)  # (batch, window_length, 1)
+            return every.squeeze(-1)
+        # The last layer's final state of each direction. `states[:, -1]` would be the same in one direction;
+        # in two, its second half has read a single sample.
+        hidden = final[0] if self.params.cell == "lstm" else final  # (num_layers * directions, batch, hidden_size)
+        last: Tensor = self.linear(hidden[-self.directions :].transpose(0, 1).flatten(1))
+        return last
+
+
+def initialize(network: QuadratureNetwork, seed: int) -> None:
+    """Draws torch's default initial weights, uniform within 1 / sqrt(fan-in), from a stream of their own."""
+    generator = torch.Generator().manual_seed(seed)
+    for layer, fan_in in (
+        (network.recurrent, network.params.hidden_size),
+        (network.linear, network.linear.in_features),
+    ):
+        for weights in layer.parameters():
+            nn.init.uniform_(weights, -1.0 / math.sqrt(fan_in), 1.0 / math.sqrt(fan_in), generator=generator)
+
+
+class _Blueprint(Section):
+    """What a model file says of its network, under the metadata key `quadrature`."""
+
+    model: ModelParams
+    window_length: Annotated[int, Field(ge=1)]
+
+
+def save_model(network: QuadratureNetwork, path: Path) -> None:
+    """Writes the weights and all that it takes to build the network again; the same network gives the same bytes."""
+    blueprint = _Blueprint(model=network.params, window_length=network.window_length)
+    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
+    # One metadata key: safetensors writes several in an order that changes from run to run.
+    write_bytes(path, save(weights, metadata={"quadrature": canonical_json(blueprint.model_dump())}))
+
+
+def load_model(path: Path) -> QuadratureNetwork:
+    """Builds the network from its file alone, on the CPU, ready to estimate. Raises DataError."""
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            blueprint = _Blueprint.model_validate_json((file.metadata() or {}).get("quadrature", ""))
+            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, no dict
+        with torch.device("meta"):  # no memory and no random numbers until the file's weights are known to fit
+            network = QuadratureNetwork(blueprint.model, blueprint.window_length)
+        network.load_state_dict(weights, assign=True)
+        for name, tensor in weights.items():
+            if tensor.dtype != torch.float32 or not tensor.isfinite().all():
+                raise ValueError(f"{name} is not all finite float32")
+    except FileNotFoundError:
+        raise DataError(f"{path} is missing; run `dvc repro train` to make it") from None
+    except (OSError, safetensors.SafetensorError, ValueError, RuntimeError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise DataError(f"{path} is no model of this project ({reason}); run `dvc repro train` to make it") from None
+    return network.eval()
+
+
+@torch.inference_mode()
+def predict(network: QuadratureNetwork, windows: NDArray[np.float32], batch_size: int) -> NDArray[np.float32]:
+    """Returns the estimates for windows, both (count, window_length), on the network's device, batch by batch."""
+    network.eval()
+    device = network.linear.weight.device
+    batches = torch.split(torch.tensor(windows).unsqueeze(-1), batch_size)
+    return np.concatenate([network(batch.to(device)).cpu().numpy() for batch in batches])

@@ -1,0 +1,166 @@
+"""The strict loader of params.yaml: a section becomes the model that its consumer defines.
+
+Every mistake in what a stage reads is named at once, by its dotted path, before any work. The sections'
+models live beside their consumers; this module knows only their names.
+"""
+
+import difflib
+import re
+import reprlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Annotated, NamedTuple, TypeVar, get_args
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails
+
+from quadrature.errors import ParameterError
+
+SECTIONS = ("device", "generate", "model", "train", "evaluate", "plot")
+"""Every name at the top of params.yaml, so that a misspelt one is caught by whichever stage runs first."""
+
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
+
+
+class Section(BaseModel):
+    """A part of params.yaml: exact types, finite numbers, no unknown key, never changed once read."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+Model = TypeVar("Model", bound=Section)
+
+
+def load_params(model: type[Model], path: Path = Path("params.yaml")) -> Model:
+    """Reads the parameters that `model` names, and no others.
+
+    A field of `model` is a section of the file, or any dotted path in it given as the field's alias.
+    Raises ParameterError naming every unknown, missing, duplicate, mistyped or out-of-range parameter.
+    """
+    tree, problems = _parse(path)
+    problems += [_unknown(str(name), SECTIONS, path) for name in tree if name not in SECTIONS]
+    chosen = {name: value for name in _fields(model) for value in _values_at(tree, name.split("."))}
+    try:
+        params = model.model_validate(chosen)
+    except ValidationError as error:
+        problems += _describe(model, error.errors(), path)
+    if problems:
+        # A misspelt key leaves the right one missing: that is one mistake, and one line tells it.
+        meant = {problem.meant for problem in problems}
+        raise ParameterError("\n".join(problem.text for problem in problems if problem.missing not in meant))
+    return params
+
+
+class _Loader(yaml.SafeLoader):
+    """PyYAML's safe loader with the part of YAML 1.2 on which DVC's parser, ruamel.yaml, agrees value for value.
+
+    A scalar on which they differ (`on`, `012`, `1_000`, `.5e3`, a date) stays a string here, and no parameter
+    that is a number or a boolean accepts a string.
+    """
+
+    yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012, as the base has it
+
+
+_Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile("^(true|True|TRUE|false|False|FALSE)$"), None)
+_Loader.add_implicit_resolver("tag:yaml.org,2002:null", re.compile("^(~|null|Null|NULL|)$"), None)
+_Loader.add_implicit_resolver("tag:yaml.org,2002:int", re.compile("^[-+]?(0|[1-9][0-9]*)$"), None)
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(
+        r"""^([-+]?(0|[1-9][0-9]*)\.[0-9]*([eE][-+]?[0-9]+)?
+            |[-+]?(0|[1-9][0-9]*)[eE][-+]?[0-9]+
+            |[-+]?\.[0-9]+([eE][-+][0-9]+)?
+            |[-+]?\.(inf|Inf|INF)
+            |\.(nan|NaN|NAN))$""",
+        re.VERBOSE,
+    ),
+    None,
+)
+
+
+class _Problem(NamedTuple):
+    text: str
+    missing: str | None = None  # the parameter that is not there
+    meant: str = ""  # the parameter that an unknown key was probably meant to be
+
+
+def _parse(path: Path) -> tuple[dict[object, object], list[_Problem]]:
+    """Returns the file's tree and a problem for each key that stands twice."""
+    try:
+        loader = _Loader(path.read_text(encoding="utf-8"))
+        root = loader.get_single_node()
+        tree = {} if root is None else loader.construct_document(root)
+    except FileNotFoundError:
+        raise ParameterError(f"{path} is missing; run from the project's root, where params.yaml is") from None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise ParameterError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(tree, dict):
+        raise ParameterError(f"{path} holds {_show(tree)}; it should hold sections of parameters")
+    return tree, [_Problem(f"{name} stands twice in {path}; remove one") for name in _duplicates(root)]
+
+
+def _duplicates(node: yaml.Node | None, prefix: str = "") -> Iterator[str]:
+    if not isinstance(node, yaml.MappingNode):
+        return
+    seen = set()
+    for key, value in node.value:
+        name = f"{prefix}{key.value}"
+        if name in seen:
+            yield name
+        seen.add(name)
+        yield from _duplicates(value, f"{name}.")
+
+
+def _fields(declared: object) -> dict[str, object]:
+    """Returns a section's parameters by their names in the file, each with its type; none for what is no section."""
+    if not (isinstance(declared, type) and issubclass(declared, BaseModel)):
+        return {}
+    return {field.alias or name: field.annotation for name, field in declared.model_fields.items()}
+
+
+def _values_at(tree: object, names: Iterable[str]) -> list[object]:
+    """Returns the value at a dotted path, in a list that is empty where there is none."""
+    for name in names:
+        if not isinstance(tree, dict) or name not in tree:
+            return []
+        tree = tree[name]
+    return [tree]
+
+
+def _describe(model: type[BaseModel], errors: list[ErrorDetails], path: Path) -> Iterator[_Problem]:
+    for error in errors:
+        name = ".".join(str(part) for part in error["loc"] if part != "[key]")
+        section: object = model
+        for part in error["loc"][:-1]:
+            section = _fields(section).get(str(part))
+        where = f"{name} in {path} is {_show(error['input'])}"
+        match error["type"]:
+            case "missing":
+                yield _Problem(f"{name} is missing from {path}", missing=name)
+            case "extra_forbidden" | "invalid_key":
+                yield _unknown(name, _fields(section), path)
+            case "literal_error":
+                choices = [str(choice) for choice in get_args(_fields(section)[str(error["loc"][-1])])]
+                near = difflib.get_close_matches(str(error["input"]), choices, n=1)
+                yield _Problem(f"{where}; {_question(near) or 'choose one of ' + ', '.join(choices)}")
+            case "value_error":  # a check of ours, which names the parameters it compares
+                yield _Problem(f"{name + ': ' if name else ''}{error['ctx']['error']} in {path}")
+            case _:
+                rule = error["msg"].replace("Input should be", "it should be")
+                yield _Problem(f"{where}; {rule[0].lower()}{rule[1:]}")
+
+
+def _unknown(name: str, known: Iterable[str], path: Path) -> _Problem:
+    parent, dot, key = name.rpartition(".")
+    near = [f"{parent}{dot}{match}" for match in difflib.get_close_matches(key, list(known), n=1)]
+    advice = _question(near) or f"known here: {', '.join(known)}"
+    return _Problem(f"{name} in {path} is not a parameter; {advice}", meant="".join(near))
+
+
+def _question(near: list[str]) -> str:
+    return f"did you mean {near[0]}?" if near else ""
+
+
+def _show(value: object) -> str:
+    return f"the text {reprlib.repr(value)}" if isinstance(value, str) else reprlib.repr(value)

@@ -1,0 +1,117 @@
+"""Windows of sine and cosine, drawn from the priors that params.yaml's `generate` section states.
+
+A window holds `length` samples of one wave at equally spaced instants: the input is
+amplitude * sin(angle) plus noise, the target amplitude * cos(angle), and the angle of sample i is
+phase + frequency * span * i / (length - 1). numpy only; files and networks are others' business.
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, model_validator
+
+from quadrature.params import Section, Seed
+
+SPLITS = ("train", "validation", "test")
+"""The data set's parts; a part's place in this tuple is its stream of random numbers."""
+
+LARGEST_SHARD = 2**24
+"""Samples in one shard, at most: a shard is drawn in memory, at about 40 bytes a sample."""
+
+Magnitude = Annotated[float, Field(ge=0.0, le=1e6)]
+WindowCount = Annotated[int, Field(ge=1, le=10**12)]
+
+
+class Range(Section):
+    """A uniform distribution; equal ends make a constant."""
+
+    low: Magnitude
+    high: Magnitude
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.low > self.high:
+            raise ValueError(f"low ({self.low}) is above high ({self.high})")
+        return self
+
+
+class SplitSizes(Section):
+    """Windows in each part of the data set."""
+
+    train: WindowCount
+    validation: WindowCount
+    test: WindowCount
+
+
+class GenerateParams(Section):
+    """The `generate` section: how many windows, and what they look like."""
+
+    seed: Seed
+    windows: SplitSizes
+    shard_windows: Annotated[int, Field(ge=1, le=2**20)]  # windows per file
+    length: Annotated[int, Field(ge=2, le=2**16)]  # samples per window
+    span: Annotated[float, Field(gt=0.0, le=1e6)]  # radians from first to last sample, at frequency 1
+    phase: Literal["uniform", "consecutive"]
+    frequency: Range
+    amplitude: Range
+    noise_std: Magnitude
+
+    @model_validator(mode="after")
+    def _shard_fits_memory(self) -> Self:
+        if self.shard_windows * self.length > LARGEST_SHARD:
+            raise ValueError(
+                f"shard_windows * length is {self.shard_windows * self.length:,} samples, drawn in memory at once; "
+                f"keep it to {LARGEST_SHARD:,}"
+            )
+        return self
+
+
+def sine_and_cosine(
+    phase: NDArray[np.float64], frequency: NDArray[np.float64], length: int, span: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Returns the sine and the cosine of each wave at the same instants.
+
+    phase and frequency are (count,), phase in radians; results are (count, length) float64.
+    """
+    angle = phase[:, None] + frequency[:, None] * np.linspace(0.0, span, length)
+    return np.sin(angle), np.cos(angle)
+
+
+def draw_shard(params: GenerateParams, split: str, shard: int) -> Mapping[str, NDArray[np.floating]]:
+    """Draws the windows of one shard of a split, a pure function of the arguments.
+
+    Returns the columns of the parquet file: input and target (count, length) float32, phase in radians,
+    frequency and amplitude (count,) float64. Each quantity has a random stream of its own, so that a
+    shard cut short by the end of a smaller split holds the first windows of the full one.
+    """
+    first = shard * params.shard_windows
+    count = min(params.shard_windows, getattr(params.windows, split) - first)
+    sequence = np.random.SeedSequence(params.seed, spawn_key=(SPLITS.index(split), shard))
+    phases, frequencies, amplitudes, noises = (np.random.default_rng(child) for child in sequence.spawn(4))
+
+    if params.phase == "consecutive":
+        phase = params.span * np.arange(first, first + count, dtype=np.float64)
+    else:
+        phase = phases.uniform(0.0, 2.0 * np.pi, count)
+    frequency = frequencies.uniform(params.frequency.low, params.frequency.high, count)
+    amplitude = amplitudes.uniform(params.amplitude.low, params.amplitude.high, count)
+
+    sine, cosine = sine_and_cosine(phase, frequency, params.length, params.span)
+    sine *= amplitude[:, None]
+    cosine *= amplitude[:, None]
+    if params.noise_std:
+        sine += params.noise_std * noises.standard_normal(sine.shape)
+    return {
+        "input": sine.astype(np.float32),
+        "target": cosine.astype(np.float32),
+        "phase": phase,
+        "frequency": frequency,
+        "amplitude": amplitude,
+    }
+
+
+def shard_count(params: GenerateParams, split: str) -> int:
+    """Returns the number of files a split is written to."""
+    return -(-int(getattr(params.windows, split)) // params.shard_windows)

@@ -1,0 +1,138 @@
+"""Gradient descent on the mean squared error: one step, one epoch after another, validation on the way.
+
+Takes any module that maps a batch's input to an estimate of its target. What a step does depends on its
+number, the parameters and the windows, and on nothing that has to be remembered but weights and optimizer.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Annotated, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from quadrature.errors import NonFiniteLossError
+from quadrature.history import Record
+from quadrature.params import Section, Seed
+from quadrature.stream import Batch, epoch_batches, in_order
+
+
+class TrainParams(Section):
+    """The `train` section."""
+
+    seed: Seed
+    epochs: Annotated[int, Field(ge=1, le=10**6)]
+    batch_size: Annotated[int, Field(ge=1, le=2**24)]  # windows per optimizer step
+    learning_rate: Annotated[float, Field(gt=0.0, le=10.0)]  # the schedule's highest
+    schedule: Literal["constant", "cosine", "onecycle"]
+    gradient_clip: Annotated[float, Field(gt=0.0)] | None  # largest norm of the gradient; null: any
+    validations_per_epoch: Annotated[int, Field(ge=1, le=10**6)]  # rows of history.csv, at most one a step
+    threads: Annotated[int, Field(ge=1, le=1024)]
+    shuffle_windows: Annotated[int, Field(ge=1, le=2**40)]
+    gradient_shards: Annotated[int, Field(ge=1, le=1024)]
+
+
+def train(
+    model: nn.Module, windows: Sequence[Batch], validation: Sequence[Batch], params: TrainParams
+) -> Iterator[Record]:
+    """Trains the model in place, yielding a record `validations_per_epoch` times an epoch.
+
+    Raises NonFiniteLossError, before the next record, when a step's loss is infinite or not a number.
+    """
+    optimizer = torch.optim.Adam(model.parameters(), fused=True)
+    epoch_steps = math.ceil(sum(len(shard.input) for shard in windows) / params.batch_size)
+    losses: list[Tensor] = []
+    samples = 0
+    for epoch in range(params.epochs):
+        model.train()
+        batches = epoch_batches(windows, params.seed, epoch, params.batch_size, params.shuffle_windows)
+        progress = tqdm(batches, f"epoch {epoch + 1}", total=epoch_steps, unit="step", leave=False, disable=None)
+        for epoch_step, batch in enumerate(progress, 1):
+            step = epoch * epoch_steps + epoch_step
+            rate = learning_rate(params, step - 1, params.epochs * epoch_steps)
+            losses.append(train_step(model, optimizer, batch, rate, params))
+            samples += batch.target.numel()
+            if _is_due(epoch_step, epoch_steps, params.validations_per_epoch):
+                train_mse = _sum_finite(losses, step) / samples
+                validation_mse = mean_squared_error(model, validation, params.batch_size)
+                yield Record(epoch + epoch_step / epoch_steps, step, rate, train_mse, validation_mse)
+                model.train()
+                losses, samples = [], 0
+
+
+def train_step(
+    model: nn.Module, optimizer: torch.optim.Optimizer, batch: Batch, rate: float, params: TrainParams
+) -> Tensor:
+    """Moves the weights once; returns the batch's sum of squared errors before the move, without waiting for it.
+
+    The gradient is that of the mean squared error over the whole batch, added up shard by shard in a fixed
+    order, so that its bits do not depend on who computes which shard.
+    """
+    optimizer.zero_grad()
+    squares = []
+    for inputs, target in zip(*(part.tensor_split(params.gradient_shards) for part in batch), strict=True):
+        if len(inputs):
+            loss = nn.functional.mse_loss(model(inputs), target, reduction="sum")
+            torch.autograd.backward(loss / batch.target.numel())
+            squares.append(loss.detach())
+    if params.gradient_clip is not None:
+        nn.utils.clip_grad_norm_(model.parameters(), params.gradient_clip)
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+    optimizer.step()
+    return torch.stack(squares).sum()
+
+
+def learning_rate(params: TrainParams, step: int, steps: int) -> float:
+    """Returns the rate of a step, counted from 0, of `steps`.
+
+    `cosine` falls from the highest rate to 0 on half a cosine (Loshchilov and Hutter, arXiv:1608.03983).
+    `onecycle` climbs from 1/25 of it over the first 30 % of the steps and falls to 4e-6 of it, both on half
+    a cosine (Smith and Topin, arXiv:1708.07120, in the form of torch.optim.lr_scheduler.OneCycleLR).
+    """
+    highest = params.learning_rate
+    match params.schedule:
+        case "constant":
+            return highest
+        case "cosine":
+            return _half_cosine(highest, 0.0, step / steps)
+        case "onecycle":
+            top = max(0.3 * steps - 1.0, 0.0)
+            if step < top:
+                return _half_cosine(highest / 25.0, highest, step / top)
+            return _half_cosine(highest, highest / 25.0e4, (step - top) / max(steps - 1.0 - top, 1.0))
+
+
+@torch.inference_mode()
+def mean_squared_error(model: nn.Module, windows: Sequence[Batch], batch_size: int) -> float:
+    """Returns the mean over windows and instants of the squared error."""
+    model.eval()
+    squares, samples = 0.0, 0
+    for inputs, target in in_order(windows, batch_size):
+        squares += nn.functional.mse_loss(model(inputs), target, reduction="sum").item()
+        samples += target.numel()
+    return squares / samples
+
+
+def _half_cosine(start: float, end: float, progress: float) -> float:
+    return end + (start - end) * (1.0 + math.cos(math.pi * progress)) / 2.0
+
+
+def _is_due(step: int, steps: int, times: int) -> bool:
+    """Spreads `times` over `steps`, counted from 1, evenly, the last step always among them."""
+    return step * times // steps > (step - 1) * times // steps
+
+
+def _sum_finite(losses: Sequence[Tensor], step: int) -> float:
+    """Returns the sum of the losses of the steps up to `step`; raises NonFiniteLossError naming the first bad one."""
+    values = torch.stack(list(losses)).double()
+    finite = values.isfinite()
+    if not finite.all():
+        first = step - len(losses) + 1 + int(finite.int().argmin())
+        raise NonFiniteLossError(
+            f"the loss is not finite at step {first}; "
+            "lower train.learning_rate or train.gradient_clip in params.yaml, or look for huge values in the windows"
+        )
+    return values.sum().item()

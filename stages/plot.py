@@ -1,0 +1,36 @@
+"""Draws the run: predictions and history -> metrics/plots/*.svg."""
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+
+from quadrature import command, figures
+from quadrature.figures import PlotParams
+from quadrature.files import write_bytes
+from quadrature.history import read_history
+from quadrature.params import Section, load_params
+from quadrature.windows import WINDOW_COLUMNS, read_windows
+
+
+class Params(Section):
+    span: Annotated[float, Field(gt=0.0, alias="generate.span")]
+    plot: PlotParams
+
+
+def main() -> None:
+    params = load_params(Params)
+    columns = read_windows(Path("data/predictions.parquet"), (*WINDOW_COLUMNS, "prediction"))
+    history = read_history(Path("metrics/history.csv"))
+    pictures = {
+        "learning_curves": figures.learning_curves(history),
+        "predictions": figures.predictions(columns, params.plot, params.span),
+        "error_by_position": figures.error_by_position(columns),
+        "error_by_signal": figures.error_by_signal(columns, params.plot),
+    }
+    for name, picture in pictures.items():
+        write_bytes(Path(f"metrics/plots/{name}.svg"), picture)
+
+
+if __name__ == "__main__":
+    command.run(main)

@@ -1,0 +1,84 @@
+"""Trains the network: windows -> models/model.safetensors, metrics/train.json, metrics/history.csv."""
+
+import logging
+import time
+from pathlib import Path
+from typing import Annotated, Self
+
+from pydantic import Field, model_validator
+
+from quadrature import command
+from quadrature.device import Device, set_up_device
+from quadrature.files import write_json
+from quadrature.history import write_history
+from quadrature.model import ModelParams, QuadratureNetwork, initialize, save_model
+from quadrature.params import Section, load_params
+from quadrature.stream import load_split
+from quadrature.training import TrainParams, train
+
+
+class Params(Section):
+    device: Device
+    model: ModelParams
+    train_windows: Annotated[int, Field(ge=1, alias="generate.windows.train")]
+    train: TrainParams
+
+    @model_validator(mode="after")
+    def _batch_fits(self) -> Self:
+        if self.train.batch_size > self.train_windows:
+            raise ValueError(
+                f"train.batch_size ({self.train.batch_size}) is above generate.windows.train ({self.train_windows})"
+            )
+        return self
+
+
+def main() -> None:
+    params = load_params(Params)
+    device = set_up_device(params.device, params.train.threads)
+    windows = load_split(Path("data/windows/train"), device)
+    validation = load_split(Path("data/windows/validation"), device)
+
+    network = QuadratureNetwork(params.model, window_length=windows[0].input.shape[1])
+    initialize(network, params.train.seed)
+    network.to(device)
+    parameters = sum(weights.numel() for weights in network.parameters())
+    logging.info(
+        "device %s, %d threads, %s %d with %s parameters, %s windows",
+        device,
+        params.train.threads,
+        params.model.cell,
+        params.model.hidden_size,
+        f"{parameters:,}",
+        f"{sum(len(shard.input) for shard in windows):,}",
+    )
+
+    started = time.perf_counter()
+    history = []
+    for record in train(network, windows, validation, params.train):
+        history.append(record)
+        if record.epoch.is_integer():
+            logging.info(
+                "epoch %d of %d: train mse %.3g, validation mse %.3g",
+                record.epoch,
+                params.train.epochs,
+                record.train_mse,
+                record.validation_mse,
+            )
+    logging.info("%d steps in %.1f seconds", history[-1].step, time.perf_counter() - started)
+
+    save_model(network, Path("models/model.safetensors"))
+    write_history(Path("metrics/history.csv"), history)
+    write_json(
+        Path("metrics/train.json"),
+        {
+            "epochs": params.train.epochs,
+            "steps": history[-1].step,
+            "parameters": parameters,
+            "train_mse": history[-1].train_mse,
+            "validation_mse": history[-1].validation_mse,
+        },
+    )
+
+
+if __name__ == "__main__":
+    command.run(main)

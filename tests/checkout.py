@@ -1,0 +1,88 @@
+"""A checkout of this project in a directory of its own, with parameters small enough to run in seconds."""
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from dvc.utils.serialize import load_yaml, modify_yaml
+
+PROJECT = Path(__file__).parent.parent
+
+SMALL = {
+    "generate.windows": {"train": 2000, "validation": 300, "test": 300},
+    "generate.shard_windows": 600,
+    "model.hidden_size": 8,
+    "train.batch_size": 128,
+    "train.shuffle_windows": 700,
+    "train.validations_per_epoch": 4,
+}
+"""The real parameters, shrunk: several shards, none full at the end, batches across their seams."""
+
+
+class Checkout:
+    """A git repository holding the files of the working tree, as a fresh clone of it would."""
+
+    def __init__(self, path: Path, parameters: dict[str, Any] | None = None) -> None:
+        self.path = path
+        self.env = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+        for name in git("ls-files", "--cached", "--others", "--exclude-standard", "-z", cwd=PROJECT).split("\0"):
+            if name and (PROJECT / name).exists():
+                (path / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(PROJECT / name, path / name)
+        git("init", "--quiet", "--initial-branch=main", cwd=path)
+        git("config", "user.name", "A Tester", cwd=path)
+        git("config", "user.email", "tester@example.org", cwd=path)
+        self.set(**(SMALL if parameters is None else parameters))
+        self.commit()
+
+    def set(self, **parameters: Any) -> None:
+        """Changes params.yaml; a key is a dotted path."""
+        with modify_yaml(self.path / "params.yaml") as tree:
+            for name, value in parameters.items():
+                *sections, key = name.split(".")
+                section = tree
+                for part in sections:
+                    section = section[part]
+                section[key] = value
+
+    def commit(self) -> None:
+        git("add", "--all", cwd=self.path)
+        git("commit", "--quiet", "--message", "state", cwd=self.path)
+
+    def run(self, *command: str, check: bool = True, **env: str) -> subprocess.CompletedProcess[str]:
+        """Runs a command in the checkout; with check, a failure shows what it printed."""
+        result = subprocess.run(
+            command, cwd=self.path, env={**self.env, **env}, capture_output=True, text=True, check=False
+        )
+        if check and result.returncode:
+            raise AssertionError(f"{' '.join(command)} exited {result.returncode}\n{result.stdout}\n{result.stderr}")
+        return result
+
+    def stage(self, name: str, **options: Any) -> subprocess.CompletedProcess[str]:
+        """Runs a stage by hand, as DVC would."""
+        return self.run("python", "-m", f"stages.{name}", **options)
+
+    def repro(self, **env: str) -> list[str]:
+        """Runs `dvc repro`; returns the stages that ran, leaving out those DVC found done or cached."""
+        output = self.run("dvc", "repro", **env).stdout
+        return [line.split("'")[1] for line in output.splitlines() if line.startswith("Running stage '")]
+
+    def digests(self) -> dict[str, str]:
+        """Returns the SHA-256 of every output and of dvc.lock, by path."""
+        folders = [self.path / name for name in ("data", "models", "metrics")]
+        files = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
+        return {
+            str(path.relative_to(self.path)): hashlib.sha256(path.read_bytes()).hexdigest()
+            for path in [*files, self.path / "dvc.lock"]
+        }
+
+    def yaml(self, name: str) -> Any:
+        return load_yaml(str(self.path / name))
+
+
+def git(*arguments: str, cwd: Path) -> str:
+    return subprocess.run(["git", *arguments], cwd=cwd, check=True, capture_output=True, text=True).stdout

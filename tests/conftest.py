@@ -1,0 +1,29 @@
+import os
+
+import pytest
+
+from tests.checkout import Checkout
+
+# DVC keeps an index of each repository it meets in a directory of the machine's; the tests' repositories are
+# too many and too short-lived for it.
+os.environ.pop("DVC_ROOT", None)
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory):
+    """A small checkout after `dvc repro`, to be read and not changed."""
+    checkout = Checkout(tmp_path_factory.mktemp("finished"))
+    checkout.repro()
+    checkout.commit()
+    return checkout
+
+
+@pytest.fixture
+def make_checkout(tmp_path):
+    """Makes checkouts in directories of the test's own."""
+    return lambda name="checkout", parameters=None: Checkout(tmp_path / name, parameters)
+
+
+@pytest.fixture
+def checkout(make_checkout):
+    return make_checkout()

@@ -1,0 +1,36 @@
+"""The history file: what is written is read exactly, anything else is refused."""
+
+import pytest
+
+from quadrature.errors import DataError
+from quadrature.history import Record, read_history, write_history
+
+RECORDS = [Record(0.5, 3, 0.1, 1 / 3, 1e-12), Record(1.0, 6, 0.2, 5e-324, 2.0)]
+
+
+def test_what_is_written_is_read_exactly(tmp_path):
+    write_history(tmp_path / "history.csv", RECORDS)
+    assert read_history(tmp_path / "history.csv") == RECORDS
+    assert (tmp_path / "history.csv").read_bytes().splitlines()[1] == b"0.5,3,0.1,0.3333333333333333,1e-12"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "epoch,step\n1,2\n", "epoch,step,learning_rate,train_mse,validation_mse\n", "a\0b",
+     "{row}1.0,2\n", "{row}a,b,c,d,e\n",
+     "{row}1.0,2,0.1,nan,0.1\n", "{row}1.0,2,0.1,inf,0.1\n", "{row}1.0,2,0.1,0.1,0.1,0.1\n", "{row}\n"],
+)  # fmt: skip
+def test_what_is_no_history_is_refused_by_name(tmp_path, text):
+    path = tmp_path / "history.csv"
+    path.write_text(text.replace("{row}", "epoch,step,learning_rate,train_mse,validation_mse\n"))
+    with pytest.raises(DataError, match="is no training history"):
+        read_history(path)
+
+
+def test_bytes_that_are_no_text_and_a_missing_file_are_refused(tmp_path):
+    path = tmp_path / "history.csv"
+    with pytest.raises(DataError, match="is missing"):
+        read_history(path)
+    path.write_bytes(b"\xff\xfe")
+    with pytest.raises(DataError, match="is no training history"):
+        read_history(path)

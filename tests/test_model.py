@@ -1,0 +1,178 @@
+"""The network against torch's own layers, and its file: byte-stable, enough to build it again, checked when read."""
+
+import itertools
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from quadrature.errors import DataError
+from quadrature.model import ModelParams, QuadratureNetwork, initialize, load_model, predict, save_model
+
+
+def make_params(**changes):
+    base = {
+        "cell": "gru",
+        "nonlinearity": "tanh",
+        "hidden_size": 5,
+        "num_layers": 1,
+        "bias": True,
+        "bidirectional": False,
+        "dropout": 0.0,
+        "execution": "sequence",
+        "head": "last",
+    }
+    return ModelParams.model_validate({**base, **changes})
+
+
+def make_network(seed=0, **changes):
+    network = QuadratureNetwork(make_params(**changes), window_length=7)
+    initialize(network, seed)
+    return network
+
+
+FAMILY = [
+    {"cell": cell, "num_layers": layers, "bidirectional": bidirectional, "head": head, "bias": bias}
+    for cell, layers, bidirectional, head, bias in itertools.product(
+        ("rnn", "lstm", "gru"), (1, 2), (False, True), ("last", "every"), (True, False)
+    )
+]
+
+
+def sigmoid(x):
+    return 1.0 / (1.0 + np.exp(-x))
+
+
+def test_a_gru_step_is_the_one_in_torchs_documentation():
+    """https://docs.pytorch.org/docs/stable/generated/torch.nn.GRU.html, in numpy, step by step."""
+    network = make_network().double()
+    weights = {name: tensor.detach().numpy() for name, tensor in network.recurrent.named_parameters()}
+    window = np.sin(np.arange(7.0))
+    h = np.zeros(5)
+    for x in window:
+        from_input = weights["weight_ih_l0"][:, 0] * x + weights["bias_ih_l0"]
+        from_state = weights["weight_hh_l0"] @ h + weights["bias_hh_l0"]
+        r = sigmoid(from_input[:5] + from_state[:5])
+        z = sigmoid(from_input[5:10] + from_state[5:10])
+        n = np.tanh(from_input[10:] + r * from_state[10:])
+        h = (1 - z) * n + z * h
+    expected = network.linear.weight.detach().numpy() @ h + network.linear.bias.detach().numpy()
+    estimate = network(torch.tensor(window).reshape(1, 7, 1)).detach().numpy()
+    np.testing.assert_allclose(estimate[0], expected, rtol=0, atol=1e-14)
+
+
+def test_head_last_reads_the_last_output_as_the_article_does():
+    network = make_network(num_layers=2)
+    windows = torch.randn(3, 7, 1, generator=torch.Generator().manual_seed(0))
+    out, _ = network.recurrent(windows)
+    assert torch.equal(network(windows), network.linear(out[:, -1, :]))
+
+
+def test_head_last_reads_both_directions_final_states():
+    network = make_network(bidirectional=True)
+    windows = torch.randn(3, 7, 1, generator=torch.Generator().manual_seed(0))
+    out, _ = network.recurrent(windows)
+    final = torch.cat([out[:, -1, :5], out[:, 0, 5:]], dim=1)  # forward ends at the last sample, backward at the first
+    torch.testing.assert_close(network(windows), network.linear(final))
+
+
+def test_head_every_never_waits_for_later_samples():
+    network = make_network(head="every")
+    windows = torch.randn(3, 7, 1, generator=torch.Generator().manual_seed(0))
+    later = windows.clone()
+    later[:, 4:] = 9.0
+    torch.testing.assert_close(network(windows)[:, :4], network(later)[:, :4])
+
+
+@pytest.mark.parametrize("changes", FAMILY)
+def test_estimates_have_the_windows_shape(changes):
+    assert make_network(**changes)(torch.zeros(3, 7, 1)).shape == (3, 7)
+
+
+@pytest.mark.parametrize("changes", FAMILY)
+def test_a_model_is_built_again_from_its_file_alone(tmp_path, changes):
+    network = make_network(**changes)
+    save_model(network, tmp_path / "model.safetensors")
+    loaded = load_model(tmp_path / "model.safetensors")
+    assert (loaded.params, loaded.window_length) == (network.params, 7)
+    windows = torch.randn(3, 7, 1, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(loaded(windows), network(windows))
+    assert not loaded.training
+
+
+def test_the_same_network_gives_the_same_bytes_with_one_metadata_key(tmp_path):
+    paths = [tmp_path / name for name in ("first", "second")]
+    for path in paths:
+        save_model(make_network(num_layers=2), path)
+    assert paths[0].read_bytes() == paths[1].read_bytes()
+    with safe_open(paths[0], framework="pt") as file:
+        metadata = file.metadata()
+    assert list(metadata) == ["quadrature"]
+    blueprint = {"model": make_params(num_layers=2).model_dump(), "window_length": 7}
+    assert metadata["quadrature"] == json.dumps(blueprint, sort_keys=True, separators=(",", ":"))
+
+
+def test_initial_weights_are_torchs_distribution_drawn_from_the_seed_alone():
+    torch.manual_seed(1)
+    first = make_network(hidden_size=64)
+    torch.manual_seed(2)
+    again, other = make_network(hidden_size=64), make_network(seed=1, hidden_size=64)
+    for weights, same, different in zip(first.parameters(), again.parameters(), other.parameters(), strict=True):
+        assert torch.equal(weights, same)
+        assert not torch.equal(weights, different)
+        bound = 1.0 / math.sqrt(64)
+        assert 0.5 * bound < weights.abs().max() <= bound
+    torchs_own = QuadratureNetwork(make_params(hidden_size=64), 7).recurrent.weight_hh_l0
+    assert first.recurrent.weight_hh_l0.std() == pytest.approx(torchs_own.std(), rel=0.05)
+
+
+def test_predict_gives_the_same_estimates_whatever_the_batch():
+    network = make_network()
+    windows = np.random.default_rng(0).standard_normal((20, 7)).astype(np.float32)
+    whole = predict(network, windows, 20)
+    assert whole.shape == (20, 7)
+    np.testing.assert_allclose(predict(network, windows, 3), whole, atol=1e-6)
+    with torch.no_grad():
+        np.testing.assert_allclose(network(torch.tensor(windows)[:, :, None]).numpy(), whole, atol=1e-6)
+
+
+def tensors():
+    return {name: tensor.clone() for name, tensor in make_network().state_dict().items()}
+
+
+def blueprint(**changes):
+    return {"quadrature": json.dumps({"model": make_params().model_dump() | changes, "window_length": 7})}
+
+
+FOREIGN = {
+    "text": lambda path: path.write_text("not a model"),
+    "nothing": lambda path: path.write_bytes(b""),
+    "truncated": lambda path: (save_file(tensors(), path, blueprint()), path.write_bytes(path.read_bytes()[:-9])),
+    "another project's": lambda path: save_file(tensors(), path),
+    "another network's": lambda path: save_file(tensors(), path, blueprint(hidden_size=6)),
+    "huge": lambda path: save_file(tensors(), path, blueprint(hidden_size=8192, num_layers=64)),
+    "unknown parameters": lambda path: save_file(tensors(), path, blueprint(colour="red")),
+    "a tensor missing": lambda path: save_file(dict(list(tensors().items())[1:]), path, blueprint()),
+    "half precision": lambda path: save_file({k: v.half() for k, v in tensors().items()}, path, blueprint()),
+    "not finite": lambda path: save_file({k: v / 0 for k, v in tensors().items()}, path, blueprint()),
+    "a folder": lambda path: path.mkdir(),
+}
+
+
+@pytest.mark.parametrize("kind", FOREIGN)
+def test_what_is_no_model_is_refused_by_name(tmp_path, kind):
+    path = tmp_path / "model.safetensors"
+    FOREIGN[kind](path)
+    with pytest.raises(DataError) as caught:
+        load_model(path)
+    assert str(caught.value).startswith(f"{path} is no model of this project (")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_model_is_told_so(tmp_path):
+    with pytest.raises(DataError, match="is missing; run `dvc repro train`"):
+        load_model(tmp_path / "model.safetensors")

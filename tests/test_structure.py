@@ -1,0 +1,228 @@
+"""The guards: what dvc.yaml declares is what the code imports, reads and writes; the layout's rules hold."""
+
+import ast
+import hashlib
+import importlib.metadata
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+from dvc.utils.serialize import dump_yaml, load_yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from quadrature.params import SECTIONS
+from tests.checkout import PROJECT
+from tests.test_params import STAGES
+
+PIPELINE = load_yaml(str(PROJECT / "dvc.yaml"))["stages"]
+PACKAGES = ("stages", "quadrature")
+
+
+def names(entries):
+    """Returns the paths in a list of dvc.yaml, which may carry options."""
+    return [next(iter(entry)) if isinstance(entry, dict) else entry for entry in entries]
+
+
+def outputs(stage):
+    return names([*stage.get("outs", []), *stage.get("metrics", []), *stage.get("plots", [])])
+
+
+def imported_files(path):
+    """Returns the first-party files that a file imports, by reading its import statements."""
+    found = set()
+    for node in ast.walk(ast.parse((PROJECT / path).read_text())):
+        if isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} has a relative import"
+            modules = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        elif isinstance(node, ast.Import):
+            modules = [alias.name for alias in node.names]
+        else:
+            continue
+        candidates = [f"{module.replace('.', '/')}.py" for module in modules if module.split(".")[0] in PACKAGES]
+        found.update(file for file in candidates if (PROJECT / file).exists())
+    return found
+
+
+def closure(entry):
+    reached, waiting = set(), {entry}
+    while waiting:
+        file = waiting.pop()
+        reached.add(file)
+        waiting |= imported_files(file) - reached
+    return reached
+
+
+@pytest.mark.parametrize("name", PIPELINE)
+def test_a_stages_code_dependencies_equal_its_import_closure(name):
+    declared = [dependency for dependency in PIPELINE[name]["deps"] if dependency.endswith(".py")]
+    assert sorted(declared) == sorted(closure(f"stages/{name}.py"))
+
+
+@pytest.mark.parametrize("name", PIPELINE)
+def test_a_stage_declares_the_parameters_it_reads(name):
+    fields = STAGES[name].model_fields
+    assert sorted(PIPELINE[name]["params"]) == sorted(field.alias or key for key, field in fields.items())
+
+
+@pytest.mark.parametrize("name", PIPELINE)
+def test_a_stage_is_described_and_started_as_the_layout_says(name):
+    assert PIPELINE[name]["desc"]
+    assert PIPELINE[name]["cmd"] == f"python -m stages.{name}"
+
+
+def test_metrics_stay_in_git_at_stage_level():
+    for stage in PIPELINE.values():
+        for entry in [*stage.get("metrics", []), *stage.get("plots", [])]:
+            assert list(entry.values()) == [{"cache": False}]
+
+
+def test_params_yaml_holds_the_sections_that_the_loader_knows():
+    assert tuple(load_yaml(str(PROJECT / "params.yaml"))) == SECTIONS
+
+
+def only(declared, tree):
+    """Returns the part of a parameter tree that a list of dotted paths names."""
+    part = {}
+    for path in declared:
+        *sections, key = path.split(".")
+        source, target = tree, part
+        for section in sections:
+            source, target = source[section], target.setdefault(section, {})
+        target[key] = source[key]
+    return part
+
+
+def files_under(folder):
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file() and path.suffix != ".pyc"}
+
+
+def bare_tree(finished, name, folder):
+    """Fills a folder with what a stage declares that it reads, and nothing else."""
+    for dependency in (*PIPELINE[name]["deps"], "quadrature/__init__.py", "stages/__init__.py"):
+        source, target = finished.path / dependency, folder / dependency
+        target.parent.mkdir(parents=True, exist_ok=True)
+        (shutil.copytree if source.is_dir() else shutil.copy)(source, target)
+    parameters = only(PIPELINE[name]["params"], finished.yaml("params.yaml"))
+    dump_yaml(str(folder / "params.yaml"), parameters)
+
+
+def run_stage(finished, name, folder):
+    command = ["python", "-m", f"stages.{name}"]
+    return subprocess.run(command, cwd=folder, env=finished.env, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("name", PIPELINE)
+def test_a_stage_opens_no_file_and_reads_no_parameter_that_it_does_not_declare(finished, name, tmp_path):
+    """Stronger than a record of what is opened: nothing else is there, and what comes out is the same."""
+    bare_tree(finished, name, tmp_path)
+    before = files_under(tmp_path)
+    result = run_stage(finished, name, tmp_path)
+    assert result.returncode == 0, result.stderr
+    made = files_under(tmp_path) - before
+    assert made == {file for file in files_under(finished.path) if file.startswith(tuple(outputs(PIPELINE[name])))}
+    for file in made:
+        assert (tmp_path / file).read_bytes() == (finished.path / file).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("name", "missing"),
+    [(name, path) for name, stage in PIPELINE.items() for path in stage["deps"] if not path.endswith(".py")],
+)
+def test_a_stage_needs_every_data_file_that_it_declares(finished, name, missing, tmp_path):
+    bare_tree(finished, name, tmp_path)
+    path = tmp_path / missing
+    (shutil.rmtree if path.is_dir() else Path.unlink)(path)
+    result = run_stage(finished, name, tmp_path)
+    assert result.returncode == 65
+    assert result.stderr.splitlines()[-1].startswith(missing)
+    assert not [file for file in files_under(tmp_path) if file.startswith(tuple(outputs(PIPELINE[name])))]
+
+
+def test_packages_have_empty_init_files_so_that_no_stage_depends_on_them():
+    assert [(PROJECT / package / "__init__.py").read_text() for package in PACKAGES] == ["", ""]
+
+
+def test_stages_never_import_stages_and_the_library_never_imports_a_stage():
+    for package in PACKAGES:
+        for path in (PROJECT / package).glob("*.py"):
+            imported = imported_files(path.relative_to(PROJECT))
+            assert not [file for file in imported if file.startswith("stages/")], path
+
+
+@pytest.mark.parametrize("name", ["signals", "windows", "figures", "leakage", "scores", "params"])
+def test_a_module_that_needs_no_torch_does_not_import_it(name):
+    program = f"import sys, quadrature.{name}; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], cwd=PROJECT, check=False).returncode == 0
+
+
+def pins():
+    """Returns the pinned versions by normalized name, for the environment at hand."""
+    lines = (PROJECT / "constraints.txt").read_text().splitlines()
+    requirements = [Requirement(line) for line in lines if line and not line.lstrip().startswith("#")]
+    for requirement in requirements:
+        assert re.fullmatch(r"==[0-9][^*,]*", str(requirement.specifier)), requirement
+    here = [pin for pin in requirements if pin.marker is None or pin.marker.evaluate()]
+    return {canonicalize_name(pin.name): str(pin.specifier)[2:] for pin in here}
+
+
+def test_every_requirement_of_pyproject_is_pinned():
+    project = tomllib.loads((PROJECT / "pyproject.toml").read_text())
+    for text in [*project["project"]["dependencies"], *project["dependency-groups"]["dev"]]:
+        requirement = Requirement(text)
+        assert requirement.specifier.contains(pins()[canonicalize_name(requirement.name)]), text
+
+
+def test_the_environment_holds_the_pinned_versions():
+    for distribution in importlib.metadata.distributions():
+        name = canonicalize_name(distribution.name)
+        if name not in ("pip", "setuptools"):  # these come with the interpreter
+            assert distribution.version.partition("+")[0] == pins()[name], name
+
+
+def test_dvc_lock_is_fresh_against_code_parameters_and_commands():
+    """Data is left out: a clone has none until `make repro`."""
+    lock = load_yaml(str(PROJECT / "dvc.lock"))["stages"]
+    assert set(lock) == set(PIPELINE)
+    parameters = load_yaml(str(PROJECT / "params.yaml"))
+    for name, stage in PIPELINE.items():
+        recorded = {dependency["path"]: dependency["md5"] for dependency in lock[name]["deps"]}
+        assert lock[name]["cmd"] == stage["cmd"]
+        assert set(recorded) == set(stage["deps"]), f"{name} is stale: run `make repro` and commit dvc.lock"
+        for path in stage["deps"]:
+            if path.endswith(".py"):
+                now = hashlib.md5((PROJECT / path).read_bytes(), usedforsecurity=False).hexdigest()
+                assert recorded[path] == now, f"{name} is stale ({path}): run `make repro` and commit dvc.lock"
+        for path, value in lock[name]["params"]["params.yaml"].items():
+            assert {path: value} == {path: value_at(parameters, path)}, f"{name} is stale ({path}): run `make repro`"
+        assert set(lock[name]["params"]["params.yaml"]) == set(stage["params"])
+
+
+def test_committed_metrics_are_those_of_dvc_lock():
+    lock = load_yaml(str(PROJECT / "dvc.lock"))["stages"]
+    for name in ("train", "evaluate"):
+        for output in lock[name]["outs"]:
+            if output["path"].startswith("metrics/"):
+                now = hashlib.md5((PROJECT / output["path"]).read_bytes(), usedforsecurity=False).hexdigest()
+                assert output["md5"] == now, f"{output['path']} is not what dvc.lock recorded"
+
+
+def value_at(tree, path):
+    for part in path.split("."):
+        tree = tree[part]
+    return tree
+
+
+def test_the_project_is_small_files_and_short_functions():
+    """Guides of the project's style, held where a reader would first feel them."""
+    for package in PACKAGES:
+        for path in (PROJECT / package).glob("*.py"):
+            text = path.read_text()
+            assert len(text.splitlines()) <= 300, path
+            for node in ast.walk(ast.parse(text)):
+                if isinstance(node, ast.FunctionDef):
+                    assert node.end_lineno - node.lineno < 50, f"{path}: {node.name}"

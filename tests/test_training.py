@@ -1,0 +1,173 @@
+"""Training: its steps against plain torch, its schedules against torch's, its refusal of what is not finite."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from quadrature.errors import NonFiniteLossError
+from quadrature.model import QuadratureNetwork, initialize
+from quadrature.stream import Batch, epoch_batches
+from quadrature.training import TrainParams, learning_rate, mean_squared_error, train, train_step
+from tests.test_model import make_network, make_params
+
+
+def make_training(**changes):
+    base = {
+        "seed": 0,
+        "epochs": 2,
+        "batch_size": 16,
+        "learning_rate": 0.01,
+        "schedule": "onecycle",
+        "gradient_clip": 1.0,
+        "validations_per_epoch": 1,
+        "threads": 1,
+        "shuffle_windows": 64,
+        "gradient_shards": 1,
+    }
+    return TrainParams.model_validate({**base, **changes})
+
+
+def make_windows(count=80, noise=0.0, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    angle = 2 * math.pi * torch.rand(count, 1, generator=generator) + torch.linspace(0, math.pi, 7)
+    sine = torch.sin(angle) + noise * torch.randn(count, 7, generator=generator)
+    return [Batch(sine[:50, :, None], torch.cos(angle)[:50]), Batch(sine[50:, :, None], torch.cos(angle)[50:])]
+
+
+def weights_after(**changes):
+    network = make_network()
+    list(train(network, make_windows(), make_windows(8), make_training(**changes)))
+    return [weights.detach().clone() for weights in network.parameters()]
+
+
+def test_training_equals_the_same_loop_written_in_plain_torch():
+    """Independent of ours in all but the order of the windows and the initial weights."""
+    params = make_training(learning_rate=0.02)
+    ours, plain = make_network(), make_network()
+    list(train(ours, make_windows(), make_windows(8), params))
+
+    optimizer = torch.optim.Adam(plain.parameters(), lr=0.02)
+    scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.02, total_steps=10, cycle_momentum=False)
+    for epoch in range(2):
+        for inputs, target in epoch_batches(make_windows(), 0, epoch, 16, 64):
+            optimizer.zero_grad()
+            nn.functional.mse_loss(plain(inputs), target).backward()
+            nn.utils.clip_grad_norm_(plain.parameters(), 1.0)
+            optimizer.step()
+            scheduler.step()
+    for mine, theirs in zip(ours.parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=0, atol=1e-6)
+
+
+def test_training_twice_gives_the_same_bits():
+    for first, second in zip(weights_after(), weights_after(), strict=True):
+        assert torch.equal(first, second)
+
+
+def test_gradient_shards_change_the_order_of_sums_and_nothing_else():
+    whole, sharded = weights_after(), weights_after(gradient_shards=4)
+    for one, four in zip(whole, sharded, strict=True):
+        torch.testing.assert_close(one, four, rtol=0, atol=1e-5)
+    assert any(not torch.equal(one, four) for one, four in zip(whole, sharded, strict=True))
+
+
+def test_a_batch_smaller_than_its_gradient_shards_trains():
+    weights_after(batch_size=3, gradient_shards=5)
+
+
+def test_the_gradient_is_clipped_to_its_largest_norm():
+    network = make_network()
+    optimizer = torch.optim.SGD(network.parameters())
+    before = torch.cat([weights.detach().clone().flatten() for weights in network.parameters()])
+    train_step(network, optimizer, make_windows()[0], 1.0, make_training(gradient_clip=1e-3))
+    after = torch.cat([weights.detach().flatten() for weights in network.parameters()])
+    assert (after - before).norm() == pytest.approx(1e-3, rel=1e-3)
+
+
+def rates(schedule, steps):
+    params = make_training(schedule=schedule, learning_rate=0.5)
+    return [learning_rate(params, step, steps) for step in range(steps)]
+
+
+def torch_rates(make_scheduler, steps):
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.5)
+    scheduler = make_scheduler(optimizer)
+    seen = []
+    for _ in range(steps):
+        seen.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        scheduler.step()
+    return seen
+
+
+@pytest.mark.parametrize("steps", [4, 10, 97, 1000])
+def test_onecycle_is_torchs(steps):
+    expected = torch_rates(
+        lambda optimizer: torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.5, total_steps=steps), steps
+    )
+    assert rates("onecycle", steps) == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("steps", [1, 10, 97])
+def test_cosine_is_torchs(steps):
+    expected = torch_rates(lambda optimizer: torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps), steps)
+    assert rates("cosine", steps) == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3])
+def test_the_shortest_runs_have_finite_rates(steps):
+    for schedule in ("constant", "cosine", "onecycle"):
+        assert all(0.0 <= rate <= 0.5 for rate in rates(schedule, steps))
+
+
+def test_records_come_as_often_as_asked_and_at_the_end_of_each_epoch():
+    records = list(train(make_network(), make_windows(), make_windows(8), make_training(validations_per_epoch=2)))
+    assert [(record.epoch, record.step) for record in records] == [(0.6, 3), (1.0, 5), (1.6, 8), (2.0, 10)]
+    often = list(train(make_network(), make_windows(), make_windows(8), make_training(validations_per_epoch=99)))
+    assert [record.step for record in often] == list(range(1, 11))
+
+
+def test_recorded_errors_are_the_mean_over_the_steps_since_and_over_the_validation_windows():
+    frozen = make_network()
+    expected = mean_squared_error(frozen, make_windows(), 16)
+    validation = make_windows(8, seed=1)
+    # A rate too small to move a float32 weight: every step sees the same network.
+    (record, _) = train(frozen, make_windows(), validation, make_training(learning_rate=1e-30))
+    assert record.train_mse == pytest.approx(expected, rel=1e-6)
+    estimates = torch.cat([frozen(batch.input) for batch in validation])
+    targets = torch.cat([batch.target for batch in validation])
+    assert record.validation_mse == pytest.approx((estimates - targets).square().mean().item(), rel=1e-6)
+
+
+def test_one_batch_can_be_learnt_by_heart():
+    params = make_training(epochs=400, batch_size=80, shuffle_windows=80, learning_rate=0.02)
+    network = QuadratureNetwork(make_params(hidden_size=16), 7)
+    initialize(network, 0)
+    *_, last = train(network, make_windows(), make_windows(8, seed=1), params)
+    assert last.train_mse < 1e-4
+
+
+def test_any_module_can_be_trained():
+    module = nn.Sequential(nn.Flatten(), nn.Linear(7, 7))
+    *_, last = train(module, make_windows(), make_windows(8), make_training(epochs=300, learning_rate=0.05))
+    assert last.validation_mse < 1e-6  # of one frequency, the cosine is a linear map of the sine
+
+
+@pytest.mark.parametrize("bad_step", [1, 4, 7])
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_loss_that_is_not_finite_ends_training_naming_its_step(bad_step, value):
+    class Spoilt(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.linear = nn.Linear(7, 7)
+            self.steps = 0
+
+        def forward(self, window):
+            self.steps += self.training
+            return self.linear(window.squeeze(-1)) * (value if self.training and self.steps == bad_step else 1.0)
+
+    with pytest.raises(NonFiniteLossError, match=f"not finite at step {bad_step};") as caught:
+        list(train(Spoilt(), make_windows(), make_windows(8), make_training()))
+    assert caught.value.exit_code == 70

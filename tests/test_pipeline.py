@@ -1,0 +1,291 @@
+"""The real pipeline, through the real dvc, with its parameters shrunk."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from quadrature.params import load_params
+from quadrature.windows import WINDOW_COLUMNS, read_windows, writing
+from stages.generate import Params as GenerateStage
+from tests.checkout import PROJECT
+
+STAGES = ["generate", "train", "evaluate", "plot"]
+
+
+def test_the_pipeline_makes_every_file_of_the_contract(finished):
+    made = {path for path in finished.digests() if not path.startswith("metrics/plots/")}
+    shards = {"train": 4, "validation": 1, "test": 1}
+    assert made == {
+        *(f"data/windows/{split}/part-{shard:05}.parquet" for split in shards for shard in range(shards[split])),
+        "models/model.safetensors",
+        "metrics/train.json",
+        "metrics/history.csv",
+        "metrics/test.json",
+        "data/predictions.parquet",
+        "dvc.lock",
+    }
+    assert finished.repro() == []
+    assert finished.run("git", "status", "--porcelain").stdout == ""
+
+
+def test_metrics_have_the_contracts_names_and_agree_with_the_predictions(finished):
+    train, test = (json.loads((finished.path / f"metrics/{name}.json").read_text()) for name in ("train", "test"))
+    assert list(train) == ["epochs", "steps", "parameters", "train_mse", "validation_mse"]
+    assert (train["epochs"], train["steps"]) == (2, 2 * 16)
+    assert train["parameters"] == 3 * 8 * (1 + 8 + 2) + 10 * (8 + 1)  # a GRU's three gates, a linear layer
+    assert list(test) == [
+        "mse",
+        "rmse",
+        "max_abs_error",
+        "floor_mse",
+        "excess",
+        "baselines",
+        "windows",
+        "seen_in_training",
+    ]
+    assert list(test["baselines"]) == ["zero", "hilbert", "least_squares"]
+
+    rows = read_windows(finished.path / "data/predictions.parquet", (*WINDOW_COLUMNS, "prediction"))
+    assert pq.read_schema(finished.path / "data/predictions.parquet").names == [*WINDOW_COLUMNS, "prediction"]
+    windows = read_windows(finished.path / "data/windows/test/part-00000.parquet", WINDOW_COLUMNS)
+    assert all((rows[name] == windows[name]).all() for name in WINDOW_COLUMNS)
+    error = rows["prediction"].astype(float) - rows["target"]
+    assert test["mse"] == pytest.approx(np.mean(error**2), rel=1e-12)
+    assert test["rmse"] == pytest.approx(np.sqrt(np.mean(error**2)), rel=1e-12)
+    assert test["max_abs_error"] == np.abs(error).max()
+    assert (test["windows"], test["seen_in_training"]) == (300, 0.0)
+
+    header, *history = (finished.path / "metrics/history.csv").read_text().splitlines()
+    assert header == "epoch,step,learning_rate,train_mse,validation_mse"
+    assert [float(row.split(",")[0]) for row in history] == [0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0]
+    assert history[-1].split(",")[3:] == [repr(train["train_mse"]), repr(train["validation_mse"])]
+
+
+@pytest.mark.slow
+def test_clean_clones_in_unlike_surroundings_give_the_same_bytes(finished, make_checkout, tmp_path):
+    checkout = make_checkout("à directory with spaces")
+    (tmp_path / "home").mkdir()
+    surroundings = {
+        "TZ": "Pacific/Kiritimati",
+        "LC_ALL": "C",
+        "PYTHONHASHSEED": "12345",
+        "OMP_NUM_THREADS": "1",
+        "MKL_NUM_THREADS": "1",
+        "OPENBLAS_NUM_THREADS": "1",
+        "HOME": str(tmp_path / "home"),
+    }
+    checkout.run("sh", "-c", "umask 077 && exec dvc repro", **surroundings)
+    assert checkout.digests() == finished.digests()
+
+
+@pytest.mark.slow
+def test_a_change_runs_the_stages_that_read_it_and_going_back_runs_none(checkout):
+    assert checkout.repro() == STAGES
+    golden = checkout.digests()
+    for name, value, expected in (
+        ("plot.bins", 5, ["plot"]),
+        ("train.seed", 7, ["train", "evaluate", "plot"]),
+        ("generate.seed", 7, STAGES),
+    ):
+        checkout.set(**{name: value})
+        assert checkout.repro() == expected, name
+        assert checkout.digests() != golden
+        checkout.run("git", "checkout", "--quiet", "params.yaml")
+        assert checkout.repro() == [], name
+        assert checkout.digests() == golden, name
+
+
+@pytest.mark.slow
+def test_an_experiment_shows_what_it_changed(checkout):
+    checkout.repro()
+    checkout.commit()
+    checkout.run("dvc", "exp", "run", "--name", "slower", "-S", "train.learning_rate=0.005")
+    assert checkout.yaml("params.yaml")["train"]["learning_rate"] == 0.005
+
+    _, baseline = json.loads(checkout.run("dvc", "exp", "show", "--json").stdout)
+    (experiment,) = baseline["experiments"]
+    (revision,) = experiment["revs"]
+    assert experiment["name"] == "slower"
+    assert revision["data"]["params"]["params.yaml"]["data"]["train"]["learning_rate"] == 0.005
+
+    params = json.loads(checkout.run("dvc", "params", "diff", "HEAD", "slower", "--json").stdout)
+    assert params == {"params.yaml": {"train.learning_rate": {"old": 0.02, "new": 0.005, "diff": -0.015}}}
+    metrics = json.loads(checkout.run("dvc", "metrics", "diff", "HEAD", "slower", "--json").stdout)
+    assert metrics["metrics/test.json"]["mse"]["diff"] > 0
+    plots = json.loads(checkout.run("dvc", "plots", "diff", "HEAD", "slower", "--json").stdout)
+    (curves,) = plots["data"]["Learning curves"]
+    drawn = {(value["rev"], value["field"]) for value in curves["content"]["data"]["values"]}
+    assert drawn == {(rev, field) for rev in ("HEAD", "slower") for field in ("train_mse", "validation_mse")}
+    for name in ("learning_curves", "predictions", "error_by_position", "error_by_signal"):
+        images = plots["data"][f"metrics/plots/{name}.svg"]
+        assert {revision for image in images for revision in image["revisions"]} == {"HEAD", "slower"}
+
+
+@pytest.mark.slow
+def test_dvc_and_the_stages_agree_on_every_value_given_on_the_command_line(checkout):
+    passed = {}
+    for text in (
+        "1e-3",
+        "1E-3",
+        ".5",
+        "2",
+        "1e0",
+        "012",
+        "1_000",
+        "0x10",
+        "on",
+        "true",
+        ".inf",
+        "nan",
+        "0.1.2",
+        "null",
+    ):
+        result = checkout.run("dvc", "exp", "run", "generate", "-S", f"generate.noise_std={text}", check=False)
+        if result.returncode == 0:
+            theirs = checkout.yaml("dvc.lock")["stages"]["generate"]["params"]["params.yaml"]["generate"]["noise_std"]
+            passed[text] = load_params(GenerateStage, checkout.path / "params.yaml").generate.noise_std
+            assert passed[text] == theirs
+        else:
+            assert "generate.noise_std in params.yaml is " in result.stderr, result.stderr
+            assert "Traceback" not in result.stderr
+    assert passed.keys() >= {"1e-3", "1E-3", ".5", "2", "1e0"}
+    assert not passed.keys() & {"on", "true", ".inf", "nan", "0.1.2", "null"}
+
+
+def test_the_default_reaches_its_mark():
+    """That the committed metrics belong to the committed code is tested by dvc.lock's freshness; CI makes them anew."""
+    test = json.loads((PROJECT / "metrics/test.json").read_text())
+    assert test["windows"] == 8192
+    assert test["mse"] <= 3.2e-3
+    assert test["seen_in_training"] == 0.0
+
+
+def rewrite(path, change):
+    """Writes a changed file as the project itself would, so that its digests are right."""
+    columns = {name: values.copy() for name, values in read_windows(path, WINDOW_COLUMNS).items()}
+    with writing(path) as file:
+        file.write(change(columns))
+
+
+def with_nan(columns):
+    columns["input"][3, 1] = np.nan
+    return columns
+
+
+def reorder_rows(path):
+    table = pq.read_table(path)
+    metadata = {b"quadrature": pq.read_metadata(path).metadata[b"quadrature"]}
+    pq.write_table(table.take(list(range(len(table) - 1, -1, -1))).replace_schema_metadata(metadata), path)
+
+
+SPOIL = {
+    "truncated": lambda path: path.write_bytes(path.read_bytes()[:-100]),
+    "foreign": lambda path: pq.write_table(pq.read_table(path).replace_schema_metadata(None), path),
+    "empty": lambda path: path.write_bytes(b""),
+    "reordered rows": reorder_rows,
+    "reordered columns": lambda path: rewrite(path, lambda columns: dict(reversed(columns.items()))),
+    "not a number": lambda path: rewrite(path, with_nan),
+    "another length": lambda path: rewrite(
+        path, lambda columns: {name: values[:, :4] if values.ndim == 2 else values for name, values in columns.items()}
+    ),
+    "missing": lambda path: path.unlink(),
+}
+
+
+def snapshot(folder):
+    """Returns every file's path and content, but for Python's own caches."""
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file() and path.suffix != ".pyc"}
+
+
+MODEL, TEST, TRAIN = (
+    "models/model.safetensors",
+    "data/windows/test/part-00000.parquet",
+    "data/windows/train/part-00002.parquet",
+)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("stage", "file", "harm"),
+    [
+        *(("evaluate", TEST, harm) for harm in SPOIL),
+        *(("evaluate", MODEL, harm) for harm in ("truncated", "empty", "missing")),
+        *(("train", TRAIN, harm) for harm in ("truncated", "foreign", "missing")),
+        *(("plot", "data/predictions.parquet", harm) for harm in ("truncated", "reordered rows", "missing")),
+        *(("plot", "metrics/history.csv", harm) for harm in ("truncated", "empty", "missing")),
+    ],
+)
+def test_a_spoilt_file_ends_a_stage_with_one_line_and_65_and_no_output(finished, tmp_path, stage, file, harm):
+    shutil.copytree(finished.path, tmp_path / "tree", ignore=shutil.ignore_patterns(".git", ".dvc"))
+    outputs = {
+        "train": ["models/model.safetensors", "metrics/train.json", "metrics/history.csv"],
+        "evaluate": ["metrics/test.json", "data/predictions.parquet"],
+        "plot": [f"metrics/plots/{path.name}" for path in (finished.path / "metrics/plots").iterdir()],
+    }[stage]
+    for output in outputs:
+        (tmp_path / "tree" / output).unlink()
+    SPOIL[harm](tmp_path / "tree" / file)
+    files = snapshot(tmp_path / "tree")
+
+    result = subprocess.run(
+        ["python", "-m", f"stages.{stage}"],
+        cwd=tmp_path / "tree", env=finished.env, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert result.returncode == 65, result.stderr
+    *log, message = result.stderr.splitlines()
+    assert log in ([], ["device cpu, 2 threads"])
+    assert message.startswith(file.rpartition("/")[0])
+    assert snapshot(tmp_path / "tree") == files
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_refuses_bad_parameters_with_2_before_any_work(finished, tmp_path, stage):
+    """Nothing else is there to read, and nothing is written."""
+    for package in ("stages", "quadrature"):
+        shutil.copytree(PROJECT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(PROJECT / "params.yaml", tmp_path)
+    text = (tmp_path / "params.yaml").read_text()
+    for line in ("span: 3.14", "batch_size: 8192", "threads: 2", "bins: 16"):
+        assert line in text
+        text = text.replace(line, f"{line.partition(':')[0]}: minus one #")
+    (tmp_path / "params.yaml").write_text(text)
+    result = subprocess.run(
+        ["python", "-B", "-m", f"stages.{stage}"],
+        cwd=tmp_path,
+        env=finished.env,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 2
+    assert "in params.yaml is the text 'minus one'; it should be a valid " in result.stderr
+    assert "Traceback" not in result.stderr
+    assert {path.name for path in tmp_path.iterdir()} == {"stages", "quadrature", "params.yaml"}
+
+
+def test_a_batch_larger_than_the_split_is_refused_before_the_data_is_looked_at(finished, tmp_path):
+    for package in ("stages", "quadrature"):
+        shutil.copytree(PROJECT / package, tmp_path / package)
+    (tmp_path / "params.yaml").write_text((PROJECT / "params.yaml").read_text().replace("train: 1048576", "train: 10"))
+    result = subprocess.run(
+        ["python", "-m", "stages.train"], cwd=tmp_path, env=finished.env, capture_output=True, text=True, check=False
+    )
+    assert (result.returncode, result.stderr) == (
+        2,
+        "train.batch_size (256) is above generate.windows.train (10) in params.yaml\n",
+    )
+
+
+@pytest.mark.slow
+def test_dvc_runs_the_stages_with_its_own_environment_unless_another_was_activated(checkout):
+    """`.venv/bin/dvc repro` in a shell whose `python` is another one, or none."""
+    bare = {"PATH": "/usr/bin:/bin", "VIRTUAL_ENV": ""}
+    dvc = str(Path(sys.executable).parent / "dvc")
+    checkout.run(dvc, "repro", "generate", **bare)
+    assert (checkout.path / "data/windows/train/part-00003.parquet").exists()

@@ -1,0 +1,102 @@
+"""The documents: every command runs, every file and link they name is there, the figures are the committed ones."""
+
+import json
+import re
+import shlex
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.checkout import PROJECT, git
+
+DOCUMENTS = ["README.md", "CONTRIBUTING.md"]
+RUN_BY_CI = {"make repro", "make test", "make check"}
+
+
+def commands(document):
+    """Returns the lines of a document's bash blocks, continuation lines joined, comments dropped."""
+    text = (PROJECT / document).read_text()
+    blocks = re.findall(r"^```bash\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    lines = "".join(blocks).replace("\\\n", " ").splitlines()
+    return [" ".join(shlex.split(line, comments=True, posix=False)) for line in lines if line.strip()]
+
+
+def article_command():
+    return next(command for command in commands("README.md") if "generate.phase=consecutive" in command)
+
+
+def test_the_commands_that_ci_runs_are_in_its_script():
+    script = (PROJECT / ".ci/run").read_text().splitlines()
+    assert set(script) >= RUN_BY_CI
+
+
+@pytest.mark.slow
+def test_the_readmes_other_commands_run_one_after_another(checkout):
+    (checkout.path / ".venv").symlink_to(sys.prefix)
+    checkout.repro()
+    checkout.commit()
+    script = "\n".join(command for command in commands("README.md") if command not in RUN_BY_CI)
+    assert script.count("\n") >= 8
+    checkout.run("bash", "-euo", "pipefail", "-c", script)
+    for page in ("comparison/index.html", "plots/index.html"):
+        assert "<html" in (checkout.path / page).read_text()
+    assert checkout.yaml("params.yaml")["train"]["learning_rate"] == 0.005  # the experiment was applied
+    untracked = git("status", "--porcelain", "--untracked-files=all", cwd=checkout.path)
+    assert not [line for line in untracked.splitlines() if line.startswith("??")], untracked
+
+
+@pytest.mark.slow
+def test_the_articles_experiment_reaches_its_mark_for_each_of_five_seeds(checkout):
+    """As documented, but for the seed; the article's own script measures 1.2e-11."""
+    checkout.repro()
+    checkout.commit()
+    command = shlex.split(article_command())
+    for seed in range(5):
+        command[command.index("--name") + 1] = f"article-{seed}"
+        checkout.run(*command, "--set-param", f"train.seed={seed}")
+        shown = checkout.run("dvc", "metrics", "diff", "HEAD", f"article-{seed}", "--all", "--json").stdout
+        test = json.loads(shown)["metrics/test.json"]
+        assert 0.0 < test["mse"]["new"] <= 2e-11
+        assert test["windows"]["new"] == 100
+        assert test["seen_in_training"]["new"] == 1.0
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_files_and_links_that_a_document_names_are_there(document):
+    text = (PROJECT / document).read_text()
+    anchors = {
+        re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
+        for heading in re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    }
+    for target in re.findall(r"\]\(([^)]+)\)", text):
+        if target.startswith("#"):
+            assert target[1:] in anchors, target
+        elif not target.startswith("https://"):
+            assert (PROJECT / target).exists(), target
+    for path in re.findall(r"`((?:metrics|stages|tests|quadrature)/[\w./-]+)`", text):
+        assert (PROJECT / path).exists(), path
+
+
+def test_the_tree_in_the_readme_is_the_tree():
+    text = (PROJECT / "README.md").read_text()
+    tree = text.partition("## Where things live")[2].partition("```\n")[2].partition("```")[0]
+    listed, folder = [], ""
+    for line in tree.splitlines():
+        name = line.split()[0].rstrip(",")
+        if name.endswith("/"):
+            folder = name
+        listed.append(folder + name if line.startswith("  ") else name)
+    files = [Path(name) for name in git("ls-files", cwd=PROJECT).splitlines()]
+    for package in ("stages", "quadrature"):
+        modules = [str(path) for path in files if path.parent == Path(package) and path.name != "__init__.py"]
+        assert sorted(name for name in listed if name.startswith(f"{package}/") and name != f"{package}/") == sorted(
+            modules
+        )
+    folders = {f"{path.parts[0]}/" for path in files if len(path.parts) > 1 and not path.parts[0].startswith(".")}
+    assert folders <= set(listed) - {name for name in listed if name.count("/") == 1 and not name.endswith("/")}
+
+
+def test_the_headline_figure_is_the_committed_metric():
+    mse = json.loads((PROJECT / "metrics/test.json").read_text())["mse"]
+    assert f"| {mse:.5f} |" in (PROJECT / "README.md").read_text()

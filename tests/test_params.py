@@ -67,7 +67,7 @@ def test_every_mistake_is_named_in_one_error(tmp_path):
     text = (
         TEXT.replace("  epochs: 2", "  epochs: 0\n  epochz: 1")
         .replace("num_layers: 1", "num_layers: 1.5")
-        .replace("  bias: true\n", "")
+        .replace("  bias: true ", "  # ")
         .replace("cell: gru", "cell: gruu")
         .replace("bidirectional: false", "bidirectional: no")
         .replace("  shuffle_windows:", "  threads: 2\n  shuffle_windows:")

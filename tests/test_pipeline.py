@@ -282,6 +282,26 @@ def test_a_batch_larger_than_the_split_is_refused_before_the_data_is_looked_at(f
     )
 
 
+def peak_memory(checkout, windows):
+    """Generates so many training windows; returns the process's peak resident memory in MB."""
+    checkout.set(**{"generate.windows.train": windows})
+    program = (
+        "import resource, runpy\n"
+        "try: runpy.run_module('stages.generate', run_name='__main__')\n"
+        "finally: print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+    )
+    peak = int(checkout.run("python", "-c", program).stdout)
+    return peak / (1e6 if sys.platform == "darwin" else 1e3)
+
+
+@pytest.mark.slow
+def test_generates_memory_does_not_grow_with_the_count(make_checkout):
+    checkout = make_checkout(parameters={})
+    few, many = peak_memory(checkout, 2**18), peak_memory(checkout, 2**22)
+    assert many < 1.05 * few
+    assert many < 500
+
+
 @pytest.mark.slow
 def test_dvc_runs_the_stages_with_its_own_environment_unless_another_was_activated(checkout):
     """`.venv/bin/dvc repro` in a shell whose `python` is another one, or none."""

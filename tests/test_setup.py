@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import stat
 import sys
 from pathlib import Path
@@ -91,7 +92,7 @@ def test_too_old_a_python_is_told_in_one_line(checkout, tmp_path):
 
 def test_a_missing_git_is_told_in_one_line(checkout, tmp_path):
     for tool in ("sh", "cmp", "cat", "make", "awk"):
-        stub(tmp_path / "bin", tool, f'exec /usr/bin/env -i PATH="$PATH" /usr/bin/{tool} "$@"')
+        stub(tmp_path / "bin", tool, f'exec {shutil.which(tool)} "$@"')
     assert refusal(checkout, PATH=str(tmp_path / "bin")) == "git is missing; install it and run make again"
 
 

@@ -23,12 +23,17 @@ SMALL = {
 """The real parameters, shrunk: several shards, none full at the end, batches across their seams."""
 
 
+CALLERS = ("DVC_ROOT", "MAKEFLAGS", "MAKELEVEL", "MFLAGS")
+"""What dvc and make tell the programs they start, the tests among them; a checkout's own are on their own."""
+
+
 class Checkout:
     """A git repository holding the files of the working tree, as a fresh clone of it would."""
 
     def __init__(self, path: Path, parameters: dict[str, Any] | None = None) -> None:
         self.path = path
-        self.env = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+        self.env = {name: value for name, value in os.environ.items() if name not in CALLERS}
+        self.env["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         for name in git("ls-files", "--cached", "--others", "--exclude-standard", "-z", cwd=PROJECT).split("\0"):
             if name and (PROJECT / name).exists():
                 (path / name).parent.mkdir(parents=True, exist_ok=True)

@@ -1,12 +1,6 @@
-import os
-
 import pytest
 
 from tests.checkout import Checkout
-
-# DVC keeps an index of each repository it meets in a directory of the machine's; the tests' repositories are
-# too many and too short-lived for it.
-os.environ.pop("DVC_ROOT", None)
 
 
 @pytest.fixture(scope="session")

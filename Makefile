@@ -1,5 +1,6 @@
 # `make` lists the targets. Each one that runs code first makes .venv, or makes it again when what it is made of
-# changed: this directory, the interpreter, pyproject.toml or constraints.txt.
+# changed: this directory, its own interpreter, pyproject.toml or constraints.txt. PYTHON is the interpreter that
+# .venv is made from; to change to another, `make clean` first.
 PYTHON ?= python3
 
 help:  ## List the targets

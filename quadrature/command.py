@@ -7,17 +7,17 @@ import sys
 from collections.abc import Callable
 from types import FrameType
 
-from quadrature.errors import InterruptionError, QuadratureError
+from quadrature.errors import Interruption, QuadratureError
 
 
 def run(main: Callable[[], None]) -> None:
     """Runs main and exits: 0 when it is done, a QuadratureError's code and message in place of a traceback."""
     logging.basicConfig(format="%(message)s", level=logging.INFO, stream=sys.stderr)
-    signal.signal(signal.SIGINT, _interrupt)
-    signal.signal(signal.SIGTERM, _interrupt)
+    _on_signals(_interrupt)
     try:
         main()
-    except QuadratureError as error:
+        _on_signals(signal.SIG_IGN)  # the work is done: a signal while the interpreter ends must not deny it
+    except (QuadratureError, Interruption) as error:
         logging.error("%s", error)
         sys.exit(error.exit_code)
     except OSError as error:
@@ -26,8 +26,10 @@ def run(main: Callable[[], None]) -> None:
         sys.exit(os.EX_IOERR)
 
 
+def _on_signals(handler: Callable[[int, FrameType | None], None] | signal.Handlers) -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, handler)
+
+
 def _interrupt(number: int, _frame: FrameType | None) -> None:
-    # A second signal must not cut short the clean-up that the first began.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    raise InterruptionError(f"interrupted by {signal.Signals(number).name}; nothing unfinished was kept")
+    raise Interruption(f"interrupted by {signal.Signals(number).name}; nothing unfinished was kept")

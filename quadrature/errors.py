@@ -28,7 +28,11 @@ class NonFiniteLossError(QuadratureError):
     exit_code = 70
 
 
-class InterruptionError(QuadratureError):
-    """A signal asked the command to stop before its work was done."""
+class Interruption(BaseException):
+    """A signal asked the command to stop before its work was done.
+
+    A BaseException as KeyboardInterrupt is: it can come in the middle of a library's code, and an `except Exception`
+    there must not keep it.
+    """
 
     exit_code = 75

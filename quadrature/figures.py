@@ -37,14 +37,19 @@ class PlotParams(Section):
 def learning_curves(history: Sequence[Record]) -> bytes:
     """Draws the mean squared errors and the learning rate over the epochs."""
     epochs = [record.epoch for record in history]
+    marker = "o" if len(history) < 20 else ""
     with _style():
         figure = Figure(figsize=(6.4, 4.8))
         errors, rates = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
-        errors.semilogy(epochs, [record.train_mse for record in history], color=BLUE, label="train (running mean)")
-        errors.semilogy(epochs, [record.validation_mse for record in history], "--", color=ORANGE, label="validation")
+        errors.semilogy(
+            epochs, [record.train_mse for record in history], color=BLUE, marker=marker, label="train (running mean)"
+        )
+        errors.semilogy(
+            epochs, [record.validation_mse for record in history], "--", color=ORANGE, marker=marker, label="validation"
+        )
         errors.set(ylabel=_MSE, title="Learning curves")
         errors.legend()
-        rates.plot(epochs, [record.learning_rate for record in history], color=GREY)
+        rates.plot(epochs, [record.learning_rate for record in history], color=GREY, marker=marker)
         rates.set(xlabel="epoch", ylabel="learning rate", ylim=(0.0, None))
         return _svg(figure)
 
@@ -55,7 +60,7 @@ def predictions(columns: Columns, params: PlotParams, span: float) -> bytes:
     width = min(4, count)
     height = math.ceil(count / width)
     with _style():
-        figure = Figure(figsize=(2.3 * width + 0.4, 1.8 * height + 0.7))
+        figure = Figure(figsize=(max(2.3 * width, 4.6) + 0.4, 1.8 * height + 0.7))
         panels = figure.subplots(height, width, sharex=True, sharey=True, squeeze=False)
         instants = np.linspace(0.0, span, columns["input"].shape[1])
         for index, panel in enumerate(panels.flat):
@@ -91,7 +96,7 @@ def error_by_signal(columns: Columns, params: PlotParams) -> bytes:
     table = pd.DataFrame(
         {
             "frequency": columns["frequency"],
-            "phase": np.mod(columns["phase"], 2.0 * np.pi),
+            "phase": _wrapped(columns["phase"]),
             "network": _squared_error(columns).mean(axis=1),
         }
     )
@@ -103,9 +108,15 @@ def error_by_signal(columns: Columns, params: PlotParams) -> bytes:
         _binned(by_phase, table, "phase", params.bins)
         by_phase.set(xlabel="phase of the first sample (radians)", xlim=(0.0, 2.0 * np.pi), title="Error by phase")
         by_phase.set_xticks(np.pi * np.arange(0.0, 2.5, 0.5), ["0", "π/2", "π", "3π/2", "2π"])
-        by_frequency.set_ylim(bottom=0.0)
+        by_frequency.set_ylim(0.0, 1.05 * by_frequency.get_ylim()[1])
         by_frequency.legend()
         return _svg(figure)
+
+
+def _wrapped(phase: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Returns phases within [0, 2 pi); one that rounding left a hair below a full turn is 0."""
+    wrapped = np.mod(phase, 2.0 * np.pi)
+    return np.where(2.0 * np.pi - wrapped < 1e-6, 0.0, wrapped)
 
 
 def _binned(panel: Axes, table: pd.DataFrame, quantity: str, bins: int) -> None:
@@ -121,8 +132,7 @@ def _squared_error(columns: Columns) -> NDArray[np.float64]:
 
 
 def _describe(columns: Columns, index: int) -> str:
-    phase = math.fmod(float(columns["phase"][index]), 2.0 * math.pi)
-    return f"frequency {columns['frequency'][index]:.2f}, phase {phase:.2f}"
+    return f"frequency {columns['frequency'][index]:.2f}, phase {_wrapped(columns['phase'])[index]:.2f}"
 
 
 @contextmanager

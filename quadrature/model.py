@@ -12,7 +12,7 @@ import numpy as np
 import safetensors
 import torch
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 from safetensors.torch import save
 from torch import Tensor, nn
 
@@ -33,6 +33,20 @@ class ModelParams(Section):
     dropout: Annotated[float, Field(ge=0.0, lt=1.0)]  # between layers
     execution: Literal["sequence"]
     head: Literal["last", "every"]
+
+    @field_validator("nonlinearity")
+    @classmethod
+    def _is_a_choice_of_rnn_alone(cls, nonlinearity: str, info: ValidationInfo) -> str:
+        if nonlinearity != "tanh" and info.data.get("cell", "rnn") != "rnn":
+            raise ValueError(f"cell {info.data['cell']} has its own nonlinearities; leave it at tanh")
+        return nonlinearity
+
+    @field_validator("dropout")
+    @classmethod
+    def _has_layers_to_act_between(cls, dropout: float, info: ValidationInfo) -> float:
+        if dropout and info.data.get("num_layers", 2) == 1:
+            raise ValueError("it acts between layers; set num_layers to 2 or more, or dropout to 0.0")
+        return dropout
 
 
 class QuadratureNetwork(nn.Module):

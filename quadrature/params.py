@@ -39,10 +39,10 @@ def load_params(model: type[Model], path: Path = Path("params.yaml")) -> Model:
     Raises ParameterError naming every unknown, missing, duplicate, mistyped or out-of-range parameter.
     """
     tree, problems = _parse(path)
-    problems += [_unknown(str(name), SECTIONS, path) for name in tree if name not in SECTIONS]
+    problems += [_unknown(_key(name), SECTIONS, path) for name in tree if name not in SECTIONS]
     chosen = {name: value for name in _fields(model) for value in _values_at(tree, name.split("."))}
     try:
-        params = model.model_validate(chosen)
+        params = model.model_validate(chosen, context=chosen)
     except ValidationError as error:
         problems += _describe(model, error.errors(), path)
     if problems:
@@ -88,16 +88,24 @@ class _Problem(NamedTuple):
 def _parse(path: Path) -> tuple[dict[object, object], list[_Problem]]:
     """Returns the file's tree and a problem for each key that stands twice."""
     try:
-        loader = _Loader(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        for event in yaml.parse(text, Loader=_Loader):
+            if isinstance(event, yaml.NodeEvent) and (event.anchor or getattr(event, "tag", None)):
+                # On what they stand for, PyYAML and DVC's parser differ; an alias can also hold itself.
+                line = f", line {event.start_mark.line + 1}" if event.start_mark else ""
+                raise ParameterError(f"{path}{line}: write the value itself, not an anchor, an alias or a tag")
+        loader = _Loader(text)
         root = loader.get_single_node()
         tree = {} if root is None else loader.construct_document(root)
-    except FileNotFoundError:
-        raise ParameterError(f"{path} is missing; run from the project's root, where params.yaml is") from None
+        duplicates = [_Problem(f"{name} stands twice in {path}; remove one") for name in _duplicates(root)]
+    except OSError as error:
+        reason = "is missing" if isinstance(error, FileNotFoundError) else f"cannot be read ({error.strerror})"
+        raise ParameterError(f"{path} {reason}; run from the project's root, where params.yaml is") from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ParameterError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(tree, dict):
         raise ParameterError(f"{path} holds {_show(tree)}; it should hold sections of parameters")
-    return tree, [_Problem(f"{name} stands twice in {path}; remove one") for name in _duplicates(root)]
+    return tree, duplicates
 
 
 def _duplicates(node: yaml.Node | None, prefix: str = "") -> Iterator[str]:
@@ -105,7 +113,7 @@ def _duplicates(node: yaml.Node | None, prefix: str = "") -> Iterator[str]:
         return
     seen = set()
     for key, value in node.value:
-        name = f"{prefix}{key.value}"
+        name = f"{prefix}{_key(key.value)}"
         if name in seen:
             yield name
         seen.add(name)
@@ -130,7 +138,7 @@ def _values_at(tree: object, names: Iterable[str]) -> list[object]:
 
 def _describe(model: type[BaseModel], errors: list[ErrorDetails], path: Path) -> Iterator[_Problem]:
     for error in errors:
-        name = ".".join(str(part) for part in error["loc"] if part != "[key]")
+        name = ".".join(_key(part) for part in error["loc"] if part != "[key]")
         section: object = model
         for part in error["loc"][:-1]:
             section = _fields(section).get(str(part))
@@ -142,10 +150,14 @@ def _describe(model: type[BaseModel], errors: list[ErrorDetails], path: Path) ->
                 yield _unknown(name, _fields(section), path)
             case "literal_error":
                 choices = [str(choice) for choice in get_args(_fields(section)[str(error["loc"][-1])])]
-                near = difflib.get_close_matches(str(error["input"]), choices, n=1)
+                given = error["input"].lower() if isinstance(error["input"], str) else ""
+                near = difflib.get_close_matches(given, choices, n=1)
                 yield _Problem(f"{where}; {_question(near) or 'choose one of ' + ', '.join(choices)}")
-            case "value_error":  # a check of ours, which names the parameters it compares
-                yield _Problem(f"{name + ': ' if name else ''}{error['ctx']['error']} in {path}")
+            case "model_type":
+                keys = ", ".join(_fields(_fields(section)[str(error["loc"][-1])]))
+                yield _Problem(f"{where}; it should be a section with the parameters {keys}")
+            case "value_error":  # a check of ours against another parameter
+                yield _Problem(f"{where}; {error['ctx']['error']}")
             case _:
                 rule = error["msg"].replace("Input should be", "it should be")
                 yield _Problem(f"{where}; {rule[0].lower()}{rule[1:]}")
@@ -162,5 +174,12 @@ def _question(near: list[str]) -> str:
     return f"did you mean {near[0]}?" if near else ""
 
 
+def _key(part: object) -> str:
+    """Returns a key as it can stand in one line."""
+    return " ".join(str(part).split())
+
+
 def _show(value: object) -> str:
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
     return f"the text {reprlib.repr(value)}" if isinstance(value, str) else reprlib.repr(value)

@@ -6,11 +6,11 @@ phase + frequency * span * i / (length - 1). numpy only; files and networks are 
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from quadrature.params import Section, Seed
 
@@ -30,11 +30,12 @@ class Range(Section):
     low: Magnitude
     high: Magnitude
 
-    @model_validator(mode="after")
-    def _ordered(self) -> Self:
-        if self.low > self.high:
-            raise ValueError(f"low ({self.low}) is above high ({self.high})")
-        return self
+    @field_validator("high")
+    @classmethod
+    def _is_not_below_low(cls, high: float, info: ValidationInfo) -> float:
+        if high < info.data.get("low", high):
+            raise ValueError(f"it should not be below low, {info.data['low']}")
+        return high
 
 
 class SplitSizes(Section):
@@ -58,14 +59,13 @@ class GenerateParams(Section):
     amplitude: Range
     noise_std: Magnitude
 
-    @model_validator(mode="after")
-    def _shard_fits_memory(self) -> Self:
-        if self.shard_windows * self.length > LARGEST_SHARD:
-            raise ValueError(
-                f"shard_windows * length is {self.shard_windows * self.length:,} samples, drawn in memory at once; "
-                f"keep it to {LARGEST_SHARD:,}"
-            )
-        return self
+    @field_validator("length")
+    @classmethod
+    def _shard_fits_memory(cls, length: int, info: ValidationInfo) -> int:
+        samples = length * info.data.get("shard_windows", 1)
+        if samples > LARGEST_SHARD:
+            raise ValueError(f"times shard_windows it makes {samples:,} samples, where {LARGEST_SHARD:,} fit memory")
+        return length
 
 
 def sine_and_cosine(

@@ -30,13 +30,13 @@ class Batch(NamedTuple):
     target: Tensor
 
 
-def load_split(folder: Path, device: torch.device) -> list[Batch]:
-    """Returns a split's shards, held in the device's memory. Raises DataError."""
+def load_split(folder: Path, device: torch.device, window_length: int | None = None) -> list[Batch]:
+    """Returns a split's shards, held in the device's memory. Raises DataError as read_split does."""
     return [
         Batch(
             torch.tensor(columns["input"], device=device).unsqueeze(-1), torch.tensor(columns["target"], device=device)
         )
-        for columns in read_split(folder, ("input", "target"))
+        for columns in read_split(folder, ("input", "target"), window_length)
     ]
 
 

@@ -8,8 +8,9 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Annotated, Literal
 
+import numpy as np
 import torch
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 from torch import Tensor, nn
 from tqdm import tqdm
 
@@ -33,6 +34,14 @@ class TrainParams(Section):
     shuffle_windows: Annotated[int, Field(ge=1, le=2**40)]
     gradient_shards: Annotated[int, Field(ge=1, le=1024)]
 
+    @field_validator("batch_size")
+    @classmethod
+    def _is_not_above_the_split(cls, batch_size: int, info: ValidationInfo) -> int:
+        windows = (info.context or {}).get("generate.windows.train")
+        if isinstance(windows, int) and batch_size > windows:
+            raise ValueError(f"it should not be above generate.windows.train, {windows}")
+        return batch_size
+
 
 def train(
     model: nn.Module, windows: Sequence[Batch], validation: Sequence[Batch], params: TrainParams
@@ -52,18 +61,20 @@ def train(
         for epoch_step, batch in enumerate(progress, 1):
             step = epoch * epoch_steps + epoch_step
             rate = learning_rate(params, step - 1, params.epochs * epoch_steps)
-            losses.append(train_step(model, optimizer, batch, rate, params))
+            losses.append(train_step(model, optimizer, batch, step, rate, params))
             samples += batch.target.numel()
             if _is_due(epoch_step, epoch_steps, params.validations_per_epoch):
                 train_mse = _sum_finite(losses, step) / samples
                 validation_mse = mean_squared_error(model, validation, params.batch_size)
+                if not math.isfinite(validation_mse):
+                    raise NonFiniteLossError(f"the validation loss is not finite at step {step}; {_REMEDY}")
                 yield Record(epoch + epoch_step / epoch_steps, step, rate, train_mse, validation_mse)
                 model.train()
                 losses, samples = [], 0
 
 
 def train_step(
-    model: nn.Module, optimizer: torch.optim.Optimizer, batch: Batch, rate: float, params: TrainParams
+    model: nn.Module, optimizer: torch.optim.Optimizer, batch: Batch, step: int, rate: float, params: TrainParams
 ) -> Tensor:
     """Moves the weights once; returns the batch's sum of squared errors before the move, without waiting for it.
 
@@ -72,8 +83,12 @@ def train_step(
     """
     optimizer.zero_grad()
     squares = []
-    for inputs, target in zip(*(part.tensor_split(params.gradient_shards) for part in batch), strict=True):
+    shards = zip(*(part.tensor_split(params.gradient_shards) for part in batch), strict=True)
+    for shard, (inputs, target) in enumerate(shards):
         if len(inputs):
+            # Dropout draws from torch's global stream, so each shard of each step begins it anew: nothing to
+            # remember between steps, and the same draws whoever computes the shard.
+            _seed(inputs.device, params.seed, step, shard)
             loss = nn.functional.mse_loss(model(inputs), target, reduction="sum")
             torch.autograd.backward(loss / batch.target.numel())
             squares.append(loss.detach())
@@ -116,6 +131,19 @@ def mean_squared_error(model: nn.Module, windows: Sequence[Batch], batch_size: i
     return squares / samples
 
 
+_REMEDY = "lower train.learning_rate or train.gradient_clip in params.yaml, or look for huge values in the windows"
+
+
+def _seed(device: torch.device, seed: int, step: int, shard: int) -> None:
+    """Begins torch's random numbers anew; the key's length sets them apart from those of the windows' order."""
+    sequence = np.random.SeedSequence(seed, spawn_key=(step, shard, 0))
+    state = int(sequence.generate_state(1, np.uint64)[0])
+    if device.type == "cpu":
+        torch.default_generator.manual_seed(state)  # 3 microseconds; torch.manual_seed, for all devices, takes 70
+    else:
+        torch.manual_seed(state)
+
+
 def _half_cosine(start: float, end: float, progress: float) -> float:
     return end + (start - end) * (1.0 + math.cos(math.pi * progress)) / 2.0
 
@@ -131,8 +159,5 @@ def _sum_finite(losses: Sequence[Tensor], step: int) -> float:
     finite = values.isfinite()
     if not finite.all():
         first = step - len(losses) + 1 + int(finite.int().argmin())
-        raise NonFiniteLossError(
-            f"the loss is not finite at step {first}; "
-            "lower train.learning_rate or train.gradient_clip in params.yaml, or look for huge values in the windows"
-        )
+        raise NonFiniteLossError(f"the loss is not finite at step {first}; {_REMEDY}")
     return values.sum().item()

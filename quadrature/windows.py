@@ -83,17 +83,19 @@ def writing(path: Path, shard: int = 0, shards: int = 1) -> Iterator[WindowWrite
             writer.close(shard, shards)
 
 
-def read_split(folder: Path, columns: Iterable[str]) -> Iterator[dict[str, NDArray[np.floating]]]:
+def read_split(
+    folder: Path, columns: Iterable[str], length: int | None = None
+) -> Iterator[dict[str, NDArray[np.floating]]]:
     """Yields the named columns of each shard of a split, in order.
 
-    Raises DataError naming the file when a shard is missing, damaged, foreign or holds a value that is not finite.
+    Raises DataError naming the file when a shard is missing, damaged or foreign, when it holds a value that is not
+    finite, or windows of another length: than the one given, or else than the first shard's.
     """
-    length = None
     for path, shard, shards in _shards(folder):
         arrays = _read(path, columns, shard, shards)
         found = arrays["input"].shape[1] if "input" in arrays else None
         if found != (length := length or found):
-            raise DataError(f"{path} holds windows of {found} samples, the shards before it of {length}; {_REMEDY}")
+            raise DataError(f"{path} holds windows of {found} samples, not of {length}; {_REMEDY}")
         yield arrays
 
 

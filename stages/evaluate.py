@@ -4,6 +4,7 @@ import logging
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 from pydantic import Field
 
 from quadrature import command
@@ -35,17 +36,13 @@ def main() -> None:
 
     score, seen = Score(), 0
     with writing(Path("data/predictions.parquet")) as predictions:
-        for test in read_split(Path("data/windows/test"), WINDOW_COLUMNS):
-            length = test["input"].shape[1]
-            if length != network.window_length:
-                raise DataError(
-                    f"data/windows/test holds windows of {length} samples, but models/model.safetensors was trained "
-                    f"on {network.window_length}; run `dvc repro` to make both again"
-                )
+        for test in read_split(Path("data/windows/test"), WINDOW_COLUMNS, network.window_length):
             prediction = predict(network, test["input"], params.evaluate.batch_size)
+            if not np.isfinite(prediction).all():
+                raise DataError("models/model.safetensors gives estimates that are not finite; run `dvc repro train`")
             predictions.write({**test, "prediction": prediction})
             score.add(prediction, test["target"])
-            train = read_split(Path("data/windows/train"), ("input",))
+            train = read_split(Path("data/windows/train"), ("input",), network.window_length)
             seen += count_seen(test["input"], (shard["input"] for shard in train))
 
     write_json(

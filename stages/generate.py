@@ -2,6 +2,7 @@
 
 import logging
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 
 from tqdm import tqdm
@@ -22,13 +23,24 @@ def main() -> None:
     logging.info(
         "train %s, validation %s, test %s windows", f"{sizes.train:,}", f"{sizes.validation:,}", f"{sizes.test:,}"
     )
-    for split in SPLITS:
-        folder = Path("data/windows") / split
-        shutil.rmtree(folder, ignore_errors=True)
-        shards = shard_count(params, split)
-        for shard in tqdm(range(shards), split, unit="shard", disable=None):
-            with writing(shard_path(folder, shard), shard, shards) as file:
-                file.write(draw_shard(params, split, shard))
+    folders = {split: Path("data/windows") / split for split in SPLITS}
+    remove(folders.values())
+    try:
+        for split, folder in folders.items():
+            shards = shard_count(params, split)
+            for shard in tqdm(range(shards), split, unit="shard", disable=None):
+                with writing(shard_path(folder, shard), shard, shards) as file:
+                    file.write(draw_shard(params, split, shard))
+    except BaseException:
+        remove(folders.values())  # some of a data set would pass for all of it
+        raise
+
+
+def remove(folders: Iterable[Path]) -> None:
+    """Removes what is there of some folders."""
+    for folder in folders:
+        if folder.exists():
+            shutil.rmtree(folder)
 
 
 if __name__ == "__main__":

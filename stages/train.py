@@ -3,9 +3,9 @@
 import logging
 import time
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from quadrature import command
 from quadrature.device import Device, set_up_device
@@ -23,22 +23,15 @@ class Params(Section):
     train_windows: Annotated[int, Field(ge=1, alias="generate.windows.train")]
     train: TrainParams
 
-    @model_validator(mode="after")
-    def _batch_fits(self) -> Self:
-        if self.train.batch_size > self.train_windows:
-            raise ValueError(
-                f"train.batch_size ({self.train.batch_size}) is above generate.windows.train ({self.train_windows})"
-            )
-        return self
-
 
 def main() -> None:
     params = load_params(Params)
     device = set_up_device(params.device, params.train.threads)
     windows = load_split(Path("data/windows/train"), device)
-    validation = load_split(Path("data/windows/validation"), device)
+    window_length = windows[0].input.shape[1]
+    validation = load_split(Path("data/windows/validation"), device, window_length)
 
-    network = QuadratureNetwork(params.model, window_length=windows[0].input.shape[1])
+    network = QuadratureNetwork(params.model, window_length)
     initialize(network, params.train.seed)
     network.to(device)
     parameters = sum(weights.numel() for weights in network.parameters())

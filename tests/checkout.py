@@ -13,6 +13,7 @@ from dvc.utils.serialize import load_yaml, modify_yaml
 PROJECT = Path(__file__).parent.parent
 
 SMALL = {
+    "device": "cpu",
     "generate.windows": {"train": 2000, "validation": 300, "test": 300},
     "generate.shard_windows": 600,
     "model.hidden_size": 8,

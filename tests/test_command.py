@@ -31,7 +31,7 @@ def run(body, **options):
 
 @pytest.mark.parametrize(
     ("error", "code"),
-    [("ParameterError", 2), ("DataError", 65), ("NonFiniteLossError", 70), ("InterruptionError", 75)],
+    [("ParameterError", 2), ("DataError", 65), ("NonFiniteLossError", 70), ("Interruption", 75)],
 )
 def test_each_kind_of_failure_has_its_exit_code_and_its_message_alone(error, code):
     result = run(f"raise {error}('what, where, what to do')")
@@ -77,6 +77,21 @@ def test_a_signal_ends_a_command_with_75_and_leaves_no_temporary_file(tmp_path, 
     assert stderr == f"interrupted by {number.name}; nothing unfinished was kept\n"
     assert target.read_text() == "old"
     assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_signal_that_a_librarys_guard_meets_still_ends_the_command():
+    body = """
+    try:
+        print("ready", flush=True)
+        time.sleep(60)
+    except Exception:
+        time.sleep(60)
+"""
+    process = subprocess.Popen([sys.executable, "-c", PROGRAM.format(body=body)], stdout=subprocess.PIPE, text=True)
+    with process:
+        assert process.stdout.readline() == "ready\n"
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=20) == 75
 
 
 def test_a_replaced_file_has_the_permissions_of_any_new_file(tmp_path):

@@ -72,6 +72,9 @@ def test_every_mistake_is_named_in_one_error(tmp_path):
         .replace("bidirectional: false", "bidirectional: no")
         .replace("  shuffle_windows:", "  threads: 2\n  shuffle_windows:")
         .replace("learning_rate: 0.02", "learning_rate: .nan")
+        .replace("batch_size: 256", "batch_size: 2097152")
+        .replace("dropout: 0.0", "dropout: 1.5")
+        .replace("nonlinearity: tanh", "nonlinearity: [relu]")
     )
     lines = refusal(tmp_path, text)
     for expected in (
@@ -83,9 +86,12 @@ def test_every_mistake_is_named_in_one_error(tmp_path):
         "model.cell in params.yaml is the text 'gruu'; did you mean gru?",
         "model.bidirectional in params.yaml is the text 'no'; it should be a valid boolean",
         "train.learning_rate in params.yaml is nan; it should be a finite number",
+        "train.batch_size in params.yaml is 2097152; it should not be above generate.windows.train, 1048576",
+        "model.dropout in params.yaml is 1.5; it should be less than 1",
+        "model.nonlinearity in params.yaml is ['relu']; choose one of tanh, relu",
     ):
         assert [line for line in lines if line.startswith(expected)], (expected, lines)
-    assert len(lines) == 8
+    assert len(lines) == 11
 
 
 @pytest.mark.parametrize(
@@ -94,17 +100,21 @@ def test_every_mistake_is_named_in_one_error(tmp_path):
         (
             "frequency: {low: 0.5, high: 2.0}",
             "frequency: {low: 3.0, high: 2.0}",
-            "generate.frequency: low (3.0) is above high (2.0) in params.yaml",
+            "generate.frequency.high in params.yaml is 2.0; it should not be below low, 3.0",
         ),
         ("length: 10 ", "length: 1 ", "generate.length in params.yaml is 1; it should be greater than or equal to 2"),
         ("noise_std: 0.1", "noise_std: .inf", "generate.noise_std in params.yaml is inf; it should be a finite number"),
-        ("noise_std: 0.1", "noise_std: true", "generate.noise_std in params.yaml is True; it should be a valid number"),
+        ("noise_std: 0.1", "noise_std: true", "generate.noise_std in params.yaml is true; it should be a valid number"),
         (
             "span: 3.141592653589793",
             "span: 1_000.0",
             "generate.span in params.yaml is the text '1_000.0'; it should be",
         ),
-        ("length: 10 ", "length: 65536 ", "generate: shard_windows * length is 4,294,967,296 samples"),
+        (
+            "length: 10 ",
+            "length: 65536 ",
+            "generate.length in params.yaml is 65536; times shard_windows it makes 4,294,967,296 samples",
+        ),
     ],
 )
 def test_values_out_of_range_are_refused(tmp_path, old, new, expected):
@@ -115,7 +125,7 @@ def test_values_out_of_range_are_refused(tmp_path, old, new, expected):
 
 def test_a_batch_larger_than_the_training_split_is_refused(tmp_path):
     assert refusal(tmp_path, TEXT.replace("train: 1048576", "train: 100")) == [
-        "train.batch_size (256) is above generate.windows.train (100) in params.yaml"
+        "train.batch_size in params.yaml is 256; it should not be above generate.windows.train, 100"
     ]
 
 
@@ -126,19 +136,44 @@ def test_a_batch_larger_than_the_training_split_is_refused(tmp_path):
         ("- 1\n- 2\n", "params.yaml holds [1, 2]"),
         ("train: {epochs: 1", "params.yaml is not valid YAML"),
         ("a: 1\n---\nb: 2\n", "params.yaml is not valid YAML"),
-        ("a: !!python/object/apply:os.system [true]\n", "params.yaml is not valid YAML"),
+        ("a: !!python/object/apply:os.system [true]\n", "params.yaml, line 1: write the value itself"),
+        ("train:\n  epochs: !!int 012\n", "params.yaml, line 2: write the value itself"),
+        ("model: {bias: !!bool y}\n", "params.yaml, line 1: write the value itself"),
+        ("extra: &a\n  b: *a\n", "params.yaml, line 1: write the value itself"),
+        ("device:\n  a: 1\n", "device in params.yaml is {'a': 1}; choose one of auto, cpu, cuda, mps"),
+        ("train:\n", "train in params.yaml is null; it should be a section with the parameters seed, epochs"),
+        ('"a\\nb": 1\n', "a b in params.yaml is not a parameter"),
         ("[" * 5000, "params.yaml is not valid YAML"),
         ("a: " + "9" * 5000, "params.yaml is not valid YAML"),
     ],
 )
 def test_what_is_no_table_of_parameters_is_refused(tmp_path, text, expected):
     lines = refusal(tmp_path, text)
-    assert lines[0].startswith(expected)
+    assert [line for line in lines if line.startswith(expected)], lines
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("dropout: 0.0", "dropout: 0.5", "model.dropout in params.yaml is 0.5; it acts between layers"),
+        (
+            "nonlinearity: tanh",
+            "nonlinearity: relu",
+            "model.nonlinearity in params.yaml is the text 'relu'; cell gru has",
+        ),
+        ("cell: gru", "cell: GRU", "model.cell in params.yaml is the text 'GRU'; did you mean gru?"),
+    ],
+)
+def test_a_combination_that_makes_no_sense_is_refused(tmp_path, old, new, expected):
+    (line,) = refusal(tmp_path, TEXT.replace(old, new))
+    assert line.startswith(expected)
 
 
 def test_a_missing_file_and_bytes_that_are_no_text_are_refused(tmp_path):
     with pytest.raises(ParameterError, match="is missing; run from the project's root"):
         load_params(TrainStage, tmp_path / "params.yaml")
+    with pytest.raises(ParameterError, match=r"cannot be read \(Is a directory\)"):
+        load_params(TrainStage, tmp_path)
     (tmp_path / "params.yaml").write_bytes(b"train: \xff\xfe\n")
     with pytest.raises(ParameterError, match="not valid YAML"):
         load_params(TrainStage, tmp_path / "params.yaml")

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from quadrature.params import load_params
-from quadrature.windows import WINDOW_COLUMNS, read_windows, writing
+from quadrature.windows import WINDOW_COLUMNS, read_split, read_windows, writing
 from stages.generate import Params as GenerateStage
 from tests.checkout import PROJECT
 
@@ -168,8 +169,10 @@ def test_the_default_reaches_its_mark():
 
 def rewrite(path, change):
     """Writes a changed file as the project itself would, so that its digests are right."""
-    columns = {name: values.copy() for name, values in read_windows(path, WINDOW_COLUMNS).items()}
-    with writing(path) as file:
+    shards = len(list(path.parent.glob("*.parquet")))
+    shard = int(path.stem.rpartition("-")[2])
+    columns = {name: values.copy() for name, values in list(read_split(path.parent, WINDOW_COLUMNS))[shard].items()}
+    with writing(path, shard, shards) as file:
         file.write(change(columns))
 
 
@@ -203,6 +206,7 @@ def snapshot(folder):
     return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file() and path.suffix != ".pyc"}
 
 
+VALIDATION, LAST_TRAIN = "data/windows/validation/part-00000.parquet", "data/windows/train/part-00003.parquet"
 MODEL, TEST, TRAIN = (
     "models/model.safetensors",
     "data/windows/test/part-00000.parquet",
@@ -217,6 +221,8 @@ MODEL, TEST, TRAIN = (
         *(("evaluate", TEST, harm) for harm in SPOIL),
         *(("evaluate", MODEL, harm) for harm in ("truncated", "empty", "missing")),
         *(("train", TRAIN, harm) for harm in ("truncated", "foreign", "missing")),
+        ("train", VALIDATION, "another length"),
+        ("evaluate", LAST_TRAIN, "another length"),
         *(("plot", "data/predictions.parquet", harm) for harm in ("truncated", "reordered rows", "missing")),
         *(("plot", "metrics/history.csv", harm) for harm in ("truncated", "empty", "missing")),
     ],
@@ -278,7 +284,7 @@ def test_a_batch_larger_than_the_split_is_refused_before_the_data_is_looked_at(f
     )
     assert (result.returncode, result.stderr) == (
         2,
-        "train.batch_size (256) is above generate.windows.train (10) in params.yaml\n",
+        "train.batch_size in params.yaml is 256; it should not be above generate.windows.train, 10\n",
     )
 
 
@@ -306,7 +312,54 @@ def test_generates_memory_does_not_grow_with_the_count(make_checkout):
 
 
 @pytest.mark.slow
-def test_dvc_runs_the_stages_with_its_own_environment_unless_another_was_activated(checkout):
+def test_training_with_dropout_gives_the_same_bytes_in_every_process_and_depends_on_the_seed(checkout):
+    checkout.set(**{"model.num_layers": 2, "model.dropout": 0.5})
+    checkout.stage("generate")
+    models = []
+    for seed in (0, 0, 1):
+        checkout.set(**{"train.seed": seed})
+        checkout.stage("train")
+        models.append(checkout.digests()["metrics/history.csv"])
+    assert models[0] == models[1] != models[2]
+
+
+@pytest.mark.slow
+def test_training_that_diverges_at_its_last_step_ends_with_70_and_no_output(checkout):
+    """The loss of every step is taken before its move; only the validation after the last one shows it."""
+    checkout.set(**{
+        "generate.windows.train": 300, "train.batch_size": 300, "train.epochs": 1, "model.cell": "rnn",
+        "model.hidden_size": 64,
+        "model.nonlinearity": "relu", "train.learning_rate": 10.0, "train.schedule": "constant",
+        "train.gradient_clip": None,
+    })  # fmt: skip
+    checkout.stage("generate")
+    for output in checkout.path.glob("metrics/*.*"):
+        output.unlink()
+    result = checkout.stage("train", check=False)
+    assert result.returncode == 70
+    assert result.stderr.splitlines()[-1].startswith("the validation loss is not finite at step 1;")
+    assert not (checkout.path / "models").exists()
+    assert not list(checkout.path.glob("metrics/*.*"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seconds", [0.4, 0.6, 0.8, 1.0])
+def test_an_interrupted_generate_leaves_no_part_of_a_data_set(make_checkout, seconds):
+    checkout = make_checkout(parameters={"generate.windows.train": 2**24, "generate.shard_windows": 4096})
+    command = ["python", "-m", "stages.generate"]
+    with subprocess.Popen(command, cwd=checkout.path, env=checkout.env, stderr=subprocess.PIPE, text=True) as process:
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(seconds)
+        process.send_signal(signal.SIGTERM)
+        message = process.communicate(timeout=20)[1].splitlines()[-1:]
+    assert process.returncode in (75, -signal.SIGTERM)  # the signal's own before the stage has begun
+    if process.returncode == 75:
+        assert message == ["interrupted by SIGTERM; nothing unfinished was kept"]
+    assert not list(checkout.path.glob("data/windows/*/*"))
+
+
+@pytest.mark.slow
+def test_dvc_runs_the_stages_with_its_own_environment_without_activation(checkout):
     """`.venv/bin/dvc repro` in a shell whose `python` is another one, or none."""
     bare = {"PATH": "/usr/bin:/bin", "VIRTUAL_ENV": ""}
     dvc = str(Path(sys.executable).parent / "dvc")

@@ -81,7 +81,7 @@ def test_the_gradient_is_clipped_to_its_largest_norm():
     network = make_network()
     optimizer = torch.optim.SGD(network.parameters())
     before = torch.cat([weights.detach().clone().flatten() for weights in network.parameters()])
-    train_step(network, optimizer, make_windows()[0], 1.0, make_training(gradient_clip=1e-3))
+    train_step(network, optimizer, make_windows()[0], 1, 1.0, make_training(gradient_clip=1e-3))
     after = torch.cat([weights.detach().flatten() for weights in network.parameters()])
     assert (after - before).norm() == pytest.approx(1e-3, rel=1e-3)
 

@@ -166,5 +166,5 @@ def test_windows_of_two_lengths_in_one_split_are_refused(tmp_path):
     write_split(tmp_path)
     with writing(shard_path(tmp_path, 2), 2, 3) as file:
         file.write(make_columns(length=5))
-    with pytest.raises(DataError, match=r"part-00002.parquet holds windows of 5 samples, the shards before it of 4"):
+    with pytest.raises(DataError, match=r"part-00002.parquet holds windows of 5 samples, not of 4"):
         read(tmp_path)

@@ -139,7 +139,7 @@ def _seed(device: torch.device, seed: int, step: int, shard: int) -> None:
     sequence = np.random.SeedSequence(seed, spawn_key=(step, shard, 0))
     state = int(sequence.generate_state(1, np.uint64)[0])
     if device.type == "cpu":
-        torch.default_generator.manual_seed(state)  # 3 microseconds; torch.manual_seed, for all devices, takes 70
+        torch.default_generator.manual_seed(state)  # 1 microsecond; torch.manual_seed, for all devices, takes 68
     else:
         torch.manual_seed(state)
 

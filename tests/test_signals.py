@@ -80,6 +80,15 @@ def test_phase_frequency_and_amplitude_are_uniform_on_their_ranges_and_noise_is_
     assert (windows["target"] == clean["target"]).all()
 
 
+def test_phase_frequency_amplitude_and_noise_are_independent_of_each_other():
+    sizes = {"windows": {"train": 20_000, "validation": 1, "test": 1}, "shard_windows": 20_000}
+    windows, clean = draw(settings(**sizes)), draw(settings(**sizes, noise_std=0.0))
+    noise = windows["input"].astype(float) - clean["input"]
+    quantities = [windows["phase"], windows["frequency"], windows["amplitude"], noise[:, 0], noise[:, 1]]
+    correlations = np.corrcoef(quantities) - np.eye(5)
+    assert np.abs(correlations).max() < 5 / math.sqrt(20_000)
+
+
 def test_the_articles_windows_are_within_two_hundred_thousandths_of_its_own():
     windows = draw(ARTICLE)
     for k in range(100):

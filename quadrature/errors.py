@@ -31,8 +31,7 @@ class NonFiniteLossError(QuadratureError):
 class Interruption(BaseException):
     """A signal asked the command to stop before its work was done.
 
-    A BaseException as KeyboardInterrupt is: it can come in the middle of a library's code, and an `except Exception`
-    there must not keep it.
+    Not an Exception, as KeyboardInterrupt is none: a library's import guards must not keep it.
     """
 
     exit_code = 75

@@ -1,9 +1,6 @@
 """The real pipeline, through the real dvc, with its parameters shrunk."""
 
 import json
-import shutil
-import signal
-import subprocess
 import sys
 from pathlib import Path
 
@@ -12,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from quadrature.params import load_params
-from quadrature.windows import WINDOW_COLUMNS, read_split, read_windows, writing
+from quadrature.windows import WINDOW_COLUMNS, read_windows
 from stages.generate import Params as GenerateStage
 from tests.checkout import PROJECT
 
@@ -167,127 +164,6 @@ def test_the_default_reaches_its_mark():
     assert test["seen_in_training"] == 0.0
 
 
-def rewrite(path, change):
-    """Writes a changed file as the project itself would, so that its digests are right."""
-    shards = len(list(path.parent.glob("*.parquet")))
-    shard = int(path.stem.rpartition("-")[2])
-    columns = {name: values.copy() for name, values in list(read_split(path.parent, WINDOW_COLUMNS))[shard].items()}
-    with writing(path, shard, shards) as file:
-        file.write(change(columns))
-
-
-def with_nan(columns):
-    columns["input"][3, 1] = np.nan
-    return columns
-
-
-def reorder_rows(path):
-    table = pq.read_table(path)
-    metadata = {b"quadrature": pq.read_metadata(path).metadata[b"quadrature"]}
-    pq.write_table(table.take(list(range(len(table) - 1, -1, -1))).replace_schema_metadata(metadata), path)
-
-
-SPOIL = {
-    "truncated": lambda path: path.write_bytes(path.read_bytes()[:-100]),
-    "foreign": lambda path: pq.write_table(pq.read_table(path).replace_schema_metadata(None), path),
-    "empty": lambda path: path.write_bytes(b""),
-    "reordered rows": reorder_rows,
-    "reordered columns": lambda path: rewrite(path, lambda columns: dict(reversed(columns.items()))),
-    "not a number": lambda path: rewrite(path, with_nan),
-    "another length": lambda path: rewrite(
-        path, lambda columns: {name: values[:, :4] if values.ndim == 2 else values for name, values in columns.items()}
-    ),
-    "missing": lambda path: path.unlink(),
-}
-
-
-def snapshot(folder):
-    """Returns every file's path and content, but for Python's own caches."""
-    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file() and path.suffix != ".pyc"}
-
-
-VALIDATION, LAST_TRAIN = "data/windows/validation/part-00000.parquet", "data/windows/train/part-00003.parquet"
-MODEL, TEST, TRAIN = (
-    "models/model.safetensors",
-    "data/windows/test/part-00000.parquet",
-    "data/windows/train/part-00002.parquet",
-)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("stage", "file", "harm"),
-    [
-        *(("evaluate", TEST, harm) for harm in SPOIL),
-        *(("evaluate", MODEL, harm) for harm in ("truncated", "empty", "missing")),
-        *(("train", TRAIN, harm) for harm in ("truncated", "foreign", "missing")),
-        ("train", VALIDATION, "another length"),
-        ("evaluate", LAST_TRAIN, "another length"),
-        *(("plot", "data/predictions.parquet", harm) for harm in ("truncated", "reordered rows", "missing")),
-        *(("plot", "metrics/history.csv", harm) for harm in ("truncated", "empty", "missing")),
-    ],
-)
-def test_a_spoilt_file_ends_a_stage_with_one_line_and_65_and_no_output(finished, tmp_path, stage, file, harm):
-    shutil.copytree(finished.path, tmp_path / "tree", ignore=shutil.ignore_patterns(".git", ".dvc"))
-    outputs = {
-        "train": ["models/model.safetensors", "metrics/train.json", "metrics/history.csv"],
-        "evaluate": ["metrics/test.json", "data/predictions.parquet"],
-        "plot": [f"metrics/plots/{path.name}" for path in (finished.path / "metrics/plots").iterdir()],
-    }[stage]
-    for output in outputs:
-        (tmp_path / "tree" / output).unlink()
-    SPOIL[harm](tmp_path / "tree" / file)
-    files = snapshot(tmp_path / "tree")
-
-    result = subprocess.run(
-        ["python", "-m", f"stages.{stage}"],
-        cwd=tmp_path / "tree", env=finished.env, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert result.returncode == 65, result.stderr
-    *log, message = result.stderr.splitlines()
-    assert log in ([], ["device cpu, 2 threads"])
-    assert message.startswith(file.rpartition("/")[0])
-    assert snapshot(tmp_path / "tree") == files
-
-
-@pytest.mark.parametrize("stage", STAGES)
-def test_a_stage_refuses_bad_parameters_with_2_before_any_work(finished, tmp_path, stage):
-    """Nothing else is there to read, and nothing is written."""
-    for package in ("stages", "quadrature"):
-        shutil.copytree(PROJECT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(PROJECT / "params.yaml", tmp_path)
-    text = (tmp_path / "params.yaml").read_text()
-    for line in ("span: 3.14", "batch_size: 8192", "threads: 2", "bins: 16"):
-        assert line in text
-        text = text.replace(line, f"{line.partition(':')[0]}: minus one #")
-    (tmp_path / "params.yaml").write_text(text)
-    result = subprocess.run(
-        ["python", "-B", "-m", f"stages.{stage}"],
-        cwd=tmp_path,
-        env=finished.env,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert result.returncode == 2
-    assert "in params.yaml is the text 'minus one'; it should be a valid " in result.stderr
-    assert "Traceback" not in result.stderr
-    assert {path.name for path in tmp_path.iterdir()} == {"stages", "quadrature", "params.yaml"}
-
-
-def test_a_batch_larger_than_the_split_is_refused_before_the_data_is_looked_at(finished, tmp_path):
-    for package in ("stages", "quadrature"):
-        shutil.copytree(PROJECT / package, tmp_path / package)
-    (tmp_path / "params.yaml").write_text((PROJECT / "params.yaml").read_text().replace("train: 1048576", "train: 10"))
-    result = subprocess.run(
-        ["python", "-m", "stages.train"], cwd=tmp_path, env=finished.env, capture_output=True, text=True, check=False
-    )
-    assert (result.returncode, result.stderr) == (
-        2,
-        "train.batch_size in params.yaml is 256; it should not be above generate.windows.train, 10\n",
-    )
-
-
 def peak_memory(checkout, windows):
     """Generates so many training windows; returns the process's peak resident memory in MB.
 
@@ -321,41 +197,6 @@ def test_training_with_dropout_gives_the_same_bytes_in_every_process_and_depends
         checkout.stage("train")
         models.append(checkout.digests()["metrics/history.csv"])
     assert models[0] == models[1] != models[2]
-
-
-@pytest.mark.slow
-def test_training_that_diverges_at_its_last_step_ends_with_70_and_no_output(checkout):
-    """The loss of every step is taken before its move; only the validation after the last one shows it."""
-    checkout.set(**{
-        "generate.windows.train": 300, "train.batch_size": 300, "train.epochs": 1, "model.cell": "rnn",
-        "model.hidden_size": 64,
-        "model.nonlinearity": "relu", "train.learning_rate": 10.0, "train.schedule": "constant",
-        "train.gradient_clip": None,
-    })  # fmt: skip
-    checkout.stage("generate")
-    for output in checkout.path.glob("metrics/*.*"):
-        output.unlink()
-    result = checkout.stage("train", check=False)
-    assert result.returncode == 70
-    assert result.stderr.splitlines()[-1].startswith("the validation loss is not finite at step 1;")
-    assert not (checkout.path / "models").exists()
-    assert not list(checkout.path.glob("metrics/*.*"))
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("seconds", [0.4, 0.6, 0.8, 1.0])
-def test_an_interrupted_generate_leaves_no_part_of_a_data_set(make_checkout, seconds):
-    checkout = make_checkout(parameters={"generate.windows.train": 2**24, "generate.shard_windows": 4096})
-    command = ["python", "-m", "stages.generate"]
-    with subprocess.Popen(command, cwd=checkout.path, env=checkout.env, stderr=subprocess.PIPE, text=True) as process:
-        with pytest.raises(subprocess.TimeoutExpired):
-            process.wait(seconds)
-        process.send_signal(signal.SIGTERM)
-        message = process.communicate(timeout=20)[1].splitlines()[-1:]
-    assert process.returncode in (75, -signal.SIGTERM)  # the signal's own before the stage has begun
-    if process.returncode == 75:
-        assert message == ["interrupted by SIGTERM; nothing unfinished was kept"]
-    assert not list(checkout.path.glob("data/windows/*/*"))
 
 
 @pytest.mark.slow

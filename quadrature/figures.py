@@ -7,7 +7,7 @@ import io
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import matplotlib as mpl
 import numpy as np
@@ -22,9 +22,29 @@ from quadrature.history import Record
 from quadrature.params import Section
 from quadrature.windows import Columns
 
-BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#767676"
+BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#767676"
+
+
+class Look(NamedTuple):
+    """How an estimate is drawn."""
+
+    label: str
+    color: str
+    linestyle: str
+    marker: str
+
+
+ESTIMATES = {
+    "hilbert": Look("Hilbert transform", GREY, ":", "v"),
+    "least_squares": Look("least squares", GREEN, "-.", "s"),
+    "prediction": Look("network", ORANGE, "-", "o"),
+    "posterior_mean": Look("floor", BLUE, "--", ""),
+}
+"""The estimates in data/predictions.parquet, in the order of the legend."""
 
 _MSE = "mean squared error"
+_ROUNDING = 1e-17
+"""What is drawn for an error of nothing, which a logarithmic axis does not have: less than float32 can show of 1."""
 
 
 class PlotParams(Section):
@@ -79,37 +99,32 @@ def predictions(columns: Columns, params: PlotParams, span: float) -> bytes:
 
 def error_by_position(columns: Columns) -> bytes:
     """Draws the mean squared error at each sample of the window."""
-    errors = _squared_error(columns).mean(axis=0)
+    columns = _comparable(columns)
     with _style():
-        figure = Figure(figsize=(6.4, 3.6))
+        figure = Figure(figsize=(6.4, 4.2))
         panel = figure.subplots()
-        panel.plot(np.arange(1, len(errors) + 1), errors, "o-", color=ORANGE, label="network")
-        panel.set(xlabel="sample in the window", ylabel=_MSE, title="Error by position")
-        panel.set_ylim(bottom=0.0)
+        for name in ESTIMATES:
+            errors = pd.DataFrame(_squared_error(columns, name)).mean()
+            _draw(panel, name, errors.index + 1, errors)
+        panel.set(xlabel="sample in the window", ylabel=_MSE, title="Error by position", yscale="log")
         panel.xaxis.set_major_locator(MaxNLocator(integer=True))
-        panel.legend()
+        figure.legend(*panel.get_legend_handles_labels(), loc="outside lower center", ncols=len(ESTIMATES))
         return _svg(figure)
 
 
 def error_by_signal(columns: Columns, params: PlotParams) -> bytes:
     """Draws the mean squared error over windows alike in frequency, and alike in phase."""
-    table = pd.DataFrame(
-        {
-            "frequency": columns["frequency"],
-            "phase": _wrapped(columns["phase"]),
-            "network": _squared_error(columns).mean(axis=1),
-        }
-    )
+    columns = _comparable(columns)
+    errors = pd.DataFrame({name: _squared_error(columns, name).mean(axis=1) for name in ESTIMATES})
     with _style():
-        figure = Figure(figsize=(8.4, 3.6))
+        figure = Figure(figsize=(8.4, 4.2))
         by_frequency, by_phase = figure.subplots(1, 2, sharey=True)
-        _binned(by_frequency, table, "frequency", params.bins)
-        by_frequency.set(xlabel="frequency (relative)", ylabel=_MSE, title="Error by frequency")
-        _binned(by_phase, table, "phase", params.bins)
+        _binned(by_frequency, errors, columns["frequency"], params.bins)
+        by_frequency.set(xlabel="frequency (relative)", ylabel=_MSE, title="Error by frequency", yscale="log")
+        _binned(by_phase, errors, _wrapped(columns["phase"]), params.bins)
         by_phase.set(xlabel="phase of the first sample (radians)", xlim=(0.0, 2.0 * np.pi), title="Error by phase")
         by_phase.set_xticks(np.pi * np.arange(0.0, 2.5, 0.5), ["0", "π/2", "π", "3π/2", "2π"])
-        by_frequency.set_ylim(0.0, 1.05 * by_frequency.get_ylim()[1])
-        by_frequency.legend()
+        figure.legend(*by_phase.get_legend_handles_labels(), loc="outside lower center", ncols=len(ESTIMATES))
         return _svg(figure)
 
 
@@ -119,15 +134,38 @@ def _wrapped(phase: NDArray[np.floating]) -> NDArray[np.floating]:
     return np.where(2.0 * np.pi - wrapped < 1e-6, 0.0, wrapped)
 
 
-def _binned(panel: Axes, table: pd.DataFrame, quantity: str, bins: int) -> None:
+def _binned(panel: Axes, errors: pd.DataFrame, quantity: NDArray[np.floating], bins: int) -> None:
     """Draws each bin's mean at its middle; a quantity that does not vary has one bin."""
-    groups = table.groupby(pd.cut(table[quantity], bins if np.ptp(table[quantity]) else 1), observed=True)
-    means = groups["network"].mean()
-    panel.plot([interval.mid for interval in means.index], means, "o-", color=ORANGE, markersize=4, label="network")
+    groups = errors.groupby(pd.Series(pd.cut(quantity, bins if np.ptp(quantity) else 1)), observed=True)
+    means = groups.mean()
+    for name in ESTIMATES:
+        _draw(panel, name, [interval.mid for interval in means.index], means[name])
 
 
-def _squared_error(columns: Columns) -> NDArray[np.float64]:
-    error: NDArray[np.float64] = columns["prediction"].astype(np.float64) - columns["target"]
+def _draw(panel: Axes, name: str, at: Sequence[float] | pd.Index, errors: pd.Series) -> None:
+    """Draws an estimate's errors; windows without a floor have none to draw."""
+    look = ESTIMATES[name]
+    if errors.notna().any():
+        panel.plot(
+            at,
+            errors.clip(_ROUNDING),
+            label=look.label,
+            color=look.color,
+            linestyle=look.linestyle,
+            marker=look.marker,
+            markersize=4,
+        )
+
+
+def _comparable(columns: Columns) -> Columns:
+    """Returns the windows that have a floor, where some but not all do, so that every line is of the same ones."""
+    known = ~np.isnan(columns["posterior_mean"]).any(axis=1)
+    return {name: values[known] for name, values in columns.items()} if known.any() else columns
+
+
+def _squared_error(columns: Columns, name: str) -> NDArray[np.float64]:
+    """Returns the squared errors of an estimate, (windows, window_length), not numbers where a window has none."""
+    error: NDArray[np.float64] = columns[name].astype(np.float64) - columns["target"]
     return np.square(error)
 
 

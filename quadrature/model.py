@@ -118,7 +118,9 @@ def load_model(path: Path) -> QuadratureNetwork:
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             blueprint = _Blueprint.model_validate_json((file.metadata() or {}).get("quadrature", ""))
-            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, no dict
+            # Copied out of the file's buffer: its tensors lie at any address, torch's own at multiples of 64 bytes,
+            # and MKL's sums differ in the last bits from one alignment to another (seen on AMD Zen 4).
+            weights = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118, no dict
         with torch.device("meta"):  # no memory and no random numbers until the file's weights are known to fit
             network = QuadratureNetwork(blueprint.model, blueprint.window_length)
         network.load_state_dict(weights, assign=True)

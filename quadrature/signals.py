@@ -52,7 +52,7 @@ class GenerateParams(Section):
     seed: Seed
     windows: SplitSizes
     shard_windows: Annotated[int, Field(ge=1, le=2**20)]  # windows per file
-    length: Annotated[int, Field(ge=2, le=2**16)]  # samples per window
+    length: Annotated[int, Field(ge=2, le=2**11)]  # samples per window; least squares holds 32 * length**2 bytes
     span: Annotated[float, Field(gt=0.0, le=1e6)]  # radians from first to last sample, at frequency 1
     phase: Literal["uniform", "consecutive"]
     frequency: Range

@@ -17,6 +17,7 @@ from tqdm import tqdm
 from quadrature.errors import NonFiniteLossError
 from quadrature.history import Record
 from quadrature.params import Section, Seed
+from quadrature.soap import SOAP
 from quadrature.stream import Batch, epoch_batches, in_order
 
 
@@ -26,6 +27,7 @@ class TrainParams(Section):
     seed: Seed
     epochs: Annotated[int, Field(ge=1, le=10**6)]
     batch_size: Annotated[int, Field(ge=1, le=2**24)]  # windows per optimizer step
+    optimizer: Literal["adam", "soap"]
     learning_rate: Annotated[float, Field(gt=0.0, le=10.0)]  # the schedule's highest
     schedule: Literal["constant", "cosine", "onecycle"]
     gradient_clip: Annotated[float, Field(gt=0.0)] | None  # largest norm of the gradient; null: any
@@ -50,7 +52,7 @@ def train(
 
     Raises NonFiniteLossError, before the next record, when a step's loss is infinite or not a number.
     """
-    optimizer = torch.optim.Adam(model.parameters(), fused=True)
+    optimizer = make_optimizer(model, params)
     epoch_steps = math.ceil(sum(len(shard.input) for shard in windows) / params.batch_size)
     losses: list[Tensor] = []
     samples = 0
@@ -71,6 +73,15 @@ def train(
                 yield Record(epoch + epoch_step / epoch_steps, step, rate, train_mse, validation_mse)
                 model.train()
                 losses, samples = [], 0
+
+
+def make_optimizer(model: nn.Module, params: TrainParams) -> torch.optim.Optimizer:
+    """Returns the optimizer of the model's weights, before its first step; a step sets its learning rate."""
+    match params.optimizer:
+        case "adam":
+            return torch.optim.Adam(model.parameters(), fused=True)
+        case "soap":
+            return SOAP(model.parameters())
 
 
 def train_step(

@@ -1,7 +1,7 @@
 """Windows in parquet files: one row a window, written whole, checked when read. No torch, no pandas.
 
 A split is a folder of shards, part-00000.parquet onwards; data/predictions.parquet has the same rows plus
-`prediction`. A file's footer holds, under the key `quadrature`, its place among the split's shards and a
+estimates of the target. A file's footer holds, under the key `quadrature`, its place among the split's shards and a
 SHA-256 of each column's values, so a file that was truncated, reordered, edited or put in another's place
 is refused, however it came about, at the cost of one hash over the columns that are read.
 """
@@ -24,6 +24,8 @@ Columns = Mapping[str, NDArray[np.floating]]
 """Arrays by column name: (count, length) float32 for a list column, (count,) float64 for a number."""
 
 WINDOW_COLUMNS = ("input", "target", "phase", "frequency", "amplitude")
+ESTIMATE_COLUMNS = ("prediction", "posterior_mean", "least_squares", "hilbert")
+_NULLABLE = ("posterior_mean",)  # null where a row has none, not a number in the array
 _KEY = b"quadrature"
 _REMEDY = "run `dvc repro` to make it again"
 
@@ -60,7 +62,8 @@ class WindowWriter:
             self._file = _open_writer(self._path, table.schema)
             self._digests = {name: hashlib.sha256() for name in columns}
         for name, values in columns.items():
-            self._digests[name].update(np.ascontiguousarray(values).data)
+            known = values[~np.isnan(values[:, 0])] if name in _NULLABLE else values
+            self._digests[name].update(np.ascontiguousarray(known).data)
         self._file.write_table(table, row_group_size=table.num_rows)
 
     def close(self, shard: int, shards: int) -> None:
@@ -111,9 +114,10 @@ def _table(columns: Columns) -> pa.Table:
         array = pa.array(values.reshape(-1))
         if values.ndim == 2:
             element = pa.field("element", array.type, nullable=False)
-            array = pa.FixedSizeListArray.from_arrays(array, type=pa.list_(element, values.shape[1]))
+            missing = pa.array(np.isnan(values[:, 0])) if name in _NULLABLE else None
+            array = pa.FixedSizeListArray.from_arrays(array, type=pa.list_(element, values.shape[1]), mask=missing)
         arrays.append(array)
-        fields.append(pa.field(name, array.type, nullable=False))
+        fields.append(pa.field(name, array.type, nullable=name in _NULLABLE))
     return pa.Table.from_arrays(arrays, schema=pa.schema(fields))
 
 
@@ -171,18 +175,22 @@ def _footer(path: Path, file: pq.ParquetFile) -> _Footer:
 
 
 def _values(path: Path, name: str, column: pa.ChunkedArray, sha256: str) -> NDArray[np.floating]:
-    """Returns a column as an array, after checking its type, its digest and that every value is finite."""
-    flat = column.combine_chunks()
-    if pa.types.is_fixed_size_list(flat.type):
-        flat = flat.flatten()
+    """Returns a column as an array, after checking its type, its digest and that every value there is finite."""
+    rows = column.combine_chunks()
+    flat = rows.flatten() if pa.types.is_fixed_size_list(rows.type) else rows  # without the lists that are null
     if flat.type not in (pa.float32(), pa.float64()) or flat.null_count:
         raise DataError(f"{path}: {name} holds {column.type} with {flat.null_count} nulls, not floats; {_REMEDY}")
     values: NDArray[np.floating] = flat.to_numpy()
     if hashlib.sha256(values.data).hexdigest() != sha256:
         raise DataError(f"{path}: the values of {name} are not the ones written there; {_REMEDY}")
-    if len(flat) != len(column):
-        values = values.reshape(len(column), -1)
     if not np.isfinite(values).all():
-        row = int(np.argwhere(~np.isfinite(values))[0, 0])
+        row = int(np.argwhere(~np.isfinite(values))[0, 0]) // (getattr(rows.type, "list_size", 1))
         raise DataError(f"{path}, row {row}: {name} is not finite; {_REMEDY}")
+    if not pa.types.is_fixed_size_list(rows.type):
+        return values
+    values = values.reshape(-1, rows.type.list_size)
+    if rows.null_count:
+        spread = np.full((len(rows), rows.type.list_size), np.nan, values.dtype)
+        spread[rows.is_valid().to_numpy(zero_copy_only=False)] = values
+        return spread
     return values

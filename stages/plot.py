@@ -10,7 +10,7 @@ from quadrature.figures import PlotParams
 from quadrature.files import write_bytes
 from quadrature.history import read_history
 from quadrature.params import Section, load_params
-from quadrature.windows import WINDOW_COLUMNS, read_windows
+from quadrature.windows import ESTIMATE_COLUMNS, WINDOW_COLUMNS, read_windows
 
 
 class Params(Section):
@@ -20,7 +20,7 @@ class Params(Section):
 
 def main() -> None:
     params = load_params(Params)
-    columns = read_windows(Path("data/predictions.parquet"), (*WINDOW_COLUMNS, "prediction"))
+    columns = read_windows(Path("data/predictions.parquet"), (*WINDOW_COLUMNS, *ESTIMATE_COLUMNS))
     history = read_history(Path("metrics/history.csv"))
     pictures = {
         "learning_curves": figures.learning_curves(history),

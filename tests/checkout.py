@@ -17,6 +17,7 @@ SMALL = {
     "generate.windows": {"train": 2000, "validation": 300, "test": 300},
     "generate.shard_windows": 600,
     "model.hidden_size": 8,
+    "train.epochs": 2,
     "train.batch_size": 128,
     "train.shuffle_windows": 700,
     "train.validations_per_epoch": 4,

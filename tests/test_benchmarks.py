@@ -3,6 +3,8 @@
 import subprocess
 import sys
 
+import pytest
+
 from tests.checkout import PROJECT
 
 
@@ -13,3 +15,11 @@ def test_the_parquet_benchmark_prints_a_row_for_each_encoding():
     rows = [line for line in lines if line.count("|") == 5][2:]
     assert len(rows) == 12
     assert all(float(cell) > 0 for row in rows for cell in row.split("|")[2:5])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_the_floors_benchmark_prints_a_row_for_each_setting():
+    command = [sys.executable, "-m", "benchmarks.floor", "64", "two samples", "undersampled beyond reach"]
+    lines = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=True).stdout.splitlines()
+    assert [line.count("|") for line in lines] == [7, 7, 7, 7]
+    assert [line.split("|")[1].strip() for line in lines[2:]] == ["two samples", "undersampled beyond reach"]

@@ -69,7 +69,8 @@ def test_head_last_reads_the_last_output_as_the_article_does():
     network = make_network(num_layers=2)
     windows = torch.randn(3, 7, 1, generator=torch.Generator().manual_seed(0))
     out, _ = network.recurrent(windows)
-    assert torch.equal(network(windows), network.linear(out[:, -1, :]))
+    # Close, not equal: the same numbers at another address are added in another order on some processors.
+    torch.testing.assert_close(network(windows), network.linear(out[:, -1, :]))
 
 
 def test_head_last_reads_both_directions_final_states():
@@ -101,6 +102,7 @@ def test_a_model_is_built_again_from_its_file_alone(tmp_path, changes):
     assert (loaded.params, loaded.window_length) == (network.params, 7)
     windows = torch.randn(3, 7, 1, generator=torch.Generator().manual_seed(0))
     assert torch.equal(loaded(windows), network(windows))
+    assert all(weights.data_ptr() % 64 == 0 for weights in loaded.state_dict().values())  # the bits depend on it
     assert not loaded.training
 
 

@@ -65,14 +65,14 @@ def test_a_strange_choice_is_told_the_legal_ones(tmp_path):
 
 def test_every_mistake_is_named_in_one_error(tmp_path):
     text = (
-        TEXT.replace("  epochs: 2", "  epochs: 0\n  epochz: 1")
+        TEXT.replace("  epochs: 3", "  epochs: 0\n  epochz: 1")
         .replace("num_layers: 1", "num_layers: 1.5")
         .replace("  bias: true ", "  # ")
         .replace("cell: gru", "cell: gruu")
         .replace("bidirectional: false", "bidirectional: no")
         .replace("  shuffle_windows:", "  threads: 2\n  shuffle_windows:")
         .replace("learning_rate: 0.02", "learning_rate: .nan")
-        .replace("batch_size: 256", "batch_size: 2097152")
+        .replace("batch_size: 1024", "batch_size: 2097152")
         .replace("dropout: 0.0", "dropout: 1.5")
         .replace("nonlinearity: tanh", "nonlinearity: [relu]")
     )
@@ -112,8 +112,8 @@ def test_every_mistake_is_named_in_one_error(tmp_path):
         ),
         (
             "length: 10 ",
-            "length: 65536 ",
-            "generate.length in params.yaml is 65536; times shard_windows it makes 4,294,967,296 samples",
+            "length: 2048 ",
+            "generate.length in params.yaml is 2048; times shard_windows it makes 134,217,728 samples",
         ),
     ],
 )
@@ -125,7 +125,7 @@ def test_values_out_of_range_are_refused(tmp_path, old, new, expected):
 
 def test_a_batch_larger_than_the_training_split_is_refused(tmp_path):
     assert refusal(tmp_path, TEXT.replace("train: 1048576", "train: 100")) == [
-        "train.batch_size in params.yaml is 256; it should not be above generate.windows.train, 100"
+        "train.batch_size in params.yaml is 1024; it should not be above generate.windows.train, 100"
     ]
 
 
@@ -212,7 +212,7 @@ def test_numbers_that_yaml_1_1_reads_as_text_are_numbers(tmp_path, scalar, value
 
 @pytest.mark.parametrize("scalar", ["012", "on", "yes", "1_000", "0x10", "12:30", ".5e3", "2001-01-01"])
 def test_scalars_on_which_parsers_differ_are_refused_as_numbers_and_as_booleans(tmp_path, scalar):
-    for old in ("hidden_size: 32", "bias: true", "dropout: 0.0"):
+    for old in ("hidden_size: 64", "bias: true", "dropout: 0.0"):
         (line,) = refusal(tmp_path, TEXT.replace(old, f"{old.partition(':')[0]}: {scalar}"))
         assert f"is the text '{scalar}'" in line
 

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from quadrature.params import load_params
-from quadrature.windows import WINDOW_COLUMNS, read_windows
+from quadrature.windows import ESTIMATE_COLUMNS, WINDOW_COLUMNS, read_windows
 from stages.generate import Params as GenerateStage
 from tests.checkout import PROJECT
 
@@ -42,22 +42,35 @@ def test_metrics_have_the_contracts_names_and_agree_with_the_predictions(finishe
         "rmse",
         "max_abs_error",
         "floor_mse",
+        "floor_windows",
         "excess",
+        "excess_standard_error",
+        "floor_numerical_error",
         "baselines",
         "windows",
         "seen_in_training",
     ]
     assert list(test["baselines"]) == ["zero", "hilbert", "least_squares"]
 
-    rows = read_windows(finished.path / "data/predictions.parquet", (*WINDOW_COLUMNS, "prediction"))
-    assert pq.read_schema(finished.path / "data/predictions.parquet").names == [*WINDOW_COLUMNS, "prediction"]
+    columns = (*WINDOW_COLUMNS, *ESTIMATE_COLUMNS)
+    rows = read_windows(finished.path / "data/predictions.parquet", columns)
+    assert pq.read_schema(finished.path / "data/predictions.parquet").names == list(columns)
     windows = read_windows(finished.path / "data/windows/test/part-00000.parquet", WINDOW_COLUMNS)
     assert all((rows[name] == windows[name]).all() for name in WINDOW_COLUMNS)
     error = rows["prediction"].astype(float) - rows["target"]
     assert test["mse"] == pytest.approx(np.mean(error**2), rel=1e-12)
     assert test["rmse"] == pytest.approx(np.sqrt(np.mean(error**2)), rel=1e-12)
     assert test["max_abs_error"] == np.abs(error).max()
-    assert (test["windows"], test["seen_in_training"]) == (300, 0.0)
+    assert (test["windows"], test["floor_windows"], test["seen_in_training"]) == (300, 300, 0.0)
+    mse = {name: np.square(rows[name].astype(float) - rows["target"]).mean() for name in ESTIMATE_COLUMNS}
+    assert test["floor_mse"] == pytest.approx(mse["posterior_mean"], rel=1e-6)
+    assert test["excess"] == pytest.approx(test["mse"] / test["floor_mse"] - 1.0, rel=1e-9)
+    assert 0.0 < test["excess_standard_error"] < test["excess"]
+    assert 0.0 < test["floor_numerical_error"] <= 0.005
+    assert test["baselines"]["hilbert"] == pytest.approx(mse["hilbert"], rel=1e-6)
+    assert test["baselines"]["least_squares"] == pytest.approx(mse["least_squares"], rel=1e-6)
+    assert test["baselines"]["zero"] == pytest.approx(np.square(rows["target"].astype(float)).mean(), rel=1e-12)
+    assert test["floor_mse"] < test["baselines"]["least_squares"] < test["baselines"]["hilbert"]
 
     header, *history = (finished.path / "metrics/history.csv").read_text().splitlines()
     assert header == "epoch,step,learning_rate,train_mse,validation_mse"
@@ -160,7 +173,9 @@ def test_the_default_reaches_its_mark():
     """That the committed metrics belong to the committed code is tested by dvc.lock's freshness; CI makes them anew."""
     test = json.loads((PROJECT / "metrics/test.json").read_text())
     assert test["windows"] == 8192
-    assert test["mse"] <= 3.2e-3
+    assert test["excess"] <= 0.02
+    assert test["excess_standard_error"] <= 0.005
+    assert test["floor_windows"] == 8192
     assert test["seen_in_training"] == 0.0
 
 

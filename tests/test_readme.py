@@ -10,7 +10,7 @@ import pytest
 
 from tests.checkout import PROJECT, git
 
-DOCUMENTS = ["README.md", "CONTRIBUTING.md"]
+DOCUMENTS = ["README.md", "CONTRIBUTING.md", "docs/accuracy.md"]
 RUN_BY_CI = {"make repro", "make test", "make check"}
 
 
@@ -57,23 +57,27 @@ def test_the_articles_experiment_reaches_its_mark_for_each_of_five_seeds(checkou
         checkout.run(*command, "--set-param", f"train.seed={seed}")
         shown = checkout.run("dvc", "metrics", "diff", "HEAD", f"article-{seed}", "--all", "--json").stdout
         test = json.loads(shown)["metrics/test.json"]
-        assert 0.0 < test["mse"]["new"] <= 2e-11
+        assert 0.0 <= test["mse"]["new"] <= 2e-11  # exactly zero on some processors: two windows, learnt by heart
         assert test["windows"]["new"] == 100
         assert test["seen_in_training"]["new"] == 1.0
 
 
+def anchors(text):
+    """Returns what the headings of a document are linked by."""
+    headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_files_and_links_that_a_document_names_are_there(document):
-    text = (PROJECT / document).read_text()
-    anchors = {
-        re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
-        for heading in re.findall(r"^#+ (.+)$", text, re.MULTILINE)
-    }
+    path = PROJECT / document
+    text = path.read_text()
     for target in re.findall(r"\]\(([^)]+)\)", text):
-        if target.startswith("#"):
-            assert target[1:] in anchors, target
-        elif not target.startswith("https://"):
-            assert (PROJECT / target).exists(), target
+        if not target.startswith("https://"):
+            name, _, anchor = target.partition("#")
+            file = path.parent / name if name else path
+            assert file.exists(), target
+            assert not anchor or anchor in anchors(file.read_text()), target
     for path in re.findall(r"`((?:metrics|stages|tests|quadrature)/[\w./-]+)`", text):
         assert (PROJECT / path).exists(), path
 
@@ -97,6 +101,13 @@ def test_the_tree_in_the_readme_is_the_tree():
     assert folders <= set(listed) - {name for name in listed if name.count("/") == 1 and not name.endswith("/")}
 
 
-def test_the_headline_figure_is_the_committed_metric():
-    mse = json.loads((PROJECT / "metrics/test.json").read_text())["mse"]
-    assert f"| {mse:.5f} |" in (PROJECT / "README.md").read_text()
+def test_the_headline_figures_are_the_committed_metrics():
+    test = json.loads((PROJECT / "metrics/test.json").read_text())
+    figures = re.findall(r"^\| .* \| (0\.\d+) \|$", (PROJECT / "README.md").read_text(), re.MULTILINE)
+    assert figures == [
+        f"{test['mse']:.5f}",
+        f"{test['floor_mse']:.5f}",
+        f"{test['baselines']['least_squares']:.4f}",
+        f"{test['baselines']['hilbert']:.3f}",
+        f"{test['baselines']['zero']:.3f}",
+    ]

@@ -129,7 +129,7 @@ def test_a_batch_larger_than_the_split_is_refused_before_the_data_is_looked_at(f
     )
     assert (result.returncode, result.stderr) == (
         2,
-        "train.batch_size in params.yaml is 256; it should not be above generate.windows.train, 10\n",
+        "train.batch_size in params.yaml is 1024; it should not be above generate.windows.train, 10\n",
     )
 
 
@@ -138,8 +138,8 @@ def test_training_that_diverges_at_its_last_step_ends_with_70_and_no_output(chec
     """The loss of every step is taken before its move; only the validation after the last one shows it."""
     checkout.set(**{
         "generate.windows.train": 300, "train.batch_size": 300, "train.epochs": 1, "model.cell": "rnn",
-        "model.hidden_size": 64,
-        "model.nonlinearity": "relu", "train.learning_rate": 10.0, "train.schedule": "constant",
+        "model.hidden_size": 64, "model.nonlinearity": "relu",
+        "train.optimizer": "adam", "train.learning_rate": 10.0, "train.schedule": "constant",
         "train.gradient_clip": None,
     })  # fmt: skip
     checkout.stage("generate")

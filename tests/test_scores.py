@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from quadrature.leakage import count_seen
-from quadrature.scores import Score
+from quadrature.leakage import SeenWindows
+from quadrature.scores import Excess, Score
 
 
 def test_scores_added_in_parts_are_the_scores_of_the_whole():
@@ -20,6 +20,58 @@ def test_scores_added_in_parts_are_the_scores_of_the_whole():
     assert score.max_abs_error == np.abs(error).max()
 
 
+def test_excess_is_the_ratio_of_the_errors_and_its_standard_error_that_of_many_repetitions():
+    rng = np.random.default_rng(0)
+
+    def measure(count):
+        target = rng.standard_normal((count, 5))
+        error = 0.1 * rng.standard_normal((count, 5)) * rng.uniform(0.5, 2.0, (count, 1))
+        excess = Excess()
+        excess.add((target + 1.1 * error)[:300], (target + error)[:300], target[:300])
+        excess.add((target + 1.1 * error + 0.01)[300:], (target + error)[300:], target[300:])
+        return excess.figures(), target, error
+
+    figures, target, error = measure(1000)
+    estimate = np.concatenate([target[:300] + 1.1 * error[:300], target[300:] + 1.1 * error[300:] + 0.01])
+    assert figures["floor_mse"] == pytest.approx(np.mean(error**2), rel=1e-12)
+    assert figures["excess"] == pytest.approx(np.mean((estimate - target) ** 2) / np.mean(error**2) - 1.0, rel=1e-9)
+    assert figures["floor_windows"] == 1000
+    repeated = [measure(1000)[0] for _ in range(400)]
+    spread = np.std([figures["excess"] for figures in repeated])
+    assert np.mean([figures["excess_standard_error"] for figures in repeated]) == pytest.approx(spread, rel=0.15)
+
+
+def test_windows_without_a_best_estimate_are_left_out_of_the_excess():
+    target = np.zeros((4, 3))
+    best = np.full((4, 3), np.nan)
+    best[1:3] = 1.0
+    excess = Excess()
+    excess.add(np.array([[100.0] * 3, [2.0] * 3, [2.0] * 3, [100.0] * 3]), best, target)
+    assert excess.figures() == {"floor_mse": 1.0, "floor_windows": 2, "excess": 3.0, "excess_standard_error": 0.0}
+    assert excess.in_words() == "300.0% ± 0.0% above the floor"
+
+
+def test_the_excess_of_one_window_has_no_standard_error():
+    excess = Excess()
+    excess.add(np.full((1, 3), 2.0), np.ones((1, 3)), np.zeros((1, 3)))
+    assert excess.figures() == {"floor_mse": 1.0, "floor_windows": 1, "excess": 3.0, "excess_standard_error": None}
+    assert excess.in_words() == "300.0% above the floor"
+
+
+def test_without_any_best_estimate_there_is_no_excess():
+    excess = Excess()
+    excess.add(np.zeros((4, 3)), np.full((4, 3), np.nan), np.zeros((4, 3)))
+    assert excess.figures() == {"floor_mse": None, "floor_windows": 0, "excess": None, "excess_standard_error": None}
+    assert excess.in_words() == "which have no floor"
+
+
+def count_seen(test_shards, train_shards):
+    seen = SeenWindows(lambda: iter(test_shards))
+    for train in train_shards:
+        seen.look_in(train)
+    return seen.count
+
+
 def test_seen_windows_are_those_within_the_tolerance_at_every_instant():
     rng = np.random.default_rng(0)
     train = rng.standard_normal((300, 10))
@@ -33,11 +85,11 @@ def test_seen_windows_are_those_within_the_tolerance_at_every_instant():
     ).astype(np.float64)
     expected = sum((np.abs(train - window).max(axis=1) <= 1e-6).any() for window in test)
     assert expected == 4
-    assert count_seen(test, [train]) == 4
-    assert count_seen(test, [train[:150], train[150:]]) == 4
+    assert count_seen([test], [train]) == 4
+    assert count_seen([test[:2], test[2:]], [train[:150], train[150:], train]) == 4
 
 
 def test_many_copies_of_one_window_are_found():
     window = np.sin(np.linspace(0.0, np.pi, 10))
     train = np.concatenate([np.tile(window, (5000, 1)), np.tile(-window, (5000, 1))])
-    assert count_seen(np.tile(-window, (2000, 1)), [train]) == 2000
+    assert count_seen([np.tile(-window, (2000, 1))], [train]) == 2000

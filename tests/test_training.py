@@ -18,6 +18,7 @@ def make_training(**changes):
         "seed": 0,
         "epochs": 2,
         "batch_size": 16,
+        "optimizer": "adam",
         "learning_rate": 0.01,
         "schedule": "onecycle",
         "gradient_clip": 1.0,

@@ -1,0 +1,52 @@
+"""What a user could have had instead of a network, as estimates of the same windows. numpy and scipy, no torch."""
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import signal
+from threadpoolctl import threadpool_limits
+
+Floats = NDArray[np.float64]
+
+
+def zero(windows: NDArray[np.floating]) -> Floats:
+    """Returns the estimate that needs no window, (count, window_length)."""
+    return np.zeros(windows.shape)
+
+
+def hilbert(windows: NDArray[np.floating]) -> Floats:
+    """Returns the cosines by the discrete Hilbert transform of each window, both (count, window_length).
+
+    The transform delays each frequency by a quarter turn, so it makes of a sine minus the cosine.
+    """
+    analytic: NDArray[np.complex128] = signal.hilbert(windows.astype(np.float64), axis=1)
+    return -analytic.imag
+
+
+class LeastSquares:
+    """The affine map from window to window with the least squared error over the training windows.
+
+    They are added in parts of any size: what is kept of them is the triangular factor of the QR decomposition of
+    [1, input, target], (2 * window_length + 1) squared numbers. Where the inputs do not determine the map, as when
+    they all are multiples of one window, it is the one with the smallest coefficients.
+    """
+
+    def __init__(self, window_length: int) -> None:
+        self._inputs = 1 + window_length
+        self._factor = np.empty((0, 1 + 2 * window_length))
+        self._coefficients: Floats | None = None
+
+    def add(self, windows: NDArray[np.floating], target: NDArray[np.floating]) -> None:
+        """Counts in some training windows; both are (count, window_length)."""
+        rows = np.concatenate([np.ones((len(windows), 1)), windows, target], axis=1, dtype=np.float64)
+        with threadpool_limits(limits=1, user_api="blas"):  # sums in one order on any number of cores
+            self._factor = np.asarray(np.linalg.qr(np.concatenate([self._factor, rows]), mode="r"), dtype=np.float64)
+        self._coefficients = None
+
+    def estimate(self, windows: NDArray[np.floating]) -> Floats:
+        """Returns the map's estimates for windows, both (count, window_length)."""
+        with threadpool_limits(limits=1, user_api="blas"):
+            if self._coefficients is None:
+                inputs, targets = np.split(self._factor, [self._inputs], axis=1)
+                self._coefficients = np.linalg.lstsq(inputs, targets)[0].astype(np.float64)
+            estimate: Floats = self._coefficients[0] + windows.astype(np.float64) @ self._coefficients[1:]
+            return estimate

@@ -1,0 +1,112 @@
+"""SOAP: Adam in the slowly turning coordinates where a matrix's gradients are least correlated.
+
+Vyas, Morwani, Zhao, Kwun, Shapira, Brandfonbrener, Janson and Kakade, "SOAP: Improving and Stabilizing Shampoo using
+Adam", arXiv:2409.11321, algorithm 3, with the paper's constants; but its first step, which there only finds the
+coordinates, moves as well. For networks as small as these, its coordinates cost
+little, and a step goes further than Adam's: docs/accuracy.md has the figures.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+MEAN_DECAY = 0.95
+"""Of the running mean of gradients, a step."""
+
+SQUARE_DECAY = 0.95
+"""Of the running means of gradients' squares and products, a step."""
+
+TURN_EVERY = 10
+"""Steps between one set of coordinates and the next."""
+
+SMALLEST = 1e-8
+"""Added to the root of a mean square, so that nothing is divided by 0."""
+
+LONGEST_SIDE = 1024
+"""Of a matrix; along a longer one the coordinates stay as they are, as their cost grows with its cube."""
+
+
+class SOAP(torch.optim.Optimizer):
+    """The optimizer for weights of one and two dimensions; a vector, or a matrix of one row or column, gets Adam."""
+
+    def __init__(self, weights: Iterable[nn.Parameter], lr: float = 0.0) -> None:
+        super().__init__(weights, {"lr": lr})
+
+    @torch.no_grad()
+    def step(self) -> None:  # type: ignore[override]
+        """Moves the weights against their gradients; weights without one stay."""
+        for group in self.param_groups:
+            for weights in group["params"]:
+                if weights.grad is not None:
+                    if not self.state[weights]:
+                        self.state[weights] = _begin(weights, weights.grad)
+                    _move(weights, weights.grad, self.state[weights], group["lr"])
+
+
+def _begin(weights: Tensor, gradient: Tensor) -> dict[str, Any]:
+    """Returns the state before the first step, in the coordinates that the first gradient suggests."""
+    products = {axis: _product(gradient, axis) for axis in _turning_axes(weights)}
+    return {
+        "steps": 0,
+        "mean": torch.zeros_like(weights),
+        "square": torch.zeros_like(weights),
+        "products": products,
+        "bases": {axis: _eigenvectors(product) for axis, product in products.items()},
+    }
+
+
+def _eigenvectors(product: Tensor) -> Tensor:
+    """Returns a symmetric matrix's eigenvectors as columns.
+
+    In float64, as a single gradient's product is of low rank, which can keep float32's from converging, and on the CPU,
+    as not every accelerator has them. Of what is not finite there are none: the loss will tell, not the optimizer.
+    """
+    if not product.isfinite().all():
+        return torch.eye(len(product), dtype=product.dtype, device=product.device)
+    eigenvectors: Tensor = torch.linalg.eigh(product.cpu().double()).eigenvectors
+    return eigenvectors.to(product)
+
+
+def _move(weights: Tensor, gradient: Tensor, state: dict[str, Any], rate: float) -> None:
+    """Takes a step of Adam in the coordinates that the columns of `bases` span, then brings these up to date."""
+    mean, square, products, bases = (state[name] for name in ("mean", "square", "products", "bases"))
+    state["steps"] += 1
+    mean.lerp_(gradient, 1.0 - MEAN_DECAY)
+    square.lerp_(_turned(gradient, bases).square(), 1.0 - SQUARE_DECAY)
+    step = _turned(mean, bases) / (1.0 - MEAN_DECAY ** state["steps"])
+    step /= (square / (1.0 - SQUARE_DECAY ** state["steps"])).sqrt() + SMALLEST
+    weights.sub_(_turned_back(step, bases), alpha=rate)
+
+    for axis, product in products.items():
+        product.lerp_(_product(gradient, axis), 1.0 - SQUARE_DECAY)
+        if state["steps"] % TURN_EVERY == 0:
+            # One step of the power iteration towards the eigenvectors; the largest first keeps them apart.
+            order = (bases[axis].T @ product @ bases[axis]).diagonal().argsort(descending=True)
+            square.copy_(square.index_select(axis, order))
+            bases[axis] = torch.linalg.qr(product @ bases[axis][:, order]).Q
+
+
+def _turning_axes(weights: Tensor) -> list[int]:
+    """Returns the axes of a matrix along which gradients may be correlated and coordinates are affordable."""
+    if weights.ndim != 2 or 1 in weights.shape:
+        return []
+    return [axis for axis, side in enumerate(weights.shape) if side <= LONGEST_SIDE]
+
+
+def _product(gradient: Tensor, axis: int) -> Tensor:
+    """Returns the products of a gradient's rows (axis 0) or columns (axis 1) with each other."""
+    return gradient @ gradient.T if axis == 0 else gradient.T @ gradient
+
+
+def _turned(matrix: Tensor, bases: dict[int, Tensor]) -> Tensor:
+    """Returns a matrix in the bases' coordinates."""
+    rows = bases[0].T @ matrix if 0 in bases else matrix
+    return rows @ bases[1] if 1 in bases else rows
+
+
+def _turned_back(matrix: Tensor, bases: dict[int, Tensor]) -> Tensor:
+    """Returns what _turned was given."""
+    rows = bases[0] @ matrix if 0 in bases else matrix
+    return rows @ bases[1].T if 1 in bases else rows

@@ -1,0 +1,169 @@
+"""The floor as a whole: what it is computed for, that nobody beats it, and what hostile settings end in."""
+
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from quadrature import floor
+from quadrature.baselines import LeastSquares, hilbert, zero
+from quadrature.floor import compute_floor
+from quadrature.model import QuadratureNetwork, initialize, predict
+from quadrature.posterior import NoFloorError
+from quadrature.scores import Excess
+from quadrature.signals import draw_shard, shard_count
+from quadrature.stream import Batch
+from quadrature.training import train
+from tests.checkout import PROJECT
+from tests.test_model import make_params as make_model
+from tests.test_posterior import make_params
+from tests.test_training import make_training
+
+
+def shards(params):
+    return [draw_shard(params, "test", shard) for shard in range(shard_count(params, "test"))]
+
+
+def test_every_window_of_every_shard_has_its_own_estimate():
+    params = make_params(windows=700, shard_windows=300)
+    split = shards(params)
+    found = compute_floor(params, split, 2)
+    assert (found.rows == np.arange(700)).all()
+    assert 0.0 < found.numerical_error <= 0.005
+    whole = draw_shard(make_params(windows=300), "test", 0)
+    assert (whole["input"] == split[0]["input"]).all()
+    alone = compute_floor(params, split[1:2], 1).mean
+    assert (found.within(300, 300) == alone[:300]).all()
+
+
+def test_a_floor_that_costs_too_much_is_for_a_random_part_of_the_windows(monkeypatch, caplog):
+    params = make_params(windows=3000, shard_windows=1000)
+    split = shards(params)
+    whole = compute_floor(params, split, 2)
+    monkeypatch.setattr(floor, "BUDGET", floor.BUDGET // 600)
+    with caplog.at_level("INFO"):
+        part = compute_floor(params, split, 2)
+    assert 128 <= len(part.rows) < 1000
+    assert f"for {len(part.rows)} windows of 3,000" in caplog.text
+    assert (np.diff(part.rows) > 0).all()
+    assert abs(part.rows.mean() - 1500) < 200  # from all over the split
+    for first in (0, 1000, 2000):
+        estimates = part.within(first, 1000)
+        known = ~np.isnan(estimates[:, 0])
+        assert (np.flatnonzero(known) + first == part.rows[(part.rows >= first) & (part.rows < first + 1000)]).all()
+        np.testing.assert_allclose(estimates[known], whole.within(first, 1000)[known], rtol=0, atol=1e-12)
+
+
+def test_a_shard_without_any_chosen_window_has_no_estimates(monkeypatch):
+    params = make_params(windows=3000, shard_windows=10)
+    monkeypatch.setattr(floor, "BUDGET", floor.BUDGET // 600)
+    part = compute_floor(params, shards(params), 2)
+    empty = next(first for first in range(0, 3000, 10) if not ((part.rows >= first) & (part.rows < first + 10)).any())
+    assert np.isnan(part.within(empty, 10)).all()
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"noise_std": 0.0}, "generate.noise_std is 0"),
+        ({"amplitude": (0.0, 0.0)}, "generate.amplitude is 0"),
+        ({"span": 1e6}, "lower generate.span"),
+        ({"phase": "consecutive", "frequency": (1.0, 1.0)}, "float32's rounding"),  # it is 0 or pi, beyond doubt
+        ({"noise_std": 1e-8}, "float32's rounding"),
+    ],
+)
+def test_windows_without_a_floor_are_told_why(changes, reason):
+    params = make_params(windows=10, **changes)
+    with pytest.raises(NoFloorError, match=reason):
+        compute_floor(params, shards(params), 1)
+
+
+def random_params(seed):
+    rng = np.random.default_rng(seed)
+    low, high = np.sort(rng.uniform(0.0, 3.0, 2))
+    weak, strong = np.sort(rng.uniform(0.0, 2.0, 2))
+    return make_params(
+        seed=seed,
+        windows=1000,
+        length=int(rng.integers(2, 20)),
+        span=float(rng.uniform(1.0, 10.0)),
+        phase=str(rng.choice(["uniform", "consecutive"])),
+        frequency=(low, high if seed % 3 else low),
+        amplitude=(weak, strong) if seed % 2 else (strong, strong),
+        noise_std=float(10.0 ** rng.uniform(-2.0, 0.5)),
+    )
+
+
+def briefly_trained(length, inputs, target, test):
+    network = QuadratureNetwork(make_model(hidden_size=16), length)
+    initialize(network, 0)
+    windows = [Batch(torch.from_numpy(inputs).unsqueeze(-1), torch.from_numpy(target))]
+    settings = make_training(epochs=3, batch_size=256, optimizer="soap", shuffle_windows=len(inputs))
+    list(train(network, windows, windows, settings))
+    return predict(network, test, 1000)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(20))
+def test_nobody_beats_the_floor(seed):
+    params = random_params(seed)
+    split = shards(params)[0]
+    best = compute_floor(params, [split], 2).within(0, 1000)
+    training = draw_shard(
+        params.model_copy(update={"windows": params.windows.model_copy(update={"train": 10_000})}), "train", 0
+    )
+    line = LeastSquares(params.length)
+    line.add(training["input"], training["target"])
+    for estimate in (
+        zero(split["input"]),
+        hilbert(split["input"]),
+        line.estimate(split["input"]),
+        briefly_trained(params.length, training["input"], training["target"], split["input"]),
+    ):
+        excess = Excess()
+        excess.add(estimate, best, split["target"])
+        figures = excess.figures()
+        assert figures["excess"] > -3.0 * figures["excess_standard_error"]
+
+
+HOSTILE = {
+    "two samples": 0.4505,
+    "two samples, little noise": 0.4359,
+    "two samples, hardly any noise, any amplitude": None,
+    "hardly any noise": 3.095e-13,
+    "much noise": 0.4975,
+    "frequency 0": 0.5266,
+    "any amplitude": 0.005346,
+    "any amplitude, little noise": 1.663e-8,
+    "undersampled": 0.4896,
+    "undersampled, little noise": 0.4905,
+    "undersampled beyond reach": None,
+    "long windows": 0.00287,
+    "very long windows": 8.669e-6,
+}
+"""Settings of benchmarks/floor.py, and the floor of 512 windows; None where it has none.
+
+That such figures are right is shown by tests/test_posterior.py; undersampled waves can be told from their mirror images
+by nothing, so that their floor is near zero's error, noise or no noise.
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.parametrize("setting", HOSTILE)
+def test_hostile_settings_end_in_a_right_figure_or_one_clear_line_in_two_gigabytes(setting):
+    """How long they take is for the benchmark to tell."""
+    command = [sys.executable, "-m", "benchmarks.floor", "512", setting]
+    row = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=True).stdout
+    _, name, _, peak, figure, _, numerical_error, _ = (cell.strip() for cell in row.split("|"))
+    assert name == setting
+    expected = HOSTILE[setting]
+    if expected is None:
+        assert re.fullmatch(r"none: .*; (raise|lower) generate\..*", figure)
+    else:
+        assert float(figure) == pytest.approx(expected, rel=0.01)
+        assert float(numerical_error) <= 0.005
+    assert float(peak) < 2000

@@ -158,7 +158,8 @@ def test_any_module_can_be_trained():
 
 @pytest.mark.parametrize("bad_step", [1, 4, 7])
 @pytest.mark.parametrize("value", [math.nan, math.inf])
-def test_a_loss_that_is_not_finite_ends_training_naming_its_step(bad_step, value):
+@pytest.mark.parametrize("optimizer", ["adam", "soap"])
+def test_a_loss_that_is_not_finite_ends_training_naming_its_step(bad_step, value, optimizer):
     class Spoilt(nn.Module):
         def __init__(self):
             super().__init__()
@@ -170,5 +171,5 @@ def test_a_loss_that_is_not_finite_ends_training_naming_its_step(bad_step, value
             return self.linear(window.squeeze(-1)) * (value if self.training and self.steps == bad_step else 1.0)
 
     with pytest.raises(NonFiniteLossError, match=f"not finite at step {bad_step};") as caught:
-        list(train(Spoilt(), make_windows(), make_windows(8), make_training()))
+        list(train(Spoilt(), make_windows(), make_windows(8), make_training(optimizer=optimizer)))
     assert caught.value.exit_code == 70

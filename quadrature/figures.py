@@ -58,7 +58,7 @@ def learning_curves(history: Sequence[Record]) -> bytes:
     """Draws the mean squared errors and the learning rate over the epochs."""
     epochs = [record.epoch for record in history]
     marker = "o" if len(history) < 20 else ""
-    with _style():
+    with style():
         figure = Figure(figsize=(6.4, 4.8))
         errors, rates = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
         errors.semilogy(
@@ -79,7 +79,7 @@ def predictions(columns: Columns, params: PlotParams, span: float) -> bytes:
     count = min(params.windows, len(columns["input"]))
     width = min(4, count)
     height = math.ceil(count / width)
-    with _style():
+    with style():
         figure = Figure(figsize=(max(2.3 * width, 4.6) + 0.4, 1.8 * height + 0.7))
         panels = figure.subplots(height, width, sharex=True, sharey=True, squeeze=False)
         instants = np.linspace(0.0, span, columns["input"].shape[1])
@@ -100,7 +100,7 @@ def predictions(columns: Columns, params: PlotParams, span: float) -> bytes:
 def error_by_position(columns: Columns) -> bytes:
     """Draws the mean squared error at each sample of the window."""
     columns = _comparable(columns)
-    with _style():
+    with style():
         figure = Figure(figsize=(6.4, 4.2))
         panel = figure.subplots()
         for name in ESTIMATES:
@@ -116,7 +116,7 @@ def error_by_signal(columns: Columns, params: PlotParams) -> bytes:
     """Draws the mean squared error over windows alike in frequency, and alike in phase."""
     columns = _comparable(columns)
     errors = pd.DataFrame({name: _squared_error(columns, name).mean(axis=1) for name in ESTIMATES})
-    with _style():
+    with style():
         figure = Figure(figsize=(8.4, 4.2))
         by_frequency, by_phase = figure.subplots(1, 2, sharey=True)
         _binned(by_frequency, errors, columns["frequency"], params.bins)
@@ -174,7 +174,8 @@ def _describe(columns: Columns, index: int) -> str:
 
 
 @contextmanager
-def _style() -> Iterator[None]:
+def style() -> Iterator[None]:
+    """Sets matplotlib up for the project's pictures, whatever its user's settings, and back again."""
     with mpl.rc_context():
         mpl.rcdefaults()  # so that a reader's matplotlibrc does not change the bytes
         mpl.rc("axes", grid=True, titlesize="medium")

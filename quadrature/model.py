@@ -5,6 +5,8 @@ A network knows nothing of training. Its file holds all that it takes to build i
 """
 
 import math
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -19,6 +21,16 @@ from torch import Tensor, nn
 from quadrature.errors import DataError
 from quadrature.files import canonical_json, write_bytes
 from quadrature.params import Section
+from quadrature.stepwise import State, Stepwise
+
+LAYERS: dict[str, tuple[Callable[..., nn.Module], Callable[..., nn.Module]]] = {
+    "rnn": (nn.RNN, nn.RNNCell),
+    "lstm": (nn.LSTM, nn.LSTMCell),
+    "gru": (nn.GRU, nn.GRUCell),
+}
+"""torch's layer for a whole sequence, and its cell for one step."""
+
+Execution = Literal["sequence", "stepwise"]
 
 
 class ModelParams(Section):
@@ -31,7 +43,7 @@ class ModelParams(Section):
     bias: bool
     bidirectional: bool
     dropout: Annotated[float, Field(ge=0.0, lt=1.0)]  # between layers
-    execution: Literal["sequence"]
+    execution: Execution
     head: Literal["last", "every"]
 
     @field_validator("nonlinearity")
@@ -54,37 +66,55 @@ class QuadratureNetwork(nn.Module):
 
     head `last` maps the final state to the whole window, as the article does; head `every` maps each
     instant's state to its own estimate, so that an estimate never waits for later samples (in one direction).
+
+    Its weights are named as in the article, `gru.weight_ih_l0` to `linear.bias` (`rnn`, `lstm` for the other cells),
+    and alike in both executions. So a plain module with `self.gru` and `self.linear` takes them by
+    `module.load_state_dict(network.state_dict())`, and gives its own by `network.load_state_dict(module.state_dict())`.
     """
 
     def __init__(self, params: ModelParams, window_length: int) -> None:
         super().__init__()
         self.params = params
         self.window_length = window_length
-        layers = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
-        self.recurrent = layers[params.cell](
-            input_size=1,
-            hidden_size=params.hidden_size,
-            num_layers=params.num_layers,
-            bias=params.bias,
-            batch_first=True,
-            dropout=params.dropout,
-            bidirectional=params.bidirectional,
-            **({"nonlinearity": params.nonlinearity} if params.cell == "rnn" else {}),
-        )
         self.directions = 2 if params.bidirectional else 1
+        self.add_module(params.cell, _make_recurrent(params))
         self.linear = nn.Linear(self.directions * params.hidden_size, window_length if params.head == "last" else 1)
 
-    def forward(self, window: Tensor) -> Tensor:
-        """Maps (batch, window_length, 1) to (batch, window_length)."""
-        states, final = self.recurrent(window)  # (batch, window_length, directions * hidden_size)
+    @property
+    def recurrent(self) -> nn.Module:
+        """The recurrent layers."""
+        return self.get_submodule(self.params.cell)
+
+    def forward(self, window: Tensor, state: State | None = None) -> Tensor:
+        """Maps (batch, window_length, 1) to (batch, window_length), from the state given or else from zeros."""
+        estimate, _ = self.advance(window, state)
+        return estimate
+
+    def advance(self, window: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+        """Returns the estimate as `forward` does, and the state after the window, for what follows to begin from."""
+        states, final = self.recurrent(window, state)  # (batch, window_length, directions * hidden_size)
         if self.params.head == "every":
-            every: Tensor = self.linear(states)  # (batch, window_length, 1)
-            return every.squeeze(-1)
+            return self.linear(states).squeeze(-1), final
         # The last layer's final state of each direction. `states[:, -1]` would be the same in one direction;
         # in two, its second half has read a single sample.
-        hidden = final[0] if self.params.cell == "lstm" else final  # (num_layers * directions, batch, hidden_size)
-        last: Tensor = self.linear(hidden[-self.directions :].transpose(0, 1).flatten(1))
-        return last
+        hidden = final[0] if isinstance(final, tuple) else final  # (num_layers * directions, batch, hidden_size)
+        return self.linear(hidden[-self.directions :].transpose(0, 1).flatten(1)), final
+
+
+def _make_recurrent(params: ModelParams) -> nn.Module:
+    """Returns torch's recurrent layers, or the same made of torch's cells."""
+    layer, cell = LAYERS[params.cell]
+    sequence = params.execution == "sequence"
+    make: Callable[..., nn.Module] = partial(layer, batch_first=True) if sequence else partial(Stepwise, cell)
+    return make(
+        input_size=1,
+        hidden_size=params.hidden_size,
+        num_layers=params.num_layers,
+        bias=params.bias,
+        dropout=params.dropout,
+        bidirectional=params.bidirectional,
+        **({"nonlinearity": params.nonlinearity} if params.cell == "rnn" else {}),
+    )
 
 
 def initialize(network: QuadratureNetwork, seed: int) -> None:
@@ -113,16 +143,20 @@ def save_model(network: QuadratureNetwork, path: Path) -> None:
     write_bytes(path, save(weights, metadata={"quadrature": canonical_json(blueprint.model_dump())}))
 
 
-def load_model(path: Path) -> QuadratureNetwork:
-    """Builds the network from its file alone, on the CPU, ready to estimate. Raises DataError."""
+def load_model(path: Path, execution: Execution | None = None) -> QuadratureNetwork:
+    """Builds the network from its file alone, on the CPU, ready to estimate. Raises DataError.
+
+    It is executed as it was trained, unless another `execution` is asked for: the weights serve both.
+    """
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             blueprint = _Blueprint.model_validate_json((file.metadata() or {}).get("quadrature", ""))
             # Copied out of the file's buffer: its tensors lie at any address, torch's own at multiples of 64 bytes,
             # and MKL's sums differ in the last bits from one alignment to another (seen on AMD Zen 4).
             weights = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118, no dict
+        params = blueprint.model.model_copy(update={} if execution is None else {"execution": execution})
         with torch.device("meta"):  # no memory and no random numbers until the file's weights are known to fit
-            network = QuadratureNetwork(blueprint.model, blueprint.window_length)
+            network = QuadratureNetwork(params, blueprint.window_length)
         network.load_state_dict(weights, assign=True)
         for name, tensor in weights.items():
             if tensor.dtype != torch.float32 or not tensor.isfinite().all():

@@ -5,7 +5,7 @@ number, the parameters and the windows, and on nothing that has to be remembered
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Annotated, Literal
 
 import numpy as np
@@ -32,6 +32,10 @@ class TrainParams(Section):
     schedule: Literal["constant", "cosine", "onecycle"]
     gradient_clip: Annotated[float, Field(gt=0.0)] | None  # largest norm of the gradient; null: any
     validations_per_epoch: Annotated[int, Field(ge=1, le=10**6)]  # rows of history.csv, at most one a step
+    snapshots: Annotated[
+        int, Field(ge=2, le=1000)
+    ]  # steps after which the estimates are kept, the untrained among them
+    snapshot_windows: Annotated[int, Field(ge=1, le=6)]  # validation windows that they are kept of
     threads: Annotated[int, Field(ge=1, le=1024)]
     shuffle_windows: Annotated[int, Field(ge=1, le=2**40)]
     gradient_shards: Annotated[int, Field(ge=1, le=1024)]
@@ -46,16 +50,22 @@ class TrainParams(Section):
 
 
 def train(
-    model: nn.Module, windows: Sequence[Batch], validation: Sequence[Batch], params: TrainParams
+    model: nn.Module,
+    windows: Sequence[Batch],
+    validation: Sequence[Batch],
+    params: TrainParams,
+    after_step: Callable[[nn.Module, int], None] = lambda _model, _step: None,
 ) -> Iterator[Record]:
     """Trains the model in place, yielding a record `validations_per_epoch` times an epoch.
 
+    Calls `after_step` with the model and the number of the step just done, from 0, before the first.
     Raises NonFiniteLossError, before the next record, when a step's loss is infinite or not a number.
     """
     optimizer = make_optimizer(model, params)
-    epoch_steps = math.ceil(sum(len(shard.input) for shard in windows) / params.batch_size)
+    epoch_steps = steps_per_epoch(windows, params)
     losses: list[Tensor] = []
     samples = 0
+    after_step(model, 0)
     for epoch in range(params.epochs):
         model.train()
         batches = epoch_batches(windows, params.seed, epoch, params.batch_size, params.shuffle_windows)
@@ -65,6 +75,7 @@ def train(
             rate = learning_rate(params, step - 1, params.epochs * epoch_steps)
             losses.append(train_step(model, optimizer, batch, step, rate, params))
             samples += batch.target.numel()
+            after_step(model, step)
             if _is_due(epoch_step, epoch_steps, params.validations_per_epoch):
                 train_mse = _sum_finite(losses, step) / samples
                 validation_mse = mean_squared_error(model, validation, params.batch_size)
@@ -73,6 +84,11 @@ def train(
                 yield Record(epoch + epoch_step / epoch_steps, step, rate, train_mse, validation_mse)
                 model.train()
                 losses, samples = [], 0
+
+
+def steps_per_epoch(windows: Sequence[Batch], params: TrainParams) -> int:
+    """Returns how many batches hold every window once."""
+    return math.ceil(sum(len(shard.input) for shard in windows) / params.batch_size)
 
 
 def make_optimizer(model: nn.Module, params: TrainParams) -> torch.optim.Optimizer:

@@ -1,13 +1,14 @@
 """Windows in parquet files: one row a window, written whole, checked when read. No torch, no pandas.
 
 A split is a folder of shards, part-00000.parquet onwards; data/predictions.parquet has the same rows plus
-estimates of the target. A file's footer holds, under the key `quadrature`, its place among the split's shards and a
-SHA-256 of each column's values, so a file that was truncated, reordered, edited or put in another's place
-is refused, however it came about, at the cost of one hash over the columns that are read.
+estimates of the target; data/snapshots.parquet has the same few windows again for each snapshot of training.
+A file's footer holds, under the key `quadrature`, its place among the split's shards and a SHA-256 of each column's
+values, so a file that was truncated, reordered, edited or put in another's place is refused, however it came about,
+at the cost of one hash over the columns that are read.
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -25,6 +26,7 @@ Columns = Mapping[str, NDArray[np.floating]]
 
 WINDOW_COLUMNS = ("input", "target", "phase", "frequency", "amplitude")
 ESTIMATE_COLUMNS = ("prediction", "posterior_mean", "least_squares", "hilbert")
+SNAPSHOT_COLUMNS = ("step", "input", "target", "prediction")
 _NULLABLE = ("posterior_mean",)  # null where a row has none, not a number in the array
 _KEY = b"quadrature"
 _REMEDY = "run `dvc repro` to make it again"
@@ -87,7 +89,7 @@ def writing(path: Path, shard: int = 0, shards: int = 1) -> Iterator[WindowWrite
 
 
 def read_split(
-    folder: Path, columns: Iterable[str], length: int | None = None
+    folder: Path, columns: Sequence[str], length: int | None = None
 ) -> Iterator[dict[str, NDArray[np.floating]]]:
     """Yields the named columns of each shard of a split, in order.
 
@@ -102,7 +104,7 @@ def read_split(
         yield arrays
 
 
-def read_windows(path: Path, columns: Iterable[str]) -> dict[str, NDArray[np.floating]]:
+def read_windows(path: Path, columns: Sequence[str]) -> dict[str, NDArray[np.floating]]:
     """Returns the named columns of a file that stands alone. Raises DataError as read_split does."""
     return _read(path, columns, 0, 1)
 
@@ -144,7 +146,7 @@ def _shards(folder: Path) -> Iterator[tuple[Path, int, int]]:
         yield shard_path(folder, shard), shard, shards
 
 
-def _read(path: Path, columns: Iterable[str], shard: int, shards: int) -> dict[str, NDArray[np.floating]]:
+def _read(path: Path, columns: Sequence[str], shard: int, shards: int) -> dict[str, NDArray[np.floating]]:
     try:
         with pq.ParquetFile(path) as file:
             footer = _footer(path, file)
@@ -158,9 +160,8 @@ def _read(path: Path, columns: Iterable[str], shard: int, shards: int) -> dict[s
     if (footer.shard, footer.shards) != (shard, shards):
         place = f"shard {footer.shard} of {footer.shards}"
         raise DataError(f"{path} was written as {place}, but is found as {shard} of {shards}; {_REMEDY}")
-    expected = (*WINDOW_COLUMNS, *(name for name in columns if name not in WINDOW_COLUMNS))
-    if names != tuple(footer.sha256) or names[: len(expected)] != expected:
-        raise DataError(f"{path} has the columns {', '.join(names)}, not {', '.join(expected)}; {_REMEDY}")
+    if names != tuple(footer.sha256) or not set(columns) <= set(names):
+        raise DataError(f"{path} has the columns {', '.join(names)}, not {', '.join(columns)}; {_REMEDY}")
     if table.num_rows == 0:
         raise DataError(f"{path} holds no windows; {_REMEDY}")
     return {name: _values(path, name, table.column(name), footer.sha256[name]) for name in columns}

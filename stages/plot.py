@@ -1,16 +1,16 @@
-"""Draws the run: predictions and history -> metrics/plots/*.svg."""
+"""Draws the run: predictions, snapshots and history -> metrics/plots/*.svg and training.gif."""
 
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field
 
-from quadrature import command, figures
+from quadrature import animation, command, figures
 from quadrature.figures import PlotParams
 from quadrature.files import write_bytes
 from quadrature.history import read_history
 from quadrature.params import Section, load_params
-from quadrature.windows import ESTIMATE_COLUMNS, WINDOW_COLUMNS, read_windows
+from quadrature.windows import ESTIMATE_COLUMNS, SNAPSHOT_COLUMNS, WINDOW_COLUMNS, read_windows
 
 
 class Params(Section):
@@ -21,15 +21,17 @@ class Params(Section):
 def main() -> None:
     params = load_params(Params)
     columns = read_windows(Path("data/predictions.parquet"), (*WINDOW_COLUMNS, *ESTIMATE_COLUMNS))
+    snapshots = read_windows(Path("data/snapshots.parquet"), SNAPSHOT_COLUMNS)
     history = read_history(Path("metrics/history.csv"))
     pictures = {
-        "learning_curves": figures.learning_curves(history),
-        "predictions": figures.predictions(columns, params.plot, params.span),
-        "error_by_position": figures.error_by_position(columns),
-        "error_by_signal": figures.error_by_signal(columns, params.plot),
+        "learning_curves.svg": figures.learning_curves(history),
+        "predictions.svg": figures.predictions(columns, params.plot, params.span),
+        "error_by_position.svg": figures.error_by_position(columns),
+        "error_by_signal.svg": figures.error_by_signal(columns, params.plot),
+        "training.gif": animation.training(snapshots, params.span),
     }
     for name, picture in pictures.items():
-        write_bytes(Path(f"metrics/plots/{name}.svg"), picture)
+        write_bytes(Path(f"metrics/plots/{name}"), picture)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Trains the network: windows -> models/model.safetensors, metrics/train.json, metrics/history.csv."""
+"""Trains the network: windows -> models/model.safetensors, data/snapshots.parquet, metrics/{train.json,history.csv}."""
 
 import logging
 import time
@@ -10,11 +10,12 @@ from pydantic import Field
 from quadrature import command
 from quadrature.device import Device, set_up_device
 from quadrature.files import write_json
-from quadrature.history import write_history
+from quadrature.history import Record, write_history
 from quadrature.model import ModelParams, QuadratureNetwork, initialize, save_model
 from quadrature.params import Section, load_params
-from quadrature.stream import load_split
-from quadrature.training import TrainParams, train
+from quadrature.snapshots import Snapshots, snapshot_steps
+from quadrature.stream import in_order, load_split
+from quadrature.training import TrainParams, steps_per_epoch, train
 
 
 class Params(Section):
@@ -45,20 +46,19 @@ def main() -> None:
         f"{sum(len(shard.input) for shard in windows):,}",
     )
 
+    steps = params.train.epochs * steps_per_epoch(windows, params.train)
+    examples = next(in_order(validation, params.train.snapshot_windows))
+    snapshots = Snapshots(examples, snapshot_steps(params.train.snapshots, steps))
+
     started = time.perf_counter()
     history = []
-    for record in train(network, windows, validation, params.train):
+    for record in train(network, windows, validation, params.train, snapshots.take):
         history.append(record)
         if record.epoch.is_integer():
-            logging.info(
-                "epoch %d of %d: train mse %.3g, validation mse %.3g",
-                record.epoch,
-                params.train.epochs,
-                record.train_mse,
-                record.validation_mse,
-            )
+            log_epoch(record, params.train.epochs)
     logging.info("%d steps in %.1f seconds", history[-1].step, time.perf_counter() - started)
 
+    snapshots.write(Path("data/snapshots.parquet"))
     save_model(network, Path("models/model.safetensors"))
     write_history(Path("metrics/history.csv"), history)
     write_json(
@@ -71,6 +71,11 @@ def main() -> None:
             "validation_mse": history[-1].validation_mse,
         },
     )
+
+
+def log_epoch(record: Record, epochs: int) -> None:
+    errors = f"train mse {record.train_mse:.3g}, validation mse {record.validation_mse:.3g}"
+    logging.info("epoch %d of %d: %s", record.epoch, epochs, errors)
 
 
 if __name__ == "__main__":

@@ -36,33 +36,11 @@ def make_network(seed=0, **changes):
 
 
 FAMILY = [
-    {"cell": cell, "num_layers": layers, "bidirectional": bidirectional, "head": head, "bias": bias}
-    for cell, layers, bidirectional, head, bias in itertools.product(
-        ("rnn", "lstm", "gru"), (1, 2), (False, True), ("last", "every"), (True, False)
+    {"cell": cell, "num_layers": layers, "bidirectional": ways, "head": head, "bias": bias, "execution": execution}
+    for cell, layers, ways, head, bias, execution in itertools.product(
+        ("rnn", "lstm", "gru"), (1, 2), (False, True), ("last", "every"), (True, False), ("sequence", "stepwise")
     )
 ]
-
-
-def sigmoid(x):
-    return 1.0 / (1.0 + np.exp(-x))
-
-
-def test_a_gru_step_is_the_one_in_torchs_documentation():
-    """https://docs.pytorch.org/docs/stable/generated/torch.nn.GRU.html, in numpy, step by step."""
-    network = make_network().double()
-    weights = {name: tensor.detach().numpy() for name, tensor in network.recurrent.named_parameters()}
-    window = np.sin(np.arange(7.0))
-    h = np.zeros(5)
-    for x in window:
-        from_input = weights["weight_ih_l0"][:, 0] * x + weights["bias_ih_l0"]
-        from_state = weights["weight_hh_l0"] @ h + weights["bias_hh_l0"]
-        r = sigmoid(from_input[:5] + from_state[:5])
-        z = sigmoid(from_input[5:10] + from_state[5:10])
-        n = np.tanh(from_input[10:] + r * from_state[10:])
-        h = (1 - z) * n + z * h
-    expected = network.linear.weight.detach().numpy() @ h + network.linear.bias.detach().numpy()
-    estimate = network(torch.tensor(window).reshape(1, 7, 1)).detach().numpy()
-    np.testing.assert_allclose(estimate[0], expected, rtol=0, atol=1e-14)
 
 
 def test_head_last_reads_the_last_output_as_the_article_does():

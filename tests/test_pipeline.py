@@ -21,6 +21,7 @@ def test_the_pipeline_makes_every_file_of_the_contract(finished):
     shards = {"train": 4, "validation": 1, "test": 1}
     assert made == {
         *(f"data/windows/{split}/part-{shard:05}.parquet" for split in shards for shard in range(shards[split])),
+        "data/snapshots.parquet",
         "models/model.safetensors",
         "metrics/train.json",
         "metrics/history.csv",
@@ -133,8 +134,16 @@ def test_an_experiment_shows_what_it_changed(checkout):
     (curves,) = plots["data"]["Learning curves"]
     drawn = {(value["rev"], value["field"]) for value in curves["content"]["data"]["values"]}
     assert drawn == {(rev, field) for rev in ("HEAD", "slower") for field in ("train_mse", "validation_mse")}
-    for name in ("learning_curves", "predictions", "error_by_position", "error_by_signal"):
-        images = plots["data"][f"metrics/plots/{name}.svg"]
+    pictures = sorted(path.name for path in (checkout.path / "metrics/plots").iterdir())
+    assert pictures == [
+        "error_by_position.svg",
+        "error_by_signal.svg",
+        "learning_curves.svg",
+        "predictions.svg",
+        "training.gif",
+    ]
+    for name in pictures:
+        images = plots["data"][f"metrics/plots/{name}"]
         assert {revision for image in images for revision in image["revisions"]} == {"HEAD", "slower"}
 
 

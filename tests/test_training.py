@@ -1,5 +1,6 @@
 """Training: its steps against plain torch, its schedules against torch's, its refusal of what is not finite."""
 
+import itertools
 import math
 
 import pytest
@@ -7,7 +8,7 @@ import torch
 from torch import nn
 
 from quadrature.errors import NonFiniteLossError
-from quadrature.model import QuadratureNetwork, initialize
+from quadrature.model import QuadratureNetwork, initialize, load_model, save_model
 from quadrature.stream import Batch, epoch_batches
 from quadrature.training import TrainParams, learning_rate, mean_squared_error, train, train_step
 from tests.test_model import make_network, make_params
@@ -23,6 +24,8 @@ def make_training(**changes):
         "schedule": "onecycle",
         "gradient_clip": 1.0,
         "validations_per_epoch": 1,
+        "snapshots": 2,
+        "snapshot_windows": 1,
         "threads": 1,
         "shuffle_windows": 64,
         "gradient_shards": 1,
@@ -140,6 +143,36 @@ def test_recorded_errors_are_the_mean_over_the_steps_since_and_over_the_validati
     estimates = torch.cat([frozen(batch.input) for batch in validation])
     targets = torch.cat([batch.target for batch in validation])
     assert record.validation_mse == pytest.approx((estimates - targets).square().mean().item(), rel=1e-6)
+
+
+def test_after_step_sees_the_model_before_training_and_after_every_step():
+    network, seen = make_network(), []
+
+    def look(model, step):
+        seen.append((step, model.linear.bias.detach().clone()))
+
+    list(train(network, make_windows(), make_windows(8), make_training(), look))
+    assert [step for step, _ in seen] == list(range(11))
+    assert torch.equal(seen[0][1], make_network().linear.bias)
+    assert torch.equal(seen[10][1], network.linear.bias)
+    assert all(not torch.equal(before, after) for (_, before), (_, after) in itertools.pairwise(seen))
+
+
+@pytest.mark.parametrize(
+    ("cell", "execution", "head"),
+    list(itertools.product(("rnn", "lstm", "gru"), ("sequence", "stepwise"), ("last", "every"))),
+)
+def test_a_network_trains_on_from_its_file_as_if_it_had_stayed(cell, execution, head, tmp_path):
+    network = make_network(cell=cell, execution=execution, head=head, num_layers=2, dropout=0.2)
+    list(train(network, make_windows(), make_windows(8), make_training()))
+    save_model(network, tmp_path / "model.safetensors")
+    loaded = load_model(tmp_path / "model.safetensors")
+    before = loaded.linear.weight.detach().clone()
+    for one in (network, loaded):
+        list(train(one, make_windows(), make_windows(8), make_training(seed=1)))
+    assert not torch.equal(before, loaded.linear.weight)
+    for stayed, again in zip(network.parameters(), loaded.parameters(), strict=True):
+        assert torch.equal(stayed, again)
 
 
 def test_one_batch_can_be_learnt_by_heart():

@@ -12,6 +12,9 @@ repro: environment  ## Run the pipeline: the stages whose code, parameters or da
 test: environment  ## Run every test
 	@.venv/bin/python -m pytest
 
+article: environment  ## Run the article's experiment beside the article's own script
+	@.venv/bin/python -m benchmarks.article
+
 check: environment  ## Format check, lint and types
 	@.venv/bin/ruff format --check .
 	@.venv/bin/ruff check .
@@ -63,4 +66,4 @@ export FIRST_ON_PATH
 	@$(STAMP) >.venv/stamp
 
 .DEFAULT_GOAL := help
-.PHONY: help repro test check format lock clean environment .venv
+.PHONY: help repro test article check format lock clean environment .venv

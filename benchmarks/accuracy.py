@@ -7,16 +7,15 @@ A trial is an experiment of `dvc exp run --temp` under the name given, with para
 metrics are what DVC says of it; its seconds are those that the train stage logs, so nothing else should be running.
 """
 
-import json
-import re
-import subprocess
 import sys
 from pathlib import Path
 
-import matplotlib as mpl
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter, ScalarFormatter
+
+from benchmarks.experiments import finished_experiments, run_dvc, training_seconds, value_at, write_section
+from quadrature.figures import BLUE, GREY, ORANGE, style
 
 TRIALS = Path("docs/accuracy.csv")
 PAGE = Path("docs/accuracy.md")
@@ -35,42 +34,27 @@ PARAMETERS = {
     "seed": "train.seed",
 }
 METRICS = ("mse", "floor_mse", "excess", "excess_standard_error")
-LOOKS = {("adam", "gru"): ("#D55E00", "o"), ("adam", "lstm"): ("#D55E00", "s"), ("adam", "rnn"): ("#D55E00", "^")}
-LOOKS |= {("soap", cell): ("#0072B2", marker) for (_, cell), (_, marker) in LOOKS.items()}
-BEGIN, END = "<!-- trials -->", "<!-- end of trials -->"
+LOOKS = {("adam", "gru"): (ORANGE, "o"), ("adam", "lstm"): (ORANGE, "s"), ("adam", "rnn"): (ORANGE, "^")}
+LOOKS |= {("soap", cell): (BLUE, marker) for (_, cell), (_, marker) in LOOKS.items()}
 
 
 def try_out(name: str, changes: list[str]) -> dict[str, object]:
     """Runs one trial; returns its row of the table."""
     options = [word for change in changes for word in ("--set-param", change)]
-    log = dvc("exp", "run", "--temp", "--force", "--name", name, *options)
-    (seconds,) = re.findall(r"steps in ([\d.]+) seconds", log)
-    found = json.loads(dvc("params", "diff", "HEAD", name, "--all", "--json"))["params.yaml"]
-    test = json.loads(dvc("metrics", "diff", "HEAD", name, "--all", "--json"))["metrics/test.json"]
+    log = run_dvc("exp", "run", "--temp", "--force", "--name", name, *options)
+    found = finished_experiments()[name]
     return {
         "name": name,
-        **{column: found[path]["new"] for column, path in PARAMETERS.items()},
-        "seconds": float(seconds),
-        **{metric: test[metric]["new"] for metric in METRICS},
+        **{column: value_at(found["params.yaml"], path) for column, path in PARAMETERS.items()},
+        "seconds": training_seconds(log),
+        **{metric: found["metrics/test.json"][metric] for metric in METRICS},
     }
-
-
-def dvc(*arguments: str) -> str:
-    """Returns what dvc prints, with its log but where that is JSON; ends with its last words when it fails."""
-    command = [sys.executable, "-m", "dvc", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
-    if done.returncode:
-        sys.exit(f"dvc {' '.join(arguments)} failed:\n{done.stderr[-2000:]}")
-    return done.stdout if "--json" in arguments else done.stdout + done.stderr
 
 
 def draw(trials: pd.DataFrame) -> None:
     """Draws excess against training seconds, a point a trial."""
-    with mpl.rc_context():
-        mpl.rcdefaults()
-        mpl.rc("svg", hashsalt="quadrature")
-        mpl.rc("axes.spines", right=False, top=False)
-        figure = Figure(figsize=(7.2, 4.6), layout="constrained")
+    with style():
+        figure = Figure(figsize=(7.2, 4.6))
         panel = figure.subplots()
         for (optimizer, cell), group in trials.groupby(["optimizer", "cell"]):
             color, marker = LOOKS[optimizer, cell]
@@ -92,15 +76,15 @@ def draw(trials: pd.DataFrame) -> None:
                     textcoords="offset points",
                     fontsize="small",
                 )
-        panel.axhline(0.02, color="#767676", linestyle=":", linewidth=1)
+        panel.axhline(0.02, color=GREY, linestyle=":", linewidth=1)
         panel.set(xscale="log", yscale="log", xlabel="training (seconds, two cores)", ylabel="excess over the floor")
-        panel.set_title("What the default task costs (numbers: hidden size)", fontsize="medium")
+        panel.set_title("What the default task costs (numbers: hidden size)")
         panel.xaxis.set_major_formatter(ScalarFormatter())
         panel.xaxis.set_minor_formatter(ScalarFormatter())
         for axis in ("major", "minor"):
             getattr(panel.yaxis, f"set_{axis}_formatter")(PercentFormatter(1.0, decimals=0))
         panel.grid(alpha=0.3, which="both")
-        panel.legend(frameon=False)
+        panel.legend()
         figure.savefig(PICTURE, metadata={"Date": None})
 
 
@@ -130,9 +114,7 @@ def main(arguments: list[str]) -> None:
         trials = pd.concat([trials[trials["name"] != name] if len(trials) else trials, trial], ignore_index=True)
         trials.to_csv(TRIALS, index=False)
     draw(trials)
-    before, _, rest = PAGE.read_text().partition(BEGIN)
-    _, _, after = rest.partition(END)
-    PAGE.write_text(f"{before}{BEGIN}\n\n{tabulate(trials)}\n\n{END}{after}")
+    write_section(PAGE, "trials", tabulate(trials))
 
 
 if __name__ == "__main__":

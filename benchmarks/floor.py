@@ -73,7 +73,7 @@ def main(windows: int = 8192, *settings: str) -> None:
     print("| setting | seconds | peak memory (MB) | floor | windows | numerical error |\n|---|---|---|---|---|---|")
     for setting in settings or SETTINGS:
         command = [sys.executable, "-m", "benchmarks.floor", str(windows), setting]
-        subprocess.run(command, check=True)  # noqa: S603
+        subprocess.run(command, check=True)
 
 
 if __name__ == "__main__":

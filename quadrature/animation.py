@@ -1,6 +1,7 @@
 """The estimates approaching the truth as training goes on, as GIF bytes that are the same for the same snapshots."""
 
 import io
+from collections.abc import Iterator
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -18,20 +19,20 @@ LAST_FRAME_MILLISECONDS = 3000
 
 def training(columns: Columns, span: float) -> bytes:
     """Draws a frame a snapshot; columns as Snapshots writes them: step, input, target, prediction."""
-    frames = [np.rint(frame / 17.0).astype(np.uint8) * 17 for frame in _frames(columns, span)]
-    # One palette for all, the last frame's colours, as one chosen for each would flicker. Of each primary there are
-    # 16 shades, so that the colours of lines and their smoothed edges are fewer than a palette's 256, white exact.
+    frames = _frames(columns, span)
+    # One palette for all, of the colours that the last frame has most of, as one chosen for each would flicker.
+    colors, counts = np.unique(next(frames).reshape(-1, 3), axis=0, return_counts=True)
     palette = Image.new("P", (1, 1))
-    palette.putpalette(np.unique(frames[-1].reshape(-1, 3), axis=0)[-256:].flatten().tolist())
-    first, *others = [Image.fromarray(frame).quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]
+    palette.putpalette(colors[np.argsort(-counts, kind="stable")[:256]].flatten().tolist())
+    first, *others = (Image.fromarray(frame).quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames)
     durations = [FRAME_MILLISECONDS] * len(others) + [LAST_FRAME_MILLISECONDS]
     buffer = io.BytesIO()
     first.save(buffer, "GIF", save_all=True, append_images=others, duration=durations, loop=0)
     return buffer.getvalue()
 
 
-def _frames(columns: Columns, span: float) -> list[NDArray[np.uint8]]:
-    """Returns each frame's pixels, (height, width, 3)."""
+def _frames(columns: Columns, span: float) -> Iterator[NDArray[np.uint8]]:
+    """Yields each frame's pixels, (height, width, 3): the last one's first, then all in order."""
     steps = np.unique(columns["step"])
     inputs, target, prediction = (
         columns[name].reshape(len(steps), -1, columns[name].shape[1]) for name in ("input", "target", "prediction")
@@ -47,16 +48,15 @@ def _frames(columns: Columns, span: float) -> list[NDArray[np.uint8]]:
         canvas = FigureCanvasAgg(figure)
         canvas.draw()
         background = canvas.copy_from_bbox(figure.bbox)
-        frames = []
-        for step, estimates, error in zip(steps, prediction, errors, strict=True):
+        for index in (-1, *range(len(steps))):
             canvas.restore_region(background)
-            title.set_text(_caption(step, steps[-1], error))
+            title.set_text(_caption(steps[index], steps[-1], errors[index]))
             figure.draw_artist(title)
-            for line, estimate in zip(lines, estimates, strict=True):
+            for line, estimate in zip(lines, prediction[index], strict=True):
                 line.set_data(instants, estimate)
                 figure.draw_artist(line)
-            frames.append(np.asarray(canvas.buffer_rgba())[..., :3].copy())
-        return frames
+            # 16 shades of each primary: so many that lines look smooth, so few that a palette of 256 holds them.
+            yield np.rint(np.asarray(canvas.buffer_rgba())[..., :3] / 17.0).astype(np.uint8) * 17
 
 
 def _draw_what_stays(
@@ -65,7 +65,7 @@ def _draw_what_stays(
     """Draws each window's samples and truth; returns the line of its estimate, yet to be drawn."""
     figure = Figure(figsize=(max(2.3 * len(target), 4.8) + 0.6, 2.9), dpi=100)
     panels = figure.subplots(1, len(target), sharex=True, sharey=True, squeeze=False)[0]
-    limit = 1.25 * max(np.abs(inputs).max(), np.abs(target).max())
+    limit = 1.25 * max(np.abs(inputs).max(), np.abs(target).max()) or 1.0
     lines = []
     for panel, samples, truth in zip(panels, inputs, target, strict=True):
         panel.plot(instants, samples, "o", color=GREY, markersize=3.5, label="input: sine samples")

@@ -44,8 +44,12 @@ class Stepwise(nn.Module):
         """Maps (batch, window_length, input_size) to the last layer's states at every instant, and the final state.
 
         The states are (batch, window_length, directions * hidden_size). Without a state, it begins from zeros.
+        Raises ValueError when the state is of more or fewer layers and directions.
         """
-        before = [None] * self.num_layers * len(self.directions) if state is None else _parts(state)
+        cells = self.num_layers * len(self.directions)
+        before = [None] * cells if state is None else _parts(state)
+        if len(before) != cells:
+            raise ValueError(f"the state given is that of {len(before)} layers and directions, not of {cells}")
         after: list[State] = []
         outputs = window.transpose(0, 1)  # (window_length, batch, features)
         for layer in range(self.num_layers):

@@ -32,9 +32,7 @@ class TrainParams(Section):
     schedule: Literal["constant", "cosine", "onecycle"]
     gradient_clip: Annotated[float, Field(gt=0.0)] | None  # largest norm of the gradient; null: any
     validations_per_epoch: Annotated[int, Field(ge=1, le=10**6)]  # rows of history.csv, at most one a step
-    snapshots: Annotated[
-        int, Field(ge=2, le=1000)
-    ]  # steps after which the estimates are kept, the untrained among them
+    snapshots: Annotated[int, Field(ge=2, le=200)]  # at most so many, the untrained and the last step among them
     snapshot_windows: Annotated[int, Field(ge=1, le=6)]  # validation windows that they are kept of
     threads: Annotated[int, Field(ge=1, le=1024)]
     shuffle_windows: Annotated[int, Field(ge=1, le=2**40)]

@@ -23,3 +23,11 @@ def test_the_floors_benchmark_prints_a_row_for_each_setting():
     lines = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=True).stdout.splitlines()
     assert [line.count("|") for line in lines] == [7, 7, 7, 7]
     assert [line.split("|")[1].strip() for line in lines[2:]] == ["two samples", "undersampled beyond reach"]
+
+
+def test_the_trackers_benchmark_prints_a_row_for_each_cell():
+    command = [sys.executable, "-m", "benchmarks.tracker", "20", "4"]
+    lines = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=True).stdout.splitlines()
+    rows = [line.split("|")[1:-1] for line in lines[4:]]
+    assert [row[0].strip() for row in rows] == ["rnn", "lstm", "gru"]
+    assert all(0 < float(p50) <= float(p99) for _, p50, p99, *_ in rows)

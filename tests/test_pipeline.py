@@ -11,7 +11,7 @@ import pytest
 from quadrature.params import load_params
 from quadrature.windows import ESTIMATE_COLUMNS, WINDOW_COLUMNS, read_windows
 from stages.generate import Params as GenerateStage
-from tests.checkout import PROJECT
+from tests.checkout import PROJECT, Checkout
 
 STAGES = ["generate", "train", "evaluate", "plot"]
 
@@ -176,6 +176,31 @@ def test_dvc_and_the_stages_agree_on_every_value_given_on_the_command_line(check
             assert "Traceback" not in result.stderr
     assert passed.keys() >= {"1e-3", "1E-3", ".5", "2", "1e0"}
     assert not passed.keys() & {"on", "true", ".inf", "nan", "0.1.2", "null"}
+
+
+@pytest.fixture(scope="module")
+def generated(tmp_path_factory):
+    """A small checkout whose windows are generated, for networks to be tried on one after another."""
+    checkout = Checkout(tmp_path_factory.mktemp("generated"))
+    checkout.run("dvc", "repro", "generate")
+    return checkout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("head", ["last", "every"])
+@pytest.mark.parametrize("execution", ["sequence", "stepwise"])
+@pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
+def test_each_member_of_the_family_runs_through_the_pipeline_and_twice_gives_the_same_bytes(
+    generated, cell, execution, head
+):
+    generated.set(**{"model.cell": cell, "model.execution": execution, "model.head": head})
+    assert generated.repro() == ["train", "evaluate", "plot"]
+    golden = generated.digests()
+    test = json.loads((generated.path / "metrics/test.json").read_text())
+    assert test["mse"] < test["baselines"]["zero"]
+    for name in ("train", "evaluate", "plot"):
+        generated.stage(name)
+    assert generated.digests() == golden
 
 
 def test_the_default_reaches_its_mark():

@@ -127,6 +127,15 @@ def sigmoid(x):
     return 1.0 / (1.0 + np.exp(-x))
 
 
+@pytest.mark.parametrize("states", [1, 3])
+@pytest.mark.parametrize("cell", LAYERS)
+def test_a_state_of_other_layers_is_refused(cell, states):
+    network = make_network(cell=cell, num_layers=2, execution="stepwise")
+    state = torch.zeros(states, 3, 5)
+    with pytest.raises(ValueError, match=f"that of {states} layers and directions, not of 2"):
+        network(torch.zeros(3, 7, 1), (state, state) if cell == "lstm" else state)
+
+
 def equations(cell, weights, x, h, c):
     """One step of torch's documented equations; weights are (weight_ih, weight_hh, bias_ih, bias_hh).
 

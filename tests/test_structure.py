@@ -154,7 +154,7 @@ def test_stages_never_import_stages_and_the_library_never_imports_a_stage():
             assert not [file for file in imported if file.startswith("stages/")], path
 
 
-@pytest.mark.parametrize("name", ["signals", "windows", "figures", "leakage", "scores", "params"])
+@pytest.mark.parametrize("name", ["signals", "windows", "figures", "animation", "leakage", "scores", "params"])
 def test_a_module_that_needs_no_torch_does_not_import_it(name):
     program = f"import sys, quadrature.{name}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], cwd=PROJECT, check=False).returncode == 0

@@ -10,7 +10,7 @@ repro: environment  ## Run the pipeline: the stages whose code, parameters or da
 	@.venv/bin/dvc repro
 
 test: environment  ## Run every test
-	@.venv/bin/python -m pytest
+	@.venv/bin/python -m pytest --numprocesses auto
 
 article: environment  ## Run the article's experiment beside the article's own script
 	@.venv/bin/python -m benchmarks.article

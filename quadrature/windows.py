@@ -109,6 +109,11 @@ def read_windows(path: Path, columns: Sequence[str]) -> dict[str, NDArray[np.flo
     return _read(path, columns, 0, 1)
 
 
+def read_snapshots(path: Path) -> dict[str, NDArray[np.floating]]:
+    """Returns the columns of data/snapshots.parquet. Raises DataError as read_split does."""
+    return _read(path, SNAPSHOT_COLUMNS, 0, 1, leading=())
+
+
 def _table(columns: Columns) -> pa.Table:
     """Returns an arrow table over the arrays, without copying them."""
     arrays, fields = [], []
@@ -146,7 +151,10 @@ def _shards(folder: Path) -> Iterator[tuple[Path, int, int]]:
         yield shard_path(folder, shard), shard, shards
 
 
-def _read(path: Path, columns: Sequence[str], shard: int, shards: int) -> dict[str, NDArray[np.floating]]:
+def _read(
+    path: Path, columns: Sequence[str], shard: int, shards: int, leading: Sequence[str] = WINDOW_COLUMNS
+) -> dict[str, NDArray[np.floating]]:
+    """Returns the named columns of a file whose first ones are `leading`."""
     try:
         with pq.ParquetFile(path) as file:
             footer = _footer(path, file)
@@ -160,8 +168,9 @@ def _read(path: Path, columns: Sequence[str], shard: int, shards: int) -> dict[s
     if (footer.shard, footer.shards) != (shard, shards):
         place = f"shard {footer.shard} of {footer.shards}"
         raise DataError(f"{path} was written as {place}, but is found as {shard} of {shards}; {_REMEDY}")
-    if names != tuple(footer.sha256) or not set(columns) <= set(names):
-        raise DataError(f"{path} has the columns {', '.join(names)}, not {', '.join(columns)}; {_REMEDY}")
+    expected = (*leading, *(name for name in columns if name not in leading))
+    if names != tuple(footer.sha256) or names[: len(expected)] != expected:
+        raise DataError(f"{path} has the columns {', '.join(names)}, not {', '.join(expected)}; {_REMEDY}")
     if table.num_rows == 0:
         raise DataError(f"{path} holds no windows; {_REMEDY}")
     return {name: _values(path, name, table.column(name), footer.sha256[name]) for name in columns}

@@ -10,7 +10,7 @@ from quadrature.figures import PlotParams
 from quadrature.files import write_bytes
 from quadrature.history import read_history
 from quadrature.params import Section, load_params
-from quadrature.windows import ESTIMATE_COLUMNS, SNAPSHOT_COLUMNS, WINDOW_COLUMNS, read_windows
+from quadrature.windows import ESTIMATE_COLUMNS, WINDOW_COLUMNS, read_snapshots, read_windows
 
 
 class Params(Section):
@@ -21,7 +21,7 @@ class Params(Section):
 def main() -> None:
     params = load_params(Params)
     columns = read_windows(Path("data/predictions.parquet"), (*WINDOW_COLUMNS, *ESTIMATE_COLUMNS))
-    snapshots = read_windows(Path("data/snapshots.parquet"), SNAPSHOT_COLUMNS)
+    snapshots = read_snapshots(Path("data/snapshots.parquet"))
     history = read_history(Path("metrics/history.csv"))
     pictures = {
         "learning_curves.svg": figures.learning_curves(history),

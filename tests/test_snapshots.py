@@ -8,7 +8,7 @@ from torch import nn
 from quadrature.snapshots import Snapshots, snapshot_steps
 from quadrature.stream import Batch
 from quadrature.training import train
-from quadrature.windows import SNAPSHOT_COLUMNS, read_windows
+from quadrature.windows import SNAPSHOT_COLUMNS, read_snapshots
 from tests.test_model import make_network
 from tests.test_training import make_training, make_windows
 
@@ -50,7 +50,8 @@ def test_what_is_taken_is_read_again(tmp_path):
     assert model.asked == [False, False, False]
     assert model.training
     snapshots.write(tmp_path / "snapshots.parquet")
-    columns = read_windows(tmp_path / "snapshots.parquet", SNAPSHOT_COLUMNS)
+    columns = read_snapshots(tmp_path / "snapshots.parquet")
+    assert tuple(columns) == SNAPSHOT_COLUMNS
     assert columns["step"].tolist() == [0.0] * 3 + [2.0] * 3 + [5.0] * 3
     assert (columns["prediction"] == np.repeat([1.0, 2.0, 3.0], 3)[:, None]).all()
     assert (columns["input"] == np.tile(windows.input[..., 0].numpy(), (3, 1))).all()

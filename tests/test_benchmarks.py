@@ -31,3 +31,12 @@ def test_the_trackers_benchmark_prints_a_row_for_each_cell():
     rows = [line.split("|")[1:-1] for line in lines[4:]]
     assert [row[0].strip() for row in rows] == ["rnn", "lstm", "gru"]
     assert all(0 < float(p50) <= float(p99) for _, p50, p99, *_ in rows)
+
+
+@pytest.mark.slow
+def test_the_tracking_benchmark_prints_the_error_of_both_networks_at_each_sample(checkout):
+    lines = checkout.run("python", "-m", "benchmarks.tracking", "50").stdout.splitlines()
+    rows = [[float(cell.replace(",", "")) for cell in line.split("|")[1:-1]] for line in lines[2:]]
+    assert lines[0] == "| sample | trained on 10 | trained on 100 |"
+    assert [row[0] for row in rows] == [1, 2, 5, 10, 11, 20, 50, 100, 101, 200, 500, 1000]
+    assert all(0.0 < error < 2.0 for row in rows for error in row[1:])

@@ -15,11 +15,12 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
-from numpy.typing import NDArray
 from pydantic import Field
 
+from quadrature.breakdown import wrapped
 from quadrature.history import Record
 from quadrature.params import Section
+from quadrature.signals import sine_and_cosine
 from quadrature.windows import Columns
 
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#767676"
@@ -42,8 +43,8 @@ ESTIMATES = {
 }
 """The estimates in data/predictions.parquet, in the order of the legend."""
 
-_MSE = "mean squared error"
-_ROUNDING = 1e-17
+MSE = "mean squared error"
+ROUNDING = 1e-17
 """What is drawn for an error of nothing, which a logarithmic axis does not have: less than float32 can show of 1."""
 
 
@@ -52,6 +53,37 @@ class PlotParams(Section):
 
     windows: Annotated[int, Field(ge=1, le=48)]  # test windows drawn
     bins: Annotated[int, Field(ge=1, le=1000)]  # intervals of frequency and of phase
+
+
+def task(columns: Columns, span: float) -> bytes:
+    """Draws what is asked: of one test window, the samples given, the wave they came from, and the answer.
+
+    The window is the one of highest frequency, which shows most of its wave.
+    """
+    chosen = int(np.argmax(columns["frequency"]))
+    amplitude, phase, frequency = (
+        columns[name][[chosen]].astype(np.float64) for name in ("amplitude", "phase", "frequency")
+    )
+    finely = np.linspace(0.0, span, 512)
+    sine, cosine = (amplitude * wave[0] for wave in sine_and_cosine(phase, frequency, len(finely), span))
+    instants = np.linspace(0.0, span, columns["input"].shape[1])
+    limit = max(float(amplitude[0]), float(np.abs(columns["input"][chosen]).max())) or 1.0
+    with style():
+        figure = Figure(figsize=(8.4, 3.6))
+        given, asked = figure.subplots(1, 2, sharex=True, sharey=True)
+        given.plot(finely, sine, color=GREY, linewidth=1.0, alpha=0.6, label="its sine, which nobody sees")
+        given.plot(instants, columns["input"][chosen], "o", color=GREY, label="input: sine samples")
+        given.set(title="Given: a short window of samples", ylabel="signal (units of the input)")
+        asked.plot(finely, sine, color=GREY, linewidth=1.0, alpha=0.6)
+        asked.plot(finely, cosine, color=BLUE, linewidth=1.0, alpha=0.6, label="its cosine, a quarter turn ahead")
+        asked.plot(
+            instants, columns["target"][chosen], "s", color=BLUE, label="target: the cosine at the same instants"
+        )
+        asked.set(title="Asked: the wave a quarter turn ahead")
+        for panel in (given, asked):
+            panel.set(xlabel="instant (radians, at frequency 1)", ylim=(-1.3 * limit, 2.2 * limit))
+            panel.legend(loc="upper left")
+        return svg(figure)
 
 
 def learning_curves(history: Sequence[Record]) -> bytes:
@@ -67,11 +99,11 @@ def learning_curves(history: Sequence[Record]) -> bytes:
         errors.semilogy(
             epochs, [record.validation_mse for record in history], "--", color=ORANGE, marker=marker, label="validation"
         )
-        errors.set(ylabel=_MSE, title="Learning curves")
+        errors.set(ylabel=MSE, title="Learning curves")
         errors.legend()
         rates.plot(epochs, [record.learning_rate for record in history], color=GREY, marker=marker)
         rates.set(xlabel="epoch", ylabel="learning rate", ylim=(0.0, None))
-        return _svg(figure)
+        return svg(figure)
 
 
 def predictions(columns: Columns, params: PlotParams, span: float) -> bytes:
@@ -94,83 +126,57 @@ def predictions(columns: Columns, params: PlotParams, span: float) -> bytes:
         figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=3)
         figure.supxlabel("instant (radians, at frequency 1)")
         figure.supylabel("signal (units of the input)")
-        return _svg(figure)
+        return svg(figure)
 
 
-def error_by_position(columns: Columns) -> bytes:
-    """Draws the mean squared error at each sample of the window."""
-    columns = _comparable(columns)
+def error_by_position(errors: pd.DataFrame) -> bytes:
+    """Draws breakdown.error_by_position: the mean squared error at each sample of the window."""
     with style():
         figure = Figure(figsize=(6.4, 4.2))
         panel = figure.subplots()
-        for name in ESTIMATES:
-            errors = pd.DataFrame(_squared_error(columns, name)).mean()
-            _draw(panel, name, errors.index + 1, errors)
-        panel.set(xlabel="sample in the window", ylabel=_MSE, title="Error by position", yscale="log")
+        _draw(panel, errors)
+        panel.set(xlabel="sample in the window", ylabel=MSE, title="Error by position", yscale="log")
         panel.xaxis.set_major_locator(MaxNLocator(integer=True))
         figure.legend(*panel.get_legend_handles_labels(), loc="outside lower center", ncols=len(ESTIMATES))
-        return _svg(figure)
+        return svg(figure)
 
 
-def error_by_signal(columns: Columns, params: PlotParams) -> bytes:
-    """Draws the mean squared error over windows alike in frequency, and alike in phase."""
-    columns = _comparable(columns)
-    errors = pd.DataFrame({name: _squared_error(columns, name).mean(axis=1) for name in ESTIMATES})
+def error_by_signal(by_frequency: pd.DataFrame, by_phase: pd.DataFrame) -> bytes:
+    """Draws breakdown.error_by_frequency and breakdown.error_by_phase beside each other."""
     with style():
         figure = Figure(figsize=(8.4, 4.2))
-        by_frequency, by_phase = figure.subplots(1, 2, sharey=True)
-        _binned(by_frequency, errors, columns["frequency"], params.bins)
-        by_frequency.set(xlabel="frequency (relative)", ylabel=_MSE, title="Error by frequency", yscale="log")
-        _binned(by_phase, errors, _wrapped(columns["phase"]), params.bins)
-        by_phase.set(xlabel="phase of the first sample (radians)", xlim=(0.0, 2.0 * np.pi), title="Error by phase")
-        by_phase.set_xticks(np.pi * np.arange(0.0, 2.5, 0.5), ["0", "π/2", "π", "3π/2", "2π"])
-        figure.legend(*by_phase.get_legend_handles_labels(), loc="outside lower center", ncols=len(ESTIMATES))
-        return _svg(figure)
+        left, right = figure.subplots(1, 2, sharey=True)
+        _draw(left, by_frequency)
+        left.set(xlabel="frequency (relative)", ylabel=MSE, title="Error by frequency", yscale="log")
+        _draw(right, by_phase)
+        right.set(xlabel="phase of the first sample (radians)", xlim=(0.0, 2.0 * np.pi), title="Error by phase")
+        phase_ticks(right)
+        figure.legend(*right.get_legend_handles_labels(), loc="outside lower center", ncols=len(ESTIMATES))
+        return svg(figure)
 
 
-def _wrapped(phase: NDArray[np.floating]) -> NDArray[np.floating]:
-    """Returns phases within [0, 2 pi); one that rounding left a hair below a full turn is 0."""
-    wrapped = np.mod(phase, 2.0 * np.pi)
-    return np.where(2.0 * np.pi - wrapped < 1e-6, 0.0, wrapped)
+def phase_ticks(panel: Axes) -> None:
+    """Marks a horizontal axis of phases by quarters of a turn."""
+    panel.set_xticks(np.pi * np.arange(0.0, 2.5, 0.5), ["0", "π/2", "π", "3π/2", "2π"])
 
 
-def _binned(panel: Axes, errors: pd.DataFrame, quantity: NDArray[np.floating], bins: int) -> None:
-    """Draws each bin's mean at its middle; a quantity that does not vary has one bin."""
-    groups = errors.groupby(pd.Series(pd.cut(quantity, bins if np.ptp(quantity) else 1)), observed=True)
-    means = groups.mean()
-    for name in ESTIMATES:
-        _draw(panel, name, [interval.mid for interval in means.index], means[name])
-
-
-def _draw(panel: Axes, name: str, at: Sequence[float] | pd.Index, errors: pd.Series) -> None:
-    """Draws an estimate's errors; windows without a floor have none to draw."""
-    look = ESTIMATES[name]
-    if errors.notna().any():
-        panel.plot(
-            at,
-            errors.clip(_ROUNDING),
-            label=look.label,
-            color=look.color,
-            linestyle=look.linestyle,
-            marker=look.marker,
-            markersize=4,
-        )
-
-
-def _comparable(columns: Columns) -> Columns:
-    """Returns the windows that have a floor, where some but not all do, so that every line is of the same ones."""
-    known = ~np.isnan(columns["posterior_mean"]).any(axis=1)
-    return {name: values[known] for name, values in columns.items()} if known.any() else columns
-
-
-def _squared_error(columns: Columns, name: str) -> NDArray[np.float64]:
-    """Returns the squared errors of an estimate, (windows, window_length), not numbers where a window has none."""
-    error: NDArray[np.float64] = columns[name].astype(np.float64) - columns["target"]
-    return np.square(error)
+def _draw(panel: Axes, errors: pd.DataFrame) -> None:
+    """Draws a line for each estimate; windows without a floor have none to draw."""
+    for name, look in ESTIMATES.items():
+        if errors[name].notna().any():
+            panel.plot(
+                errors.index,
+                errors[name].clip(ROUNDING),
+                label=look.label,
+                color=look.color,
+                linestyle=look.linestyle,
+                marker=look.marker,
+                markersize=4,
+            )
 
 
 def _describe(columns: Columns, index: int) -> str:
-    return f"frequency {columns['frequency'][index]:.2f}, phase {_wrapped(columns['phase'])[index]:.2f}"
+    return f"frequency {columns['frequency'][index]:.2f}, phase {wrapped(columns['phase'])[index]:.2f}"
 
 
 @contextmanager
@@ -190,7 +196,8 @@ def style() -> Iterator[None]:
         yield
 
 
-def _svg(figure: Figure) -> bytes:
+def svg(figure: Figure) -> bytes:
+    """Returns a figure drawn within `style`, without a date, so that the same figure has the same bytes."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None})
     return buffer.getvalue()

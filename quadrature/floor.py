@@ -40,6 +40,7 @@ class Floor(NamedTuple):
     rows: NDArray[np.intp]
     mean: NDArray[np.float64]
     numerical_error: float | None  # relative: how much halving the cells changes the pilot's mean squared error
+    missing: str | None = None  # why there is no floor, where there is none
 
     def within(self, first: int, count: int) -> NDArray[np.float64]:
         """Returns the estimates of `count` rows from `first` on, (count, window_length); not a number where none is."""
@@ -49,9 +50,9 @@ class Floor(NamedTuple):
         return estimates
 
 
-def no_floor(window_length: int) -> Floor:
+def no_floor(window_length: int, reason: NoFloorError) -> Floor:
     """Returns what there is in place of a floor where compute_floor raised NoFloorError."""
-    return Floor(np.empty(0, np.intp), np.empty((0, window_length)), None)
+    return Floor(np.empty(0, np.intp), np.empty((0, window_length)), None, str(reason))
 
 
 def compute_floor(params: GenerateParams, test: Iterable[Columns], threads: int) -> Floor:

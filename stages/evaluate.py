@@ -72,6 +72,7 @@ def main() -> None:
             "max_abs_error": score.max_abs_error,
             **excess.figures(),
             "floor_numerical_error": floor.numerical_error,
+            "floor_missing": floor.missing,
             "baselines": {name: scores[name].mse for name in ("zero", "hilbert", "least_squares")},
             "windows": score.windows,
             "seen_in_training": seen.count / score.windows,
@@ -96,7 +97,7 @@ def find_floor(params: Params, window_length: int) -> Floor:
         return compute_floor(params.generate, read_split(TEST, ("input", "target"), window_length), params.threads)
     except NoFloorError as reason:
         logging.warning("no floor, so floor_mse and excess are null: %s", reason)
-        return no_floor(window_length)
+        return no_floor(window_length, reason)
 
 
 if __name__ == "__main__":

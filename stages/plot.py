@@ -1,11 +1,11 @@
-"""Draws the run: predictions, snapshots and history -> metrics/plots/*.svg and training.gif."""
+"""Draws the run: predictions, snapshots and history -> metrics/plots/*.svg and training.gif, metrics/error_by_*.csv."""
 
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field
 
-from quadrature import animation, command, figures
+from quadrature import animation, breakdown, command, figures
 from quadrature.figures import PlotParams
 from quadrature.files import write_bytes
 from quadrature.history import read_history
@@ -23,13 +23,21 @@ def main() -> None:
     columns = read_windows(Path("data/predictions.parquet"), (*WINDOW_COLUMNS, *ESTIMATE_COLUMNS))
     snapshots = read_snapshots(Path("data/snapshots.parquet"))
     history = read_history(Path("metrics/history.csv"))
+    errors = {
+        "position": breakdown.error_by_position(columns),
+        "frequency": breakdown.error_by_frequency(columns, params.plot.bins),
+        "phase": breakdown.error_by_phase(columns, params.plot.bins),
+    }
     pictures = {
+        "task.svg": figures.task(columns, params.span),
         "learning_curves.svg": figures.learning_curves(history),
         "predictions.svg": figures.predictions(columns, params.plot, params.span),
-        "error_by_position.svg": figures.error_by_position(columns),
-        "error_by_signal.svg": figures.error_by_signal(columns, params.plot),
+        "error_by_position.svg": figures.error_by_position(errors["position"]),
+        "error_by_signal.svg": figures.error_by_signal(errors["frequency"], errors["phase"]),
         "training.gif": animation.training(snapshots, params.span),
     }
+    for name, table in errors.items():
+        breakdown.write_table(Path(f"metrics/error_by_{name}.csv"), table)
     for name, picture in pictures.items():
         write_bytes(Path(f"metrics/plots/{name}"), picture)
 

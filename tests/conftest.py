@@ -1,6 +1,8 @@
 import os
+import shutil
 
 import pytest
+from playwright.sync_api import sync_playwright
 
 from tests.checkout import Checkout
 
@@ -28,3 +30,17 @@ def make_checkout(tmp_path):
 @pytest.fixture
 def checkout(make_checkout):
     return make_checkout()
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """A headless Chromium of the system's, to look at pages with."""
+    program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if program is None:
+        pytest.skip("no Chromium here (Debian: apt install chromium)")
+    quiet = ("--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-quic")
+    with sync_playwright() as playwright:
+        # Without a sandbox of its own: containers refuse it one, and the pages are ours.
+        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox", *quiet])
+        yield browser
+        browser.close()

@@ -13,9 +13,16 @@ from quadrature.training import TrainParams
 from stages.evaluate import Params as EvaluateStage
 from stages.generate import Params as GenerateStage
 from stages.plot import Params as PlotStage
+from stages.report import Params as ReportStage
 from stages.train import Params as TrainStage
 
-STAGES = {"generate": GenerateStage, "train": TrainStage, "evaluate": EvaluateStage, "plot": PlotStage}
+STAGES = {
+    "generate": GenerateStage,
+    "train": TrainStage,
+    "evaluate": EvaluateStage,
+    "plot": PlotStage,
+    "report": ReportStage,
+}
 TEXT = Path("params.yaml").read_text()
 
 

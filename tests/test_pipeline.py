@@ -13,7 +13,7 @@ from quadrature.windows import ESTIMATE_COLUMNS, WINDOW_COLUMNS, read_windows
 from stages.generate import Params as GenerateStage
 from tests.checkout import PROJECT, Checkout
 
-STAGES = ["generate", "train", "evaluate", "plot"]
+STAGES = ["generate", "train", "evaluate", "plot", "report"]
 
 
 def test_the_pipeline_makes_every_file_of_the_contract(finished):
@@ -27,6 +27,10 @@ def test_the_pipeline_makes_every_file_of_the_contract(finished):
         "metrics/history.csv",
         "metrics/test.json",
         "data/predictions.parquet",
+        "metrics/error_by_frequency.csv",
+        "metrics/error_by_phase.csv",
+        "metrics/error_by_position.csv",
+        "metrics/report.html",
         "dvc.lock",
     }
     assert finished.repro() == []
@@ -47,6 +51,7 @@ def test_metrics_have_the_contracts_names_and_agree_with_the_predictions(finishe
         "excess",
         "excess_standard_error",
         "floor_numerical_error",
+        "floor_missing",
         "baselines",
         "windows",
         "seen_in_training",
@@ -101,8 +106,8 @@ def test_a_change_runs_the_stages_that_read_it_and_going_back_runs_none(checkout
     assert checkout.repro() == STAGES
     golden = checkout.digests()
     for name, value, expected in (
-        ("plot.bins", 5, ["plot"]),
-        ("train.seed", 7, ["train", "evaluate", "plot"]),
+        ("plot.bins", 5, ["plot", "report"]),
+        ("train.seed", 7, ["train", "evaluate", "plot", "report"]),
         ("generate.seed", 7, STAGES),
     ):
         checkout.set(**{name: value})
@@ -131,15 +136,22 @@ def test_an_experiment_shows_what_it_changed(checkout):
     metrics = json.loads(checkout.run("dvc", "metrics", "diff", "HEAD", "slower", "--json").stdout)
     assert metrics["metrics/test.json"]["mse"]["diff"] > 0
     plots = json.loads(checkout.run("dvc", "plots", "diff", "HEAD", "slower", "--json").stdout)
-    (curves,) = plots["data"]["Learning curves"]
-    drawn = {(value["rev"], value["field"]) for value in curves["content"]["data"]["values"]}
-    assert drawn == {(rev, field) for rev in ("HEAD", "slower") for field in ("train_mse", "validation_mse")}
+    charts = {"Learning curves": ["train_mse", "validation_mse"]}
+    charts |= {f"Error by {quantity}": ESTIMATE_COLUMNS for quantity in ("position", "frequency", "phase")}
+    for title, fields in charts.items():
+        (chart,) = plots["data"][title]
+        drawn = {(value["rev"], value["field"]) for value in chart["content"]["data"]["values"]}
+        assert drawn == {(rev, field) for rev in ("HEAD", "slower") for field in fields}
+        assert chart["content"]["title"]["text"] == title
+        assert chart["content"]["encoding"]["y"]["title"] == "mean squared error"
+        assert "<DVC_METRIC" not in json.dumps(chart)
     pictures = sorted(path.name for path in (checkout.path / "metrics/plots").iterdir())
     assert pictures == [
         "error_by_position.svg",
         "error_by_signal.svg",
         "learning_curves.svg",
         "predictions.svg",
+        "task.svg",
         "training.gif",
     ]
     for name in pictures:
@@ -194,7 +206,7 @@ def test_each_member_of_the_family_runs_through_the_pipeline_and_twice_gives_the
     generated, cell, execution, head
 ):
     generated.set(**{"model.cell": cell, "model.execution": execution, "model.head": head})
-    assert generated.repro() == ["train", "evaluate", "plot"]
+    assert generated.repro() == ["train", "evaluate", "plot", "report"]
     golden = generated.digests()
     test = json.loads((generated.path / "metrics/test.json").read_text())
     assert test["mse"] < test["baselines"]["zero"]

@@ -70,6 +70,10 @@ MODEL, TEST, TRAIN = (
         ("evaluate", LAST_TRAIN, "another length"),
         *(("plot", "data/predictions.parquet", harm) for harm in ("truncated", "reordered rows", "missing")),
         *(("plot", "metrics/history.csv", harm) for harm in ("truncated", "empty", "missing")),
+        *(("report", "metrics/test.json", harm) for harm in ("truncated", "empty", "missing")),
+        *(("report", "metrics/plots/predictions.svg", harm) for harm in ("truncated", "empty", "missing")),
+        ("report", "metrics/plots/training.gif", "empty"),
+        ("report", MODEL, "truncated"),
     ],
 )
 def test_a_spoilt_file_ends_a_stage_with_one_line_and_65_and_no_output(finished, tmp_path, stage, file, harm):
@@ -77,6 +81,7 @@ def test_a_spoilt_file_ends_a_stage_with_one_line_and_65_and_no_output(finished,
     outputs = {
         "train": ["models/model.safetensors", "metrics/train.json", "metrics/history.csv"],
         "evaluate": ["metrics/test.json", "data/predictions.parquet"],
+        "report": ["metrics/report.html"],
         "plot": [f"metrics/plots/{path.name}" for path in (finished.path / "metrics/plots").iterdir()],
     }[stage]
     for output in outputs:
@@ -95,7 +100,7 @@ def test_a_spoilt_file_ends_a_stage_with_one_line_and_65_and_no_output(finished,
     assert snapshot(tmp_path / "tree") == files
 
 
-@pytest.mark.parametrize("stage", ["generate", "train", "evaluate", "plot"])
+@pytest.mark.parametrize("stage", ["generate", "train", "evaluate", "plot", "report"])
 def test_a_stage_refuses_bad_parameters_with_2_before_any_work(finished, tmp_path, stage):
     """Nothing else is there to read, and nothing is written."""
     for package in ("stages", "quadrature"):

@@ -1,0 +1,65 @@
+"""Puts the run on one page: parameters, metrics, pictures and the model's shape -> metrics/report.html."""
+
+import importlib.metadata
+import platform
+from pathlib import Path
+
+from quadrature import command, page
+from quadrature.files import write_bytes
+from quadrature.history import read_history
+from quadrature.metrics import TestMetrics, TrainMetrics, read_metrics
+from quadrature.params import Section, load_params
+from quadrature.signals import GenerateParams
+from quadrature.verdict import alternatives, verdict, warnings
+from quadrature.weights import read_weights
+
+PLOTS = Path("metrics/plots")
+SOFTWARE = ("torch", "numpy", "scipy", "pandas", "pyarrow", "matplotlib", "safetensors", "dvc")
+
+
+class NetworkParams(Section, extra="allow"):
+    """What the page's sentences say of the network; it lists the others as they are."""
+
+    cell: str
+    hidden_size: int
+    num_layers: int
+    bidirectional: bool
+    head: str
+
+
+class Params(Section):
+    device: str
+    generate: GenerateParams
+    model: NetworkParams
+    train: dict[str, object]
+    evaluate: dict[str, object]
+    plot: dict[str, object]
+
+
+def main() -> None:
+    params = load_params(Params)
+    train = read_metrics(TrainMetrics, Path("metrics/train.json"))
+    test = read_metrics(TestMetrics, Path("metrics/test.json"))
+    history = read_history(Path("metrics/history.csv"))
+    versions = {name: importlib.metadata.version(name) for name in SOFTWARE}
+    values = {
+        "verdict": verdict(test),
+        "warnings": list(warnings(test, history)),
+        "task": params.generate,
+        "network": params.model,
+        "train": train,
+        "test": test,
+        "weights": read_weights(Path("models/model.safetensors")),
+        "pictures": {
+            name: page.inline_svg(PLOTS / f"{name}.svg", alternative)
+            for name, alternative in alternatives(test, history).items()
+        },
+        "moving": page.moving_picture(PLOTS / "training.gif"),
+        "parameters": {name: page.listed(section) for name, section in params.model_dump().items()},
+        "versions": {"Python": platform.python_version(), **versions},
+    }
+    write_bytes(Path("metrics/report.html"), page.render("report.html", values))
+
+
+if __name__ == "__main__":
+    command.run(main)

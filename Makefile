@@ -20,6 +20,25 @@ check: environment  ## Format check, lint and types
 	@.venv/bin/ruff check .
 	@.venv/bin/mypy
 
+sweep: environment  ## Try CELLS x WIDTHS x SEEDS as experiments, JOBS at a time, and compare them
+	@.venv/bin/dvc repro --quiet generate
+	@.venv/bin/dvc exp run --queue --set-param model.cell=$(CELLS) --set-param model.hidden_size=$(WIDTHS) \
+		--set-param train.seed=$(SEEDS) --set-param train.epochs=1 --set-param train.threads=1
+	@.venv/bin/dvc exp run --run-all --jobs $(JOBS)
+	@.venv/bin/python -m quadrature compare --html comparison/index.html
+
+# The grid: each list is one of DVC's choice sweeps. One thread an experiment, so that cores need not wait for cores.
+CELLS ?= rnn,lstm,gru
+WIDTHS ?= 16,32
+SEEDS ?= 0,1,2
+JOBS ?= $(shell getconf _NPROCESSORS_ONLN)
+
+verify: environment  ## Does dvc.lock belong to this code and these parameters? Needs no data
+	@.venv/bin/python -m quadrature verify
+
+gate: environment  ## Hold the metrics to the rules in gates.yaml
+	@.venv/bin/python -m quadrature gate
+
 format: environment  ## Format the code and mend what lint can
 	@.venv/bin/ruff check --fix-only .
 	@.venv/bin/ruff format .
@@ -66,4 +85,4 @@ export FIRST_ON_PATH
 	@$(STAMP) >.venv/stamp
 
 .DEFAULT_GOAL := help
-.PHONY: help repro test article check format lock clean environment .venv
+.PHONY: help repro test article sweep check verify gate format lock clean environment .venv

@@ -7,13 +7,12 @@ models live beside their consumers; this module knows only their names.
 import difflib
 import re
 import reprlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, NamedTuple, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from pydantic_core import ErrorDetails
 
 from quadrature.errors import ParameterError
 
@@ -29,6 +28,14 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
+class Problem(NamedTuple):
+    """A mistake in a file of settings, in a line."""
+
+    text: str
+    missing: str | None = None  # the parameter that is not there
+    meant: str = ""  # the parameter that an unknown key was probably meant to be
+
+
 Model = TypeVar("Model", bound=Section)
 
 
@@ -38,18 +45,22 @@ def load_params(model: type[Model], path: Path = Path("params.yaml")) -> Model:
     A field of `model` is a section of the file, or any dotted path in it given as the field's alias.
     Raises ParameterError naming every unknown, missing, duplicate, mistyped or out-of-range parameter.
     """
-    tree, problems = _parse(path)
+    tree, problems = parse(path)
     problems += [_unknown(_key(name), SECTIONS, path) for name in tree if name not in SECTIONS]
     chosen = {name: value for name in _fields(model) for value in _values_at(tree, name.split("."))}
     try:
         params = model.model_validate(chosen, context=chosen)
     except ValidationError as error:
-        problems += _describe(model, error.errors(), path)
+        problems += describe(model, error, path)
     if problems:
-        # A misspelt key leaves the right one missing: that is one mistake, and one line tells it.
-        meant = {problem.meant for problem in problems}
-        raise ParameterError("\n".join(problem.text for problem in problems if problem.missing not in meant))
+        raise ParameterError("\n".join(lines(problems)))
     return params
+
+
+def lines(problems: Sequence[Problem]) -> list[str]:
+    """Returns a line for each mistake: a misspelt key leaves the right one missing, and that is one."""
+    meant = {problem.meant for problem in problems}
+    return [problem.text for problem in problems if problem.missing not in meant]
 
 
 class _Loader(yaml.SafeLoader):
@@ -79,14 +90,8 @@ _Loader.add_implicit_resolver(
 )
 
 
-class _Problem(NamedTuple):
-    text: str
-    missing: str | None = None  # the parameter that is not there
-    meant: str = ""  # the parameter that an unknown key was probably meant to be
-
-
-def _parse(path: Path) -> tuple[dict[object, object], list[_Problem]]:
-    """Returns the file's tree and a problem for each key that stands twice."""
+def parse(path: Path) -> tuple[dict[object, object], list[Problem]]:
+    """Returns the file's tree, and a problem for each key that stands twice. Raises ParameterError if it is none."""
     try:
         text = path.read_text(encoding="utf-8")
         for event in yaml.parse(text, Loader=_Loader):
@@ -97,7 +102,7 @@ def _parse(path: Path) -> tuple[dict[object, object], list[_Problem]]:
         loader = _Loader(text)
         root = loader.get_single_node()
         tree = {} if root is None else loader.construct_document(root)
-        duplicates = [_Problem(f"{name} stands twice in {path}; remove one") for name in _duplicates(root)]
+        duplicates = [Problem(f"{name} stands twice in {path}; remove one") for name in _duplicates(root)]
     except OSError as error:
         reason = "is missing" if isinstance(error, FileNotFoundError) else f"cannot be read ({error.strerror})"
         raise ParameterError(f"{path} {reason}; run from the project's root, where params.yaml is") from None
@@ -109,6 +114,9 @@ def _parse(path: Path) -> tuple[dict[object, object], list[_Problem]]:
 
 
 def _duplicates(node: yaml.Node | None, prefix: str = "") -> Iterator[str]:
+    if isinstance(node, yaml.SequenceNode):
+        for number, item in enumerate(node.value):
+            yield from _duplicates(item, f"{prefix}{number}.")
     if not isinstance(node, yaml.MappingNode):
         return
     seen = set()
@@ -136,8 +144,9 @@ def _values_at(tree: object, names: Iterable[str]) -> list[object]:
     return [tree]
 
 
-def _describe(model: type[BaseModel], errors: list[ErrorDetails], path: Path) -> Iterator[_Problem]:
-    for error in errors:
+def describe(model: type[BaseModel], errors: ValidationError, path: Path) -> Iterator[Problem]:
+    """Yields each mistake that the model found in what the file at `path` holds, by its dotted name."""
+    for error in errors.errors():
         name = ".".join(_key(part) for part in error["loc"] if part != "[key]")
         section: object = model
         for part in error["loc"][:-1]:
@@ -145,29 +154,29 @@ def _describe(model: type[BaseModel], errors: list[ErrorDetails], path: Path) ->
         where = f"{name} in {path} is {_show(error['input'])}"
         match error["type"]:
             case "missing":
-                yield _Problem(f"{name} is missing from {path}", missing=name)
+                yield Problem(f"{name} is missing from {path}", missing=name)
             case "extra_forbidden" | "invalid_key":
                 yield _unknown(name, _fields(section), path)
             case "literal_error":
                 choices = [str(choice) for choice in get_args(_fields(section)[str(error["loc"][-1])])]
                 given = error["input"].lower() if isinstance(error["input"], str) else ""
                 near = difflib.get_close_matches(given, choices, n=1)
-                yield _Problem(f"{where}; {_question(near) or 'choose one of ' + ', '.join(choices)}")
+                yield Problem(f"{where}; {_question(near) or 'choose one of ' + ', '.join(choices)}")
             case "model_type":
                 keys = ", ".join(_fields(_fields(section)[str(error["loc"][-1])]))
-                yield _Problem(f"{where}; it should be a section with the parameters {keys}")
+                yield Problem(f"{where}; it should be a section with the parameters {keys}")
             case "value_error":  # a check of ours against another parameter
-                yield _Problem(f"{where}; {error['ctx']['error']}")
+                yield Problem(f"{where}; {error['ctx']['error']}")
             case _:
                 rule = error["msg"].replace("Input should be", "it should be")
-                yield _Problem(f"{where}; {rule[0].lower()}{rule[1:]}")
+                yield Problem(f"{where}; {rule[0].lower()}{rule[1:]}")
 
 
-def _unknown(name: str, known: Iterable[str], path: Path) -> _Problem:
+def _unknown(name: str, known: Iterable[str], path: Path) -> Problem:
     parent, dot, key = name.rpartition(".")
     near = [f"{parent}{dot}{match}" for match in difflib.get_close_matches(key, list(known), n=1)]
     advice = _question(near) or f"known here: {', '.join(known)}"
-    return _Problem(f"{name} in {path} is not a parameter; {advice}", meant="".join(near))
+    return Problem(f"{name} in {path} is not a parameter; {advice}", meant="".join(near))
 
 
 def _question(near: list[str]) -> str:

@@ -33,6 +33,15 @@ def test_the_trackers_benchmark_prints_a_row_for_each_cell():
     assert all(0 < float(p50) <= float(p99) for _, p50, p99, *_ in rows)
 
 
+def test_the_commands_benchmark_prints_a_row_for_each_way():
+    command = [sys.executable, "-m", "benchmarks.predict", "1000", "3"]
+    lines = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=True).stdout.splitlines()
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines[4:]]
+    assert [row[0] for row in rows] == ["forward pass", "parquet to parquet", "CSV to CSV"]
+    assert rows[0][2:] == ["1.00"] * 3
+    assert all(0.0 < float(lowest) <= float(ratio) <= float(highest) for *_, ratio, lowest, highest in rows)
+
+
 @pytest.mark.slow
 def test_the_tracking_benchmark_prints_the_error_of_both_networks_at_each_sample(checkout):
     lines = checkout.run("python", "-m", "benchmarks.tracking", "50").stdout.splitlines()

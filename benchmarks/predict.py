@@ -1,0 +1,112 @@
+"""Measures the command predict, from file to file, against the network's forward pass alone over the same windows.
+
+    .venv/bin/python -m benchmarks.predict            # 1,048,576 windows, 5 rounds
+    .venv/bin/python -m benchmarks.predict 65536 3    # so many windows, so many rounds
+
+The windows are the default task's: the parquet file has all the columns that the pipeline writes, the CSV file the
+inputs. The network is models/model.safetensors, or one of its size that was never trained. The ways take turns, a
+round beginning with another each time, so that a slow moment of the machine falls on all. Prints a row for each:
+the median of windows a second, and of the ratio to the forward pass of the same round. Imports and loading the model
+are left out; reading, checking, writing and flushing to the disk are not.
+"""
+
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import torch
+from numpy.typing import NDArray
+
+from quadrature.device import set_up_device
+from quadrature.model import ModelParams, QuadratureNetwork, initialize, load_model, predict
+from quadrature.params import load_params
+from quadrature.prediction import Output, predict_windows
+from quadrature.signals import draw_shard
+from quadrature.tables import Format, TableWriter, open_table
+from quadrature.windows import writing
+from stages.generate import Params
+
+MODEL = Path("models/model.safetensors")
+BATCH_SIZE = 8192  # the command's default
+GRU_64 = {
+    "cell": "gru", "nonlinearity": "tanh", "hidden_size": 64, "num_layers": 1, "bias": True,
+    "bidirectional": False, "dropout": 0.0, "execution": "sequence", "head": "last",
+}  # fmt: skip
+
+
+def get_network(window_length: int) -> QuadratureNetwork:
+    """Returns the pipeline's network if it was trained, else one that takes as long."""
+    if MODEL.exists():
+        return load_model(MODEL)
+    network = QuadratureNetwork(ModelParams.model_validate(GRU_64), window_length)
+    initialize(network, 0)
+    return network.eval()
+
+
+def write_inputs(folder: Path, windows: int) -> NDArray[np.float32]:
+    """Writes the windows as parquet and as CSV; returns them."""
+    params = load_params(Params).generate.model_copy(update={"shard_windows": 65536})
+    blocks = []
+    with (
+        writing(folder / "input.parquet") as parquet,
+        (folder / "input.csv").open("wb") as file,
+    ):
+        table = TableWriter(file, "csv", "input.csv")
+        for block in range(-(-windows // params.shard_windows)):
+            count = min(params.shard_windows, windows - block * params.shard_windows)
+            columns = {name: values[:count] for name, values in draw_shard(params, "train", block).items()}
+            parquet.write(columns)
+            table.write(pa.table({f"input_{at}": column for at, column in enumerate(columns["input"].T)}))
+            blocks.append(columns["input"])
+    return np.concatenate(blocks)
+
+
+def command(network: QuadratureNetwork, folder: Path, kind: Format) -> None:
+    """Does what the command does, from a file to a file of the same format."""
+    path, output = folder / f"input.{kind}", folder / f"output.{kind}"
+    table = open_table(path, kind, str(path), typed=kind == "parquet")
+    predict_windows(network, table, Output(output, kind, str(output)), BATCH_SIZE)
+
+
+def measure(ways: dict[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
+    """Returns the seconds that each way took in each round."""
+    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    names = list(ways)
+    for turn in range(rounds):
+        for name in names[turn % len(names) :] + names[: turn % len(names)]:
+            started = time.perf_counter()
+            ways[name]()
+            seconds[name].append(time.perf_counter() - started)
+    return seconds
+
+
+def main(windows: int = 2**20, rounds: int = 5) -> None:
+    threads = torch.get_num_threads()
+    set_up_device("cpu", threads)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        samples = write_inputs(folder, windows)
+        network = get_network(samples.shape[1])
+        ways: dict[str, Callable[[], object]] = {
+            "forward pass": partial(predict, network, samples, BATCH_SIZE),
+            "parquet to parquet": partial(command, network, folder, "parquet"),
+            "CSV to CSV": partial(command, network, folder, "csv"),
+        }
+        predict(network, samples[:BATCH_SIZE], BATCH_SIZE)  # warms up
+        seconds = measure(ways, rounds)
+    print(f"{windows:,} windows, batches of {BATCH_SIZE:,}, {threads} threads, medians of {rounds} rounds\n")
+    print("| way | windows a second | ratio | lowest | highest |\n|---|---|---|---|---|")
+    for way, times in seconds.items():
+        ratios = [bare / own for bare, own in zip(seconds["forward pass"], times, strict=True)]
+        speed = windows / statistics.median(times)
+        print(f"| {way} | {speed:,.0f} | {statistics.median(ratios):.2f} | {min(ratios):.2f} | {max(ratios):.2f} |")
+
+
+if __name__ == "__main__":
+    main(*map(int, sys.argv[1:]))

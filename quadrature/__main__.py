@@ -1,0 +1,33 @@
+"""`python -m quadrature COMMAND`: what people do with models and runs, a short file each in quadrature/commands/."""
+
+import argparse
+import importlib
+import sys
+from functools import partial
+
+from quadrature import command
+
+COMMANDS = {
+    "predict": "estimate the quadrature component of windows, or of a long signal",
+    "compare": "set runs side by side: what they changed, what came out",
+    "gate": "hold this run's metrics to the rules in gates.yaml",
+    "verify": "check that dvc.lock belongs to this code and these parameters, without any data",
+}
+
+
+def main() -> None:
+    """Parses the command line and runs the command; only the chosen one's modules are imported."""
+    parser = argparse.ArgumentParser(prog="python -m quadrature", description=__doc__.partition(",")[0])
+    parsers = parser.add_subparsers(required=True, metavar="COMMAND")
+    for name, summary in COMMANDS.items():
+        subparser = parsers.add_parser(name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.")
+        if name in sys.argv[1:2]:
+            module = importlib.import_module(f"quadrature.commands.{name}")
+            module.add_arguments(subparser)
+            subparser.set_defaults(main=module.main)
+    arguments = parser.parse_args()
+    command.run(partial(arguments.main, arguments))
+
+
+if __name__ == "__main__":
+    main()

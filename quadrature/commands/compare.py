@@ -1,0 +1,122 @@
+"""`python -m quadrature compare`: runs side by side, with the parameters that differ and what came out, best first."""
+
+import argparse
+import json
+import math
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from quadrature import overlays, page
+from quadrature.comparison import Difference, Setting, Statistic, compare
+from quadrature.files import write_bytes
+from quadrature.printing import markdown_table, text_table
+from quadrature.runs import WORKSPACE, experiment_names, read_run, read_tables
+
+METRICS = ("mse", "excess")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the command's arguments."""
+    parser.add_argument(
+        "runs", nargs="*", metavar="REVISION|EXPERIMENT",
+        help=f"branches, tags, commits, experiments, or {WORKSPACE} for the files here; "
+        f"without any, {WORKSPACE} and every finished experiment of this commit",
+    )  # fmt: skip
+    parser.add_argument("--reference", metavar="NAME", help="the run to hold the others against; default: the first")
+    parser.add_argument(
+        "--metric", action="append", metavar="NAME",
+        help=f"of metrics/test.json or metrics/train.json, dotted; may be given again; default: {', '.join(METRICS)}",
+    )  # fmt: skip
+    printed = parser.add_mutually_exclusive_group()
+    printed.add_argument("--markdown", action="store_true", help="print a table of Markdown")
+    printed.add_argument("--json", action="store_true", help="print JSON, with every run's figures")
+    parser.add_argument("--html", type=Path, metavar="FILE", help="also write a page, with curves over one another")
+
+
+def main(arguments: argparse.Namespace) -> None:
+    """Prints the comparison, and writes the page if one is asked for."""
+    names = list(dict.fromkeys(arguments.runs or [WORKSPACE, *experiment_names()]))
+    reference = arguments.reference or names[0]
+    if reference not in names:
+        names.insert(0, reference)
+    metrics = list(dict.fromkeys(arguments.metric or METRICS))
+    settings = compare([read_run(name) for name in names], metrics, reference)
+
+    header, rows = table(settings, metrics)
+    if arguments.html is not None:
+        write_bytes(arguments.html, make_page(settings, header, rows))
+    if arguments.json:
+        text = json.dumps({"metrics": metrics, "settings": [described(each) for each in settings]}, indent=2) + "\n"
+    else:
+        text = markdown_table(header, rows) if arguments.markdown else text_table(header, rows)
+    sys.stdout.write(text)
+    sys.stdout.flush()
+
+
+def table(settings: Sequence[Setting], metrics: Sequence[str]) -> tuple[list[str], list[list[str]]]:
+    """Returns a header, and a row for each setting, all of text."""
+    header = ["run", *settings[0].varied, "n"]
+    for metric in metrics:
+        header += [metric, "difference"] if len(settings) > 1 else [metric]
+    rows = []
+    for setting in settings:
+        row = [run_names(setting), *page.listed(dict(setting.varied)).values(), str(len(setting.runs))]
+        for metric in metrics:
+            row.append(figure(setting.figures[metric]))
+            if len(settings) > 1:
+                row.append("reference" if setting.is_reference else difference(setting.differences[metric]))
+        rows.append(row)
+    return header, rows
+
+
+def run_names(setting: Setting) -> str:
+    """Returns what a setting's runs are called: the first, and how many more there are."""
+    more = len(setting.runs) - 1
+    return f"{setting.name} and {more} more" if more else setting.name
+
+
+def figure(statistic: Statistic) -> str:
+    """Returns a mean, and the standard deviation over seeds where there is one."""
+    return "none" if statistic.mean is None else with_error(statistic.mean, statistic.standard_deviation)
+
+
+def difference(paired: Difference) -> str:
+    """Returns a mean difference, and its standard error where there is one."""
+    return "no seed in common" if paired.mean is None else with_error(paired.mean, paired.standard_error, "+")
+
+
+def with_error(value: float, error: float | None, sign: str = "") -> str:
+    """Returns a value to the second digit of its error, or else to its own fourth."""
+    if not error:
+        return f"{value:{sign}.4g}" + (" ± 0" if error == 0.0 else "")
+    exponent = math.floor(math.log10(max(abs(value), error)))
+    if not -4 <= exponent <= 5:
+        return f"({with_error(value / 10.0**exponent, error / 10.0**exponent, sign)})e{exponent:+03}"
+    decimals = max(0, 1 - math.floor(math.log10(error)))
+    return f"{value:{sign}.{decimals}f} ± {error:.{decimals}f}"
+
+
+def described(setting: Setting) -> dict[str, object]:
+    """Returns a setting as JSON holds it."""
+    return {
+        "reference": setting.is_reference,
+        "parameters": dict(setting.varied),
+        "metrics": {
+            metric: {
+                **statistic._asdict(),
+                "runs": {run.name: run.metrics.get(metric) for run in setting.runs},
+                "difference": None if setting.is_reference else setting.differences[metric]._asdict(),
+            }
+            for metric, statistic in setting.figures.items()
+        },
+    }
+
+
+def make_page(settings: Sequence[Setting], header: Sequence[str], rows: Sequence[Sequence[str]]) -> bytes:
+    """Returns a page with the table, and the curves of the best settings over one another."""
+    shown = overlays.choose(settings)
+    tables = [[read_tables(run.name) for run in setting.runs] for setting in shown]
+    pictures = [page.embed_svg(*picture) for picture in overlays.draw(shown, tables)]
+    values = {"header": header, "rows": rows, "settings": settings, "shown": len(shown), "pictures": pictures}
+    return page.render("comparison.html", values)

@@ -6,6 +6,7 @@ A run's parameters, metrics and tables are files in git, at its revision; no dat
 import hashlib
 import io
 import json
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -34,10 +35,10 @@ class Run(NamedTuple):
 
 
 def experiment_names() -> list[str]:
-    """Returns the finished experiments that began at the current commit, oldest first; others have no result yet."""
+    """Returns the finished experiments that began at the current commit, by name; others have no result yet."""
     rows = [row for row in dvc.api.exp_show() if row["Experiment"]]
-    finished = [row for row in rows if row.get("State") in (None, "Success")]
-    return [str(row["Experiment"]) for row in sorted(finished, key=lambda row: str(row["Created"]))]
+    names = [str(row["Experiment"]) for row in rows if row.get("State") in (None, "Success")]
+    return sorted(names, key=lambda name: [part.zfill(9) for part in re.split(r"(\d+)", name)])  # 10 comes after 9
 
 
 def read_run(name: str) -> Run:

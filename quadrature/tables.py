@@ -22,7 +22,8 @@ from quadrature.errors import DataError
 
 Format = Literal["parquet", "csv"]
 
-_BLOCK = 2**22  # bytes of a file held at once; a line of CSV may be as long
+_BLOCK = 2**22  # bytes of a CSV file held at once; a line may be as long
+_BUFFER = 2**18  # bytes of each column of a parquet file read at once
 
 
 def format_of(path: Path) -> Format:
@@ -158,7 +159,7 @@ def _open_files(label: str, path: Path) -> Table:
 
 def _open_parquet(path: Path) -> pq.ParquetFile:
     # Buffered, and nothing fetched ahead: otherwise pyarrow holds a row group, or all of them.
-    return pq.ParquetFile(path, pre_buffer=False, buffer_size=_BLOCK)
+    return pq.ParquetFile(path, pre_buffer=False, buffer_size=_BUFFER)
 
 
 def _open_writer(file: BinaryIO, schema: pa.Schema) -> pq.ParquetWriter:

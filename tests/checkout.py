@@ -20,9 +20,15 @@ SMALL = {
     "train.epochs": 2,
     "train.batch_size": 128,
     "train.shuffle_windows": 700,
+    "train.threads": 1,
+    "train.snapshots": 8,
+    "plot.windows": 4,
     "train.validations_per_epoch": 4,
 }
-"""The real parameters, shrunk: several shards, none full at the end, batches across their seams."""
+"""The real parameters, shrunk: several shards, none full at the end, batches across their seams.
+
+One thread: tests run side by side, one a core, and the threads of two trainings wait for each other.
+"""
 
 
 CALLERS = ("DVC_ROOT", "MAKEFLAGS", "MAKELEVEL", "MFLAGS")

@@ -7,8 +7,10 @@ from playwright.sync_api import sync_playwright
 from tests.checkout import Checkout
 
 if "PYTEST_XDIST_WORKER" in os.environ:
-    # Several tests run at once, so a thread that waits for another must not spin: on two cores, two trainings of two
-    # threads each took 65 ms a step beside each other, and 27 ms so. Read when torch is imported, which is later.
+    # Several tests run at once, one a core: what is not asked for threads takes one, and those of a test that asks for
+    # two do not spin while they wait. Two trainings of two threads each on two cores took 65 ms a step beside each
+    # other, and 27 ms so. Read when torch is imported, which is later.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 

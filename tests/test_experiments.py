@@ -12,6 +12,7 @@ import yaml
 from tests.checkout import Checkout, git
 from tests.test_report import HOSTILE, assert_page_can_be_read, assert_page_stands_alone, outline
 
+pytestmark = pytest.mark.xdist_group("experiments")  # in one process, where the six are run once
 CHANGE = ("--set-param", "train.seed=1")
 QUADRATURE = ("python", "-m", "quadrature")
 

@@ -89,9 +89,9 @@ STALE = {
         "train.learning_rate is 0.005 and was 0.02",
     ),
     "parameter of one key": (
-        lambda: set_parameter("train", "threads", 1),
+        lambda: set_parameter("train", "threads", 2),
         ["train", "evaluate", "report"],
-        "train.threads is 1 and was 2",
+        "train.threads is 2 and was 1",
     ),
     "parameter gone": (
         lambda: set_parameter("plot", "bins", None),

@@ -22,7 +22,7 @@ from quadrature.errors import DataError
 
 Format = Literal["parquet", "csv"]
 
-_BLOCK = 2**22  # bytes of a CSV file held at once; a line may be as long
+_BLOCK = 2**20  # bytes of a CSV file held at once; a line may be as long
 _BUFFER = 2**18  # bytes of each column of a parquet file read at once
 
 

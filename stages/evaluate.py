@@ -39,7 +39,7 @@ class Params(Section):
 def main() -> None:
     params = load_params(Params)
     device = set_up_device(params.device, params.threads)
-    logging.info("device %s, %d threads", device, params.threads)
+    logging.info("device %s, threads %d", device, params.threads)
     network = load_model(Path("models/model.safetensors")).to(device)
     least_squares, seen = read_training(network.window_length)
     floor = find_floor(params, network.window_length)

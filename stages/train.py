@@ -37,7 +37,7 @@ def main() -> None:
     network.to(device)
     parameters = sum(weights.numel() for weights in network.parameters())
     logging.info(
-        "device %s, %d threads, %s %d with %s parameters, %s windows",
+        "device %s, threads %d, %s %d with %s parameters, %s windows",
         device,
         params.train.threads,
         params.model.cell,

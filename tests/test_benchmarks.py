@@ -49,3 +49,14 @@ def test_the_tracking_benchmark_prints_the_error_of_both_networks_at_each_sample
     assert lines[0] == "| sample | trained on 10 | trained on 100 |"
     assert [row[0] for row in rows] == [1, 2, 5, 10, 11, 20, 50, 100, 101, 200, 500, 1000]
     assert all(0.0 < error < 2.0 for row in rows for error in row[1:])
+
+
+@pytest.mark.slow
+def test_the_sweeps_benchmark_tells_the_ratio_of_two_workers_to_one(checkout):
+    lines = checkout.run("python", "-m", "benchmarks.sweep", "500", "1", "1").stdout.splitlines()
+    assert lines[0] == "| round | one worker (s) | two workers (s) | ratio |"
+    number, one, two, ratio = (float(cell) for cell in lines[2].split("|")[1:-1])
+    assert (number, len(lines)) == (1, 5)
+    assert 0.0 < ratio < 10.0
+    assert lines[-1] == f"median ratio {ratio:.2f}"
+    assert min(one, two) > 0.0

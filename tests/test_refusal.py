@@ -95,7 +95,7 @@ def test_a_spoilt_file_ends_a_stage_with_one_line_and_65_and_no_output(finished,
     )  # fmt: skip
     assert result.returncode == 65, result.stderr
     *log, message = result.stderr.splitlines()
-    assert log in ([], ["device cpu, 1 threads"])
+    assert log in ([], ["device cpu, threads 1"])
     assert message.startswith(file.rpartition("/")[0])
     assert snapshot(tmp_path / "tree") == files
 

@@ -158,7 +158,9 @@ def rows(text):
     lines = [
         [cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line.startswith("|")
     ]
-    return [row for row in lines if row[0] not in ("", "Path") and not row[0].startswith("-")]
+    return [
+        row for row in lines if row[0].strip(":-") and row[0] not in ("outcome", "Path") and not row[0].startswith("-")
+    ]
 
 
 @pytest.mark.slow

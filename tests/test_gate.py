@@ -183,9 +183,10 @@ def committed(tmp_path_factory):
 
 
 def gate(checkout, *arguments):
-    result = checkout.run("python", "-m", "quadrature", "gate", *arguments, check=False)
+    result = checkout.run("python", "-m", "quadrature", "gate", "--markdown", *arguments, check=False)
     assert "Traceback" not in result.stderr
-    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in result.stdout.splitlines()[2:]]
+    lines = result.stdout.replace("\\", "").splitlines()[2:]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
     return result, {row[1].rpartition(":")[2]: row for row in rows}
 
 
@@ -197,6 +198,10 @@ def test_the_projects_own_metrics_pass_its_own_gates(committed):
     assert {row[0] for row in rows.values()} == {"pass"}
     assert rows["mse"][3].endswith(" at main")
     assert rows["excess"][4] == "at most 0.02"
+
+    printed = committed.run("python", "-m", "quadrature", "gate").stdout.splitlines()
+    assert printed[0].split() == ["outcome", "metric", "value", "reference", "allowed", "reason"]
+    assert [line.split()[:2] for line in printed[2:]] == [["pass", row[1]] for row in rows.values()]
 
 
 def test_a_run_is_held_against_the_revision_on_the_command_line_in_place_of_those_in_the_rules(committed):

@@ -2,20 +2,21 @@
 
 import argparse
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 from quadrature.errors import QuadratureError
-from quadrature.gates import Outcome, judge, load_rules
+from quadrature.gates import judge, load_rules
+from quadrature.printing import markdown_table, text_table
 from quadrature.revisions import read_metrics
 
-HEADER = ("", "metric", "value", "reference", "allowed", "reason")
+HEADER = ("outcome", "metric", "value", "reference", "allowed", "reason")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the command's arguments."""
     parser.add_argument("--rules", type=Path, default=Path("gates.yaml"), metavar="FILE", help="default: %(default)s")
     parser.add_argument("--against", metavar="REVISION", help="instead of each revision that the rules name")
+    parser.add_argument("--markdown", action="store_true", help="print a table of Markdown")
 
 
 def main(arguments: argparse.Namespace) -> None:
@@ -28,17 +29,8 @@ def main(arguments: argparse.Namespace) -> None:
     for rule in rules:
         reference = read_metrics(rule.path, rule.against) if isinstance(rule.against, str) else None
         outcomes.append(judge(rule, read_metrics(rule.path), reference))
-    sys.stdout.write(table(outcomes))
+    rows = [("pass" if outcome.passed else "FAIL", *outcome[1:]) for outcome in outcomes]
+    sys.stdout.write(markdown_table(HEADER, rows) if arguments.markdown else text_table(HEADER, rows))
     sys.stdout.flush()
     if failed := sum(not outcome.passed for outcome in outcomes):
         raise QuadratureError(f"{failed} of {len(outcomes)} gates failed; docs/ci.md says how to read them")
-
-
-def table(outcomes: Sequence[Outcome]) -> str:
-    """Returns the outcomes as a Markdown table that reads well as text."""
-    rows = [HEADER, *(("pass" if outcome.passed else "FAIL", *outcome[1:]) for outcome in outcomes)]
-    cells = [[cell.replace("|", "\\|") for cell in row] for row in rows]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    lines = [f"| {' | '.join(map(str.ljust, row, widths))} |" for row in cells]
-    lines.insert(1, f"|{'|'.join('-' * (width + 2) for width in widths)}|")
-    return "".join(f"{line}\n" for line in lines)

@@ -61,6 +61,22 @@ def test_the_windows_and_the_means_are_those_of_a_plain_loop_however_the_signal_
         assert np.array_equal(estimates, averaged(estimate(expected), starts, count))
 
 
+def test_estimates_are_added_in_the_order_of_their_windows_however_the_signal_comes():
+    """Of these numbers, the sum depends on the order."""
+    drawn = np.random.default_rng(0).choice(np.array([1e30, -1e30, 1.0], np.float32), (33, LENGTH))
+    for pieces in ([], [20], list(range(42))):
+        left = iter(drawn)
+        windows, _, estimates = follow(
+            np.zeros(42, np.float32),
+            1,
+            pieces,
+            1,
+            lambda taken: np.array([next(left) for _ in taken]).reshape(-1, LENGTH),  # noqa: B023
+        )
+        assert len(windows) == len(drawn)
+        assert np.array_equal(estimates, averaged(drawn, range(33), 42))
+
+
 def test_windows_that_return_themselves_give_back_the_signal():
     signal = np.random.default_rng(0).standard_normal(57).astype(np.float32)
     for hop in range(1, LENGTH + 1):

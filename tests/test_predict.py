@@ -33,10 +33,11 @@ PARAMS = {
 }  # fmt: skip
 
 
-@pytest.fixture(autouse=True, scope="module")
-def threads():
-    """Leaves torch's threads as they were."""
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Estimates to compare with are computed as the command computes them; torch's threads are then as they were."""
     before = torch.get_num_threads()
+    torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
 
@@ -61,13 +62,14 @@ def run(model, source, output, *options):
     parser = argparse.ArgumentParser()
     add_arguments(parser)
     paths = ["--model", model, "--input", source, "--output", output]
-    main(parser.parse_args([*map(str, paths), "--threads", "2", "--device", "cpu", *map(str, options)]))
+    main(parser.parse_args([*map(str, paths), "--threads", "1", "--device", "cpu", *map(str, options)]))
 
 
 def start(model, source, output, *options, **streams):
     """Starts the command as people do."""
     paths = ["--model", str(model), "--input", str(source), "--output", str(output)]
-    command = [sys.executable, "-m", "quadrature", "predict", *paths, "--device", "cpu", *map(str, options)]
+    options = ["--device", "cpu", "--threads", "1", *map(str, options)]
+    command = [sys.executable, "-m", "quadrature", "predict", *paths, *options]
     return subprocess.Popen(command, cwd=PROJECT, stderr=subprocess.PIPE, text=True, **streams)
 
 
@@ -109,7 +111,8 @@ def test_the_estimates_are_those_of_evaluate(finished, tmp_path):
     """From the folder of test windows, and from the predictions themselves, whose own are kept as given."""
     expected = pq.read_table(finished.path / "data/predictions.parquet")
     model = finished.path / "models/model.safetensors"
-    run(model, finished.path / "data/windows/test", tmp_path / "folder.parquet")
+    threads = ("--threads", finished.yaml("params.yaml")["train"]["threads"])
+    run(model, finished.path / "data/windows/test", tmp_path / "folder.parquet", *threads)
     found = pq.read_table(tmp_path / "folder.parquet")
     assert found["prediction"].to_pylist() == expected["prediction"].to_pylist()
     names = ["input", "target", "given_phase", "frequency", "given_amplitude", *OUTPUTS]
@@ -117,7 +120,7 @@ def test_the_estimates_are_those_of_evaluate(finished, tmp_path):
     for name in names[:5]:
         assert found[name].equals(expected[name.removeprefix("given_")])
 
-    run(model, finished.path / "data/predictions.parquet", tmp_path / "again.parquet")
+    run(model, finished.path / "data/predictions.parquet", tmp_path / "again.parquet", *threads)
     found = pq.read_table(tmp_path / "again.parquet")
     for name in expected.column_names:
         kept = f"given_{name}" if name in OUTPUTS else name
@@ -125,7 +128,7 @@ def test_the_estimates_are_those_of_evaluate(finished, tmp_path):
         assert found.schema.field(kept).type == expected.schema.field(name).type
     assert found["prediction"].equals(found["given_prediction"].cast(found["prediction"].type))
 
-    run(model, finished.path / "data/predictions.parquet", tmp_path / "again.csv")
+    run(model, finished.path / "data/predictions.parquet", tmp_path / "again.csv", *threads)
     assert np.array_equal(read(tmp_path / "again.csv")["prediction"], np.array(expected["prediction"].to_pylist()))
 
 
@@ -458,7 +461,7 @@ def shell(script, tmp_path, **variables):
     """Runs a line of shell with `predict` for the command; returns exit code, standard output and standard error."""
     for name in ("TMPDIR", "files"):
         (tmp_path / name).mkdir(exist_ok=True)
-    words = [sys.executable, "-m", "quadrature", "predict", "--device", "cpu", "--threads", "2"]
+    words = [sys.executable, "-m", "quadrature", "predict", "--device", "cpu", "--threads", "1"]
     line = f'set -o pipefail; predict() {{ {shlex.join(words)} "$@"; }}; {script}'
     env = {**os.environ, "TMPDIR": str(tmp_path / "TMPDIR"), **{name: str(path) for name, path in variables.items()}}
     result = subprocess.run(["bash", "-c", line], cwd=PROJECT, env=env, capture_output=True, check=False)
@@ -508,7 +511,7 @@ def test_an_interrupted_command_leaves_nothing(model, tmp_path, output):
     target = tmp_path / output if output != "-" else output
     env = {**os.environ, "TMPDIR": str(tmp_path / "TMPDIR")}
     half_written = ".out.parquet.tmp" if output != "-" else "TMPDIR/*/.output.tmp"
-    with start(model, tmp_path / "in.parquet", target, "--threads", 1, stdout=subprocess.PIPE, env=env) as process:
+    with start(model, tmp_path / "in.parquet", target, stdout=subprocess.PIPE, env=env) as process:
         deadline = time.monotonic() + 60
         while not any(path.stat().st_size for path in tmp_path.glob(half_written)):
             assert time.monotonic() < deadline
@@ -540,7 +543,7 @@ def peak_memory(model, source, output, *options):
         "try: runpy.run_module('quadrature', run_name='__main__')\n"
         "finally: print(next(line for line in open('/proc/self/status') if line.startswith('VmHWM')))"
     )
-    command = ["--model", model, "--input", source, "--output", output, "--device", "cpu", *options]
+    command = ["--model", model, "--input", source, "--output", output, "--device", "cpu", "--threads", 1, *options]
     result = subprocess.run(
         [sys.executable, "-c", program, "predict", *map(str, command)],
         cwd=PROJECT, capture_output=True, text=True, check=True,
@@ -550,8 +553,7 @@ def peak_memory(model, source, output, *options):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 @pytest.mark.slow
-@pytest.mark.parametrize("suffix", ["parquet", "csv"])
-@pytest.mark.parametrize("hop", [None, 5])
+@pytest.mark.parametrize(("suffix", "hop"), [("parquet", None), ("csv", None), ("csv", 5)])
 def test_memory_does_not_grow_with_the_file(model, tmp_path, suffix, hop):
     """Sixteen times the rows take at most 5 % and 96 MB more: with few, not all of the parts in flight are full.
 

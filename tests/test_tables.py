@@ -77,6 +77,15 @@ def test_typed_columns_are_what_all_their_values_can_be(tmp_path, monkeypatch):
     assert rows["text"].to_pylist()[44:46] == ["44", "x"]
 
 
+def test_lines_inside_quotes_do_not_end_a_row_wherever_a_block_ends(tmp_path, monkeypatch):
+    monkeypatch.setattr(tables, "_BLOCK", 64)
+    texts = [f"{row}\n" * (row % 5) + "," for row in range(50)]
+    pd.DataFrame({"t": texts, "row": range(50)}).to_csv(tmp_path / "in.csv", index=False)
+    rows = pa.concat_tables([rows for _, rows in read(tmp_path / "in.csv")])
+    assert rows["t"].to_pylist() == texts
+    assert rows["row"].to_pylist() == [str(row) for row in range(50)]
+
+
 @pytest.mark.parametrize("suffix", ["parquet", "csv"])
 def test_numbers_are_written_with_every_bit(tmp_path, suffix):
     rng = np.random.default_rng(0)

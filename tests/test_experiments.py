@@ -140,9 +140,8 @@ def test_hostile_names_of_branches_and_parameters_add_no_element_and_no_attribut
         queued.run(*QUADRATURE, "compare", "main", *names, "--html", str(tmp_path / f"{kind}.html"))
         return outline(browser, tmp_path / f"{kind}.html")
 
-    some = HOSTILE[::4]
-    tame, _ = page([f"word{number}" for number in range(len(some))], "tame")
-    hostile, text = page(some, "odd")
+    tame, _ = page([f"word{number}" for number in range(len(HOSTILE))], "tame")
+    hostile, text = page(HOSTILE, "odd")
     drawn = {
         "path",
         "use",

@@ -15,6 +15,9 @@ test: environment  ## Run every test
 article: environment  ## Run the article's experiment beside the article's own script
 	@.venv/bin/python -m benchmarks.article
 
+bench: environment .venv-bench/stamp  ## Train beside other frameworks: speed, time to target, memory (half an hour)
+	@.venv/bin/python -m benchmarks.bench
+
 check: environment  ## Format check, lint and types
 	@.venv/bin/ruff format --check .
 	@.venv/bin/ruff check .
@@ -48,7 +51,7 @@ lock: environment  ## Choose every version anew: pyproject.toml -> constraints.t
 		--custom-compile-command "make lock" --output-file constraints.txt pyproject.toml
 
 clean:  ## Remove .venv and every output that is not in git
-	@rm -rf .venv data models
+	@rm -rf .venv .venv-bench data models
 
 environment:  ## Make or renew .venv (the targets above do it by themselves)
 	@$(STAMP) | cmp -s - .venv/stamp || $(MAKE) --no-print-directory .venv
@@ -86,5 +89,14 @@ export FIRST_ON_PATH
 	@.venv/bin/python -c 'import os, sysconfig; open(sysconfig.get_path("purelib") + "/first_on_path.pth", "w").write(os.environ["FIRST_ON_PATH"])'
 	@$(STAMP) >.venv/stamp
 
+# What `make bench` trains beside lives in an environment of its own, with the interpreter that .venv has.
+.venv-bench/stamp: benchmarks/requirements-peers.txt benchmarks/constraints-peers.txt | environment
+	@echo "Setting up .venv-bench (a few minutes the first time)"
+	@rm -rf .venv-bench
+	@.venv/bin/python -m venv .venv-bench
+	@.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check --no-compile --requirement benchmarks/requirements-peers.txt --constraint benchmarks/constraints-peers.txt
+	@PYTHONDONTWRITEBYTECODE= .venv-bench/bin/python -m compileall -q -j 0 -x '/tests?/' .venv-bench/lib >/dev/null || true
+	@touch .venv-bench/stamp
+
 .DEFAULT_GOAL := help
-.PHONY: help repro test article sweep check verify gate format lock clean environment .venv
+.PHONY: help repro test article bench sweep check verify gate format lock clean environment .venv

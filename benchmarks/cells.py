@@ -32,6 +32,7 @@ from quadrature.model import QuadratureNetwork, initialize
 from quadrature.params import load_params
 from quadrature.stream import Batch
 from quadrature.training import make_optimizer, train_step
+from quadrature.workers import Workers
 from stages.train import Params
 
 TRIALS = Path("docs/cells.csv")
@@ -88,10 +89,11 @@ def collect() -> pd.DataFrame:
 def time_steps(rounds: int = 9, steps: int = 20) -> pd.DataFrame:
     """Returns what a step of training costs each network in params.yaml's batches: milliseconds, median over rounds."""
     params = load_params(Params)
-    set_up_device("cpu", params.train.threads)
+    set_up_device("cpu", threads=1)
     windows = torch.randn(params.train.batch_size, 10, 1, generator=torch.Generator().manual_seed(0))
     batch = Batch(windows, windows.squeeze(-1))
     networks = {}
+    workers = Workers(params.train.threads)
     for key in pd.read_csv(TRIALS)[list(PARAMETERS)].drop_duplicates().itertuples(index=False, name=None):
         changes = dict(zip(PARAMETERS, key, strict=True))
         network = QuadratureNetwork(params.model.model_copy(update=changes), window_length=10)
@@ -102,7 +104,9 @@ def time_steps(rounds: int = 9, steps: int = 20) -> pd.DataFrame:
         for key, (network, optimizer) in networks.items():
             started = time.perf_counter()
             for step in range(steps):
-                train_step(network, optimizer, batch, turn * steps + step, params.train.learning_rate, params.train)
+                train_step(
+                    network, optimizer, batch, turn * steps + step, params.train.learning_rate, params.train, workers
+                )
             seconds[key].append((time.perf_counter() - started) / steps)
     rows = [(*key, 1000.0 * statistics.median(taken[1:])) for key, taken in seconds.items()]
     return pd.DataFrame(rows, columns=[*PARAMETERS, "milliseconds"])

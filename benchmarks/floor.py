@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from quadrature.floor import compute_floor
+from quadrature.floor import Floor
 from quadrature.params import load_params
 from quadrature.posterior import NoFloorError
 from quadrature.signals import GenerateParams, draw_shard
@@ -54,11 +54,13 @@ def measure(setting: str, windows: int) -> str:
     test = draw_shard(params, "test", 0)
     started = time.perf_counter()
     try:
-        floor = compute_floor(params, [test], 2)
+        floor = Floor(params, test, 2)
+        estimates = floor.estimate(test)
+        floor.end()
     except NoFloorError as reason:
         figures = f"none: {reason} | 0 | "
     else:
-        mse = np.square(floor.mean - test["target"][floor.rows]).mean()
+        mse = np.square(estimates[floor.rows] - test["target"][floor.rows]).mean()
         figures = f"{mse:.4g} | {len(floor.rows)} | {floor.numerical_error:.0e}"
     seconds = time.perf_counter() - started
     status = Path("/proc/self/status").read_text().splitlines()

@@ -4,10 +4,8 @@ What they are, and how one is computed, stands in quadrature/posterior.py. Here 
 beforehand how small the cells must be, and how many windows can be afforded.
 """
 
-import itertools
 import logging
 import math
-from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -34,60 +32,49 @@ BUDGET = 2**36
 """Arithmetic operations, about half a minute of two cores; a floor is for as many windows as this affords."""
 
 
-class Floor(NamedTuple):
-    """The best estimates of some rows of a split: mean is (rows, window_length), rows ascend."""
+class Floor:
+    """The best estimates of the test split that `params` describes, a shard at a time.
 
-    rows: NDArray[np.intp]
-    mean: NDArray[np.float64]
-    numerical_error: float | None  # relative: how much halving the cells changes the pilot's mean squared error
-    missing: str | None = None  # why there is no floor, where there is none
+    They do not depend on the number of threads.
+    """
 
-    def within(self, first: int, count: int) -> NDArray[np.float64]:
-        """Returns the estimates of `count` rows from `first` on, (count, window_length); not a number where none is."""
-        chosen = slice(*np.searchsorted(self.rows, (first, first + count)))
-        estimates = np.full((count, self.mean.shape[1]), np.nan)
-        estimates[self.rows[chosen] - first] = self.mean[chosen]
+    def __init__(self, params: GenerateParams, first: Columns, threads: int) -> None:
+        """Tries the split's first shard. Raises NoFloorError where it shows, as it most often does beforehand."""
+        if not params.noise_std:
+            raise NoFloorError("generate.noise_std is 0, so nothing but rounding limits an estimate")
+        if not params.amplitude.high:
+            raise NoFloorError("generate.amplitude is 0, so every target is 0")
+        prior = Prior(params)
+        pilot, self.numerical_error = _fine_enough(prior, first, threads)
+        """Relative: how much halving the cells changes the pilot's mean squared error."""
+        self.rows = _affordable(params, pilot.operations)
+        """Which windows of the split have an estimate, ascending."""
+        self._posterior, self._threads, self._rounding = pilot.posterior, threads, _rounding(prior)
+        self._passed = self._samples = 0
+        self._squares = 0.0
+        words = (f"{self.numerical_error:.1g}", f"{len(self.rows):,}", f"{params.windows.test:,}")
+        logging.info("floor: numerical error %s, for %s windows of %s", *words)
+
+    def estimate(self, shard: Columns) -> NDArray[np.float64]:
+        """Returns the estimates of the split's next shard, (count, window_length); not a number where it has none.
+
+        Raises NoFloorError; then no window has a floor.
+        """
+        start, stop = self._passed, self._passed + len(shard["input"])
+        chosen = self.rows[slice(*np.searchsorted(self.rows, (start, stop)))] - start
+        mean = self._posterior.estimate(shard["input"][chosen], self._threads).mean
+        assert np.isfinite(mean).all()  # noqa: S101, ours to keep
+        self._squares += float(np.square(mean - shard["target"][chosen]).sum())
+        self._samples += mean.size
+        self._passed = stop
+        estimates = np.full(shard["input"].shape, np.nan)
+        estimates[chosen] = mean
         return estimates
 
-
-def no_floor(window_length: int, reason: NoFloorError) -> Floor:
-    """Returns what there is in place of a floor where compute_floor raised NoFloorError."""
-    return Floor(np.empty(0, np.intp), np.empty((0, window_length)), None, str(reason))
-
-
-def compute_floor(params: GenerateParams, test: Iterable[Columns], threads: int) -> Floor:
-    """Returns the floor of the test split that `params` describes, whose shards' input and target `test` yields.
-
-    The result does not depend on the number of threads. Raises NoFloorError, most often before the work starts.
-    """
-    if not params.noise_std:
-        raise NoFloorError("generate.noise_std is 0, so nothing but rounding limits an estimate")
-    if not params.amplitude.high:
-        raise NoFloorError("generate.amplitude is 0, so every target is 0")
-    shards = iter(test)
-    first = next(shards)
-    prior = Prior(params)
-    pilot, numerical_error = _fine_enough(prior, first, threads)
-    rows = _affordable(params, pilot.operations)
-    logging.info(
-        "floor: numerical error %.1g, for %s windows of %s",
-        numerical_error,
-        f"{len(rows):,}",
-        f"{params.windows.test:,}",
-    )
-
-    means, squares, start = [], 0.0, 0
-    for shard in itertools.chain([first], shards):
-        stop = start + len(shard["input"])
-        chosen = rows[slice(*np.searchsorted(rows, (start, stop)))] - start
-        means.append(pilot.posterior.estimate(shard["input"][chosen], threads).mean)
-        squares += float(np.square(means[-1] - shard["target"][chosen]).sum())
-        start = stop
-    mean = np.concatenate(means)
-    if squares <= mean.size * _rounding(prior):
-        raise NoFloorError("for all the noise, the prior leaves nothing but float32's rounding to estimate")
-    assert np.isfinite(mean).all()  # noqa: S101, ours to keep
-    return Floor(rows, mean, numerical_error)
+    def end(self) -> None:
+        """Says that the last shard has passed. Raises NoFloorError where all estimates are right but for rounding."""
+        if self._squares <= self._samples * self._rounding:
+            raise NoFloorError("for all the noise, the prior leaves nothing but float32's rounding to estimate")
 
 
 class _Pilot(NamedTuple):

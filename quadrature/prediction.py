@@ -8,7 +8,6 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from itertools import chain
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -17,10 +16,10 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from quadrature.errors import DataError
-from quadrature.files import replacing
 from quadrature.layout import OUTPUTS, Read, Spread, as_column, carried_names, has_lists, signal_reader, window_reader
 from quadrature.model import QuadratureNetwork, predict
 from quadrature.overlap import Overlap, ShortSignalError
+from quadrature.store import Place, replacing
 from quadrature.tables import Format, Table, TableWriter
 
 Array = NDArray[np.float32]
@@ -49,9 +48,10 @@ class Estimates(NamedTuple):
 class Output(NamedTuple):
     """Where estimates go."""
 
-    path: Path
+    place: Place
     format: Format
     label: str  # what its user calls it
+    progress: bool = True  # whether to show it on a terminal
 
 
 def predict_windows(network: QuadratureNetwork, table: Table, output: Output, batch_size: int) -> None:
@@ -132,11 +132,11 @@ def _write(estimates: Iterator[Estimates], table: Table, names: Sequence[str], o
         writer.write(spread(part.first, rows) if output.format == "csv" else rows)
 
     with (
-        replacing(output.path) as temporary,
+        replacing(output.place) as temporary,
         temporary.open("wb") as file,
         closing(TableWriter(file, output.format, output.label)) as writer,
         ThreadPoolExecutor(1) as thread,
-        tqdm(total=table.rows, unit=" rows", unit_scale=True, disable=None) as bar,
+        tqdm(total=table.rows, unit=" rows", unit_scale=True, disable=None if output.progress else True) as bar,
     ):
         writing: Future[None] = thread.submit(lambda: None)
         for part in estimates:

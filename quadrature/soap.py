@@ -6,7 +6,7 @@ coordinates, moves as well. For networks as small as these, its coordinates cost
 little, and a step goes further than Adam's: docs/accuracy.md has the figures.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -28,21 +28,20 @@ LONGEST_SIDE = 1024
 """Of a matrix; along a longer one the coordinates stay as they are, as their cost grows with its cube."""
 
 
-class SOAP(torch.optim.Optimizer):
+class SOAP:
     """The optimizer for weights of one and two dimensions; a vector, or a matrix of one row or column, gets Adam."""
 
-    def __init__(self, weights: Iterable[nn.Parameter], lr: float = 0.0) -> None:
-        super().__init__(weights, {"lr": lr})
+    def __init__(self, weights: Iterable[nn.Parameter]) -> None:
+        self._weights = list(weights)
+        self.states: list[dict[str, Any]] = []
 
     @torch.no_grad()
-    def step(self) -> None:  # type: ignore[override]
-        """Moves the weights against their gradients; weights without one stay."""
-        for group in self.param_groups:
-            for weights in group["params"]:
-                if weights.grad is not None:
-                    if not self.state[weights]:
-                        self.state[weights] = _begin(weights, weights.grad)
-                    _move(weights, weights.grad, self.state[weights], group["lr"])
+    def step(self, gradients: Sequence[Tensor], rate: float) -> None:
+        """Moves the weights against their gradients."""
+        if not self.states:
+            self.states = [_begin(*pair) for pair in zip(self._weights, gradients, strict=True)]
+        for weights, gradient, state in zip(self._weights, gradients, self.states, strict=True):
+            _move(weights, gradient, state, rate)
 
 
 def _begin(weights: Tensor, gradient: Tensor) -> dict[str, Any]:

@@ -8,19 +8,23 @@ of three windows, a0 a1 a2 and b0 b1 b2, and shuffle_windows = 4, an epoch may r
     blocks permuted     b2 a0 b1 b0 | a2 a1
     batches of three    b2 a0 b1 | b0 a2 a1
 
-so a block is all that need be held at once, and shuffle_windows at least the split's size permutes it whole.
-Everything stays on the device that the shards are on.
+so a block is all that need be held at once, and shuffle_windows at least the split's size permutes it whole. A thread
+reads and permutes the block that comes next while the one at hand is used. Shards stay in memory as far as an
+allowance goes, and are read again where it ends; what training sees does not depend on it. Batches are on the device
+that is asked for.
 """
 
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from quadrature.windows import read_split
+from quadrature.store import Place
+from quadrature.windows import Split
+from quadrature.workers import compute_alone
 
 
 class Batch(NamedTuple):
@@ -29,32 +33,74 @@ class Batch(NamedTuple):
     input: Tensor
     target: Tensor
 
+    @property
+    def bytes(self) -> int:
+        """The memory that they take."""
+        return self.input.nbytes + self.target.nbytes
 
-def load_split(folder: Path, device: torch.device, window_length: int | None = None) -> list[Batch]:
-    """Returns a split's shards, held in the device's memory. Raises DataError as read_split does."""
-    return [
-        Batch(
-            torch.tensor(columns["input"], device=device).unsqueeze(-1), torch.tensor(columns["target"], device=device)
+
+class Shards(NamedTuple):
+    """A split: its windows' samples, how many windows each shard holds, and how to get a shard."""
+
+    window_length: int
+    sizes: Sequence[int]
+    get: Callable[[int], Batch]
+
+    @property
+    def windows(self) -> int:
+        """How many windows there are."""
+        return sum(self.sizes)
+
+    @classmethod
+    def of(cls, batches: Sequence[Batch]) -> "Shards":
+        """Returns batches in memory as a split."""
+        return cls(batches[0].input.shape[1], [len(batch.input) for batch in batches], batches.__getitem__)
+
+
+def open_split(folder: Place, device: torch.device, memory: int, window_length: int | None = None) -> Shards:
+    """Opens a split to be held in up to `memory` bytes and, beyond, read from its files each time.
+
+    Raises DataError, now or when a shard is read, as windows.Split does.
+    """
+    split = Split(folder, window_length)
+    held: dict[int, Batch] = {}
+
+    def get(shard: int) -> Batch:
+        if shard in held:
+            return held[shard]
+        columns = split.read(shard, ("input", "target"))
+        batch = Batch(
+            torch.tensor(columns["input"]).unsqueeze(-1).to(device), torch.tensor(columns["target"]).to(device)
         )
-        for columns in read_split(folder, ("input", "target"), window_length)
-    ]
+        if sum(other.bytes for other in held.values()) + batch.bytes <= memory:
+            held[shard] = batch
+        return batch
+
+    return Shards(split.window_length, split.sizes, get)
 
 
-def epoch_batches(
-    shards: Sequence[Batch], seed: int, epoch: int, batch_size: int, shuffle_windows: int
-) -> Iterator[Batch]:
+def epoch_batches(shards: Shards, seed: int, epoch: int, batch_size: int, shuffle_windows: int) -> Iterator[Batch]:
     """Yields every window once, in an epoch's order, batch_size at a time; the last batch holds what is left."""
-    order = _permutation(len(shards), seed, epoch)
-    blocks = _cut((shards[shard] for shard in order), shuffle_windows)
-    return _cut((_permuted(block, seed, epoch, number) for number, block in enumerate(blocks)), batch_size)
+    order = _permutation(len(shards.sizes), seed, epoch)
+    blocks = _cut((shards.get(int(shard)) for shard in order), shuffle_windows)
+    return _cut(_ahead(_permuted(block, seed, epoch, number) for number, block in enumerate(blocks)), batch_size)
 
 
-def in_order(shards: Sequence[Batch], batch_size: int) -> Iterator[Batch]:
+def in_order(shards: Shards, batch_size: int) -> Iterator[Batch]:
     """Yields every window once, as written, batch_size at a time."""
-    return _cut(iter(shards), batch_size)
+    return _cut(map(shards.get, range(len(shards.sizes))), batch_size)
 
 
-def _cut(pieces: Iterator[Batch], size: int) -> Iterator[Batch]:
+def _ahead(batches: Iterator[Batch]) -> Iterator[Batch]:
+    """Yields batches, each of which a thread of its own made while the one before was used."""
+    with ThreadPoolExecutor(1, initializer=compute_alone) as thread:
+        following = thread.submit(next, batches, None)
+        while (batch := following.result()) is not None:
+            following = thread.submit(next, batches, None)
+            yield batch
+
+
+def _cut(pieces: Iterable[Batch], size: int) -> Iterator[Batch]:
     """Lays pieces end to end and cuts them anew, each of `size` windows but the last; copies only across a seam."""
     rest: list[Batch] = []
     for piece in pieces:

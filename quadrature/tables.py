@@ -19,6 +19,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from quadrature.errors import DataError
+from quadrature.store import Place
 
 Format = Literal["parquet", "csv"]
 
@@ -26,14 +27,14 @@ _BLOCK = 2**20  # bytes of a CSV file held at once; a line may be as long
 _BUFFER = 2**18  # bytes of each column of a parquet file read at once
 
 
-def format_of(path: Path) -> Format:
+def format_of(place: Place) -> Format:
     """Returns a file's format by its suffix. Raises DataError where that says nothing."""
-    match path.suffix.lower():
+    match Path(place).suffix.lower():
         case ".parquet":
             return "parquet"
         case ".csv":
             return "csv"
-    raise DataError(f"{path} ends in neither .parquet nor .csv; rename it")
+    raise DataError(f"{place} ends in neither .parquet nor .csv; rename it")
 
 
 def sniff_format(path: Path) -> Format:

@@ -6,7 +6,8 @@ number, the parameters and the windows, and on nothing that has to be remembered
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from typing import Annotated, Literal
+from functools import partial
+from typing import Annotated, Literal, Protocol
 
 import numpy as np
 import torch
@@ -14,11 +15,23 @@ from pydantic import Field, ValidationInfo, field_validator
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from quadrature.adam import Adam
+from quadrature.distributed import Ranks
 from quadrature.errors import NonFiniteLossError
 from quadrature.history import Record
 from quadrature.params import Section, Seed
 from quadrature.soap import SOAP
-from quadrature.stream import Batch, epoch_batches, in_order
+from quadrature.stream import Batch, Shards, epoch_batches, in_order
+from quadrature.workers import Workers
+
+ALONE = Ranks()
+
+
+class Optimizer(Protocol):
+    """Moves weights."""
+
+    def step(self, gradients: Sequence[Tensor], rate: float) -> None:
+        """Moves the weights against their gradients."""
 
 
 class TrainParams(Section):
@@ -34,9 +47,10 @@ class TrainParams(Section):
     validations_per_epoch: Annotated[int, Field(ge=1, le=10**6)]  # rows of history.csv, at most one a step
     snapshots: Annotated[int, Field(ge=2, le=200)]  # at most so many, the untrained and the last step among them
     snapshot_windows: Annotated[int, Field(ge=1, le=6)]  # validation windows that they are kept of
-    threads: Annotated[int, Field(ge=1, le=1024)]
+    processes: Annotated[int, Field(ge=1, le=1024)]  # that share the gradient's shards
+    threads: Annotated[int, Field(ge=1, le=1024)]  # in each, that do as well
     shuffle_windows: Annotated[int, Field(ge=1, le=2**40)]
-    gradient_shards: Annotated[int, Field(ge=1, le=1024)]
+    gradient_shards: Annotated[int, Field(ge=1, le=1024)]  # of a batch; a shard is computed by one thread
 
     @field_validator("batch_size")
     @classmethod
@@ -49,10 +63,11 @@ class TrainParams(Section):
 
 def train(
     model: nn.Module,
-    windows: Sequence[Batch],
-    validation: Sequence[Batch],
+    windows: Shards,
+    validation: Shards,
     params: TrainParams,
     after_step: Callable[[nn.Module, int], None] = lambda _model, _step: None,
+    ranks: Ranks = ALONE,
 ) -> Iterator[Record]:
     """Trains the model in place, yielding a record `validations_per_epoch` times an epoch.
 
@@ -60,6 +75,20 @@ def train(
     Raises NonFiniteLossError, before the next record, when a step's loss is infinite or not a number.
     """
     optimizer = make_optimizer(model, params)
+    with Workers(_threads(model, params)) as workers:
+        yield from _train(model, optimizer, windows, validation, params, after_step, workers, ranks)
+
+
+def _train(
+    model: nn.Module,
+    optimizer: Optimizer,
+    windows: Shards,
+    validation: Shards,
+    params: TrainParams,
+    after_step: Callable[[nn.Module, int], None],
+    workers: Workers,
+    ranks: Ranks,
+) -> Iterator[Record]:
     epoch_steps = steps_per_epoch(windows, params)
     losses: list[Tensor] = []
     samples = 0
@@ -71,12 +100,12 @@ def train(
         for epoch_step, batch in enumerate(progress, 1):
             step = epoch * epoch_steps + epoch_step
             rate = learning_rate(params, step - 1, params.epochs * epoch_steps)
-            losses.append(train_step(model, optimizer, batch, step, rate, params))
+            losses.append(train_step(model, optimizer, batch, step, rate, params, workers, ranks))
             samples += batch.target.numel()
             after_step(model, step)
             if _is_due(epoch_step, epoch_steps, params.validations_per_epoch):
                 train_mse = _sum_finite(losses, step) / samples
-                validation_mse = mean_squared_error(model, validation, params.batch_size)
+                validation_mse = mean_squared_error(model, validation, params.batch_size, workers)
                 if not math.isfinite(validation_mse):
                     raise NonFiniteLossError(f"the validation loss is not finite at step {step}; {_REMEDY}")
                 yield Record(epoch + epoch_step / epoch_steps, step, rate, train_mse, validation_mse)
@@ -84,45 +113,60 @@ def train(
                 losses, samples = [], 0
 
 
-def steps_per_epoch(windows: Sequence[Batch], params: TrainParams) -> int:
+def steps_per_epoch(windows: Shards, params: TrainParams) -> int:
     """Returns how many batches hold every window once."""
-    return math.ceil(sum(len(shard.input) for shard in windows) / params.batch_size)
+    return math.ceil(windows.windows / params.batch_size)
 
 
-def make_optimizer(model: nn.Module, params: TrainParams) -> torch.optim.Optimizer:
-    """Returns the optimizer of the model's weights, before its first step; a step sets its learning rate."""
+def make_optimizer(model: nn.Module, params: TrainParams) -> Optimizer:
+    """Returns the optimizer of the model's weights, before its first step."""
     match params.optimizer:
         case "adam":
-            return torch.optim.Adam(model.parameters(), fused=True)
+            return Adam(model.parameters())
         case "soap":
             return SOAP(model.parameters())
 
 
 def train_step(
-    model: nn.Module, optimizer: torch.optim.Optimizer, batch: Batch, step: int, rate: float, params: TrainParams
+    model: nn.Module,
+    optimizer: Optimizer,
+    batch: Batch,
+    step: int,
+    rate: float,
+    params: TrainParams,
+    workers: Workers,
+    ranks: Ranks = ALONE,
 ) -> Tensor:
     """Moves the weights once; returns the batch's sum of squared errors before the move, without waiting for it.
 
-    The gradient is that of the mean squared error over the whole batch, added up shard by shard in a fixed
-    order, so that its bits do not depend on who computes which shard.
+    The gradient is that of the mean squared error over the whole batch. It is computed shard by shard, a shard by one
+    thread of one process, and added up in the shards' order, so that its bits do not depend on who computes which.
     """
-    optimizer.zero_grad()
-    squares = []
-    shards = zip(*(part.tensor_split(params.gradient_shards) for part in batch), strict=True)
-    for shard, (inputs, target) in enumerate(shards):
-        if len(inputs):
-            # Dropout draws from torch's global stream, so each shard of each step begins it anew: nothing to
-            # remember between steps, and the same draws whoever computes the shard.
-            _seed(inputs.device, params.seed, step, shard)
-            loss = nn.functional.mse_loss(model(inputs), target, reduction="sum")
-            torch.autograd.backward(loss / batch.target.numel())
-            squares.append(loss.detach())
+    weights = list(model.parameters())
+    shards = [
+        Batch(*parts) for parts in zip(*(part.tensor_split(params.gradient_shards) for part in batch), strict=True)
+    ]
+
+    def differentiate(shard: int) -> Tensor:
+        if not len(shards[shard].input):
+            return batch.input.new_zeros(sum(one.numel() for one in weights) + 1)
+        # Dropout draws from torch's global stream, so each shard of each step begins it anew: nothing to
+        # remember between steps, and the same draws whoever computes the shard.
+        _seed(batch.input.device, params.seed, step, shard)
+        loss = nn.functional.mse_loss(model(shards[shard].input), shards[shard].target, reduction="sum")
+        gradients = torch.autograd.grad(loss / batch.target.numel(), weights)
+        return torch.cat([tensor.reshape(-1) for tensor in (*gradients, loss.detach())])
+
+    total, *others = ranks.gather(torch.stack(list(workers.map(differentiate, ranks.share(len(shards))))))
+    for other in others:
+        total += other
+    gradient: Tensor = total[:-1]
+    loss: Tensor = total[-1]
     if params.gradient_clip is not None:
-        nn.utils.clip_grad_norm_(model.parameters(), params.gradient_clip)
-    for group in optimizer.param_groups:
-        group["lr"] = rate
-    optimizer.step()
-    return torch.stack(squares).sum()
+        gradient *= (params.gradient_clip / (gradient.norm() + 1e-6)).clamp(max=1.0)
+    parts = torch.split(gradient, [one.numel() for one in weights])
+    optimizer.step([part.view_as(one) for part, one in zip(parts, weights, strict=True)], rate)
+    return loss
 
 
 def learning_rate(params: TrainParams, step: int, steps: int) -> float:
@@ -145,18 +189,29 @@ def learning_rate(params: TrainParams, step: int, steps: int) -> float:
             return _half_cosine(highest, highest / 25.0e4, (step - top) / max(steps - 1.0 - top, 1.0))
 
 
-@torch.inference_mode()
-def mean_squared_error(model: nn.Module, windows: Sequence[Batch], batch_size: int) -> float:
+def mean_squared_error(model: nn.Module, windows: Shards, batch_size: int, workers: Workers) -> float:
     """Returns the mean over windows and instants of the squared error."""
     model.eval()
     squares, samples = 0.0, 0
-    for inputs, target in in_order(windows, batch_size):
-        squares += nn.functional.mse_loss(model(inputs), target, reduction="sum").item()
-        samples += target.numel()
+    for more_squares, more_samples in workers.map(partial(_sum_of_squares, model), in_order(windows, batch_size)):
+        squares += more_squares
+        samples += more_samples
     return squares / samples
 
 
+@torch.inference_mode()
+def _sum_of_squares(model: nn.Module, batch: Batch) -> tuple[float, int]:
+    return nn.functional.mse_loss(model(batch.input), batch.target, reduction="sum").item(), batch.target.numel()
+
+
 _REMEDY = "lower train.learning_rate or train.gradient_clip in params.yaml, or look for huge values in the windows"
+
+
+def _threads(model: nn.Module, params: TrainParams) -> int:
+    """Returns how many threads can share the work: one where the accelerator does it, or dropout draws in turn."""
+    on_cpu = all(weights.device.type == "cpu" for weights in model.parameters())
+    draws = any(getattr(module, "dropout", 0.0) or isinstance(module, nn.Dropout) for module in model.modules())
+    return 1 if draws or not on_cpu else params.threads
 
 
 def _seed(device: torch.device, seed: int, step: int, shard: int) -> None:

@@ -1,6 +1,8 @@
 """Scores the model and what to compare it with: model and windows -> metrics/test.json, data/predictions.parquet."""
 
 import logging
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -13,8 +15,8 @@ from quadrature.baselines import LeastSquares, hilbert, zero
 from quadrature.device import Device, set_up_device
 from quadrature.errors import DataError
 from quadrature.files import write_json
-from quadrature.floor import Floor, compute_floor, no_floor
-from quadrature.leakage import SeenWindows
+from quadrature.floor import Floor
+from quadrature.leakage import SeenWindows, slices
 from quadrature.model import load_model, predict
 from quadrature.params import Section, load_params
 from quadrature.posterior import NoFloorError
@@ -41,63 +43,86 @@ def main() -> None:
     device = set_up_device(params.device, params.threads)
     logging.info("device %s, threads %d", device, params.threads)
     network = load_model(Path("models/model.safetensors")).to(device)
-    least_squares, seen = read_training(network.window_length)
-    floor = find_floor(params, network.window_length)
+    estimate = partial(predict, network, batch_size=params.evaluate.batch_size)
+    least_squares, seen = read_training(network.window_length, params.threads)
 
-    scores = {name: Score() for name in ("prediction", "zero", "hilbert", "least_squares")}
-    excess = Excess()
-    with writing(Path("data/predictions.parquet")) as predictions:
-        for test in read_split(TEST, WINDOW_COLUMNS, network.window_length):
-            windows, target = test["input"], test["target"]
-            estimates: dict[str, NDArray[np.floating]] = {
-                "prediction": predict(network, windows, params.evaluate.batch_size),
-                "zero": zero(windows),
-                "hilbert": hilbert(windows),
-                "least_squares": least_squares.estimate(windows),
-                "posterior_mean": floor.within(scores["prediction"].windows, len(windows)),
-            }
-            if not np.isfinite(estimates["prediction"]).all():
-                raise DataError("models/model.safetensors gives estimates that are not finite; run `dvc repro train`")
-            for name, score in scores.items():
-                score.add(estimates[name], target)
-            excess.add(estimates["prediction"], estimates["posterior_mean"], target)
-            predictions.write(test | {name: estimates[name].astype(np.float32) for name in ESTIMATE_COLUMNS})
+    floor, missing = None, None
+    try:
+        first = next(read_split(TEST, ("input", "target"), network.window_length))
+        floor = Floor(params.generate, first, params.threads)
+        scores, excess = score(network.window_length, estimate, least_squares, floor)
+    except NoFloorError as reason:
+        logging.warning("no floor, so floor_mse and excess are null: %s", reason)
+        floor, missing = None, str(reason)
+        scores, excess = score(network.window_length, estimate, least_squares, None)
 
-    score = scores["prediction"]
+    network_score = scores["prediction"]
     write_json(
         Path("metrics/test.json"),
         {
-            "mse": score.mse,
-            "rmse": score.rmse,
-            "max_abs_error": score.max_abs_error,
+            "mse": network_score.mse,
+            "rmse": network_score.rmse,
+            "max_abs_error": network_score.max_abs_error,
             **excess.figures(),
-            "floor_numerical_error": floor.numerical_error,
-            "floor_missing": floor.missing,
+            "floor_numerical_error": floor.numerical_error if floor else None,
+            "floor_missing": missing,
             "baselines": {name: scores[name].mse for name in ("zero", "hilbert", "least_squares")},
-            "windows": score.windows,
-            "seen_in_training": seen.count / score.windows,
+            "windows": network_score.windows,
+            "seen_in_training": seen / network_score.windows,
         },
     )
-    logging.info("mean squared error %.4g on %s windows, %s", score.mse, f"{score.windows:,}", excess.in_words())
+    words = (network_score.mse, f"{network_score.windows:,}", excess.in_words())
+    logging.info("mean squared error %.4g on %s windows, %s", *words)
 
 
-def read_training(window_length: int) -> tuple[LeastSquares, SeenWindows]:
-    """Returns what the training windows say: the fitted line, and which test windows are among them."""
-    least_squares = LeastSquares(window_length)
-    seen = SeenWindows(lambda: (test["input"] for test in read_split(TEST, ("input",), window_length)))
-    for train in read_split(TRAIN, ("input", "target"), window_length):
-        least_squares.add(train["input"], train["target"])
-        seen.look_in(train["input"])
+def read_training(window_length: int, threads: int) -> tuple[LeastSquares, int]:
+    """Returns what the training windows say: the fitted line, and how many test windows are among them.
+
+    Test windows are held a slice at a time, and the training windows pass by once for each slice.
+    """
+    least_squares, seen = LeastSquares(window_length), 0
+    tests = (test["input"] for test in read_split(TEST, ("input",), window_length))
+    for number, windows in enumerate(slices(tests)):
+        search = SeenWindows(windows, threads)
+        for train in read_split(TRAIN, ("input", "target") if number == 0 else ("input",), window_length):
+            if number == 0:
+                least_squares.add(train["input"], train["target"])
+            search.look_in(train["input"])
+        seen += search.count
     return least_squares, seen
 
 
-def find_floor(params: Params, window_length: int) -> Floor:
-    """Returns the test windows' floor, or an empty one after saying why there is none."""
-    try:
-        return compute_floor(params.generate, read_split(TEST, ("input", "target"), window_length), params.threads)
-    except NoFloorError as reason:
-        logging.warning("no floor, so floor_mse and excess are null: %s", reason)
-        return no_floor(window_length, reason)
+def score(
+    window_length: int,
+    estimate: Callable[[NDArray[np.floating]], NDArray[np.floating]],
+    least_squares: LeastSquares,
+    floor: Floor | None,
+) -> tuple[dict[str, Score], Excess]:
+    """Writes data/predictions.parquet, a shard at a time; returns each estimate's score, and the network's excess.
+
+    Raises NoFloorError, and leaves no file, where it shows only now that there is no floor.
+    """
+    scores = {name: Score() for name in ("prediction", "zero", "hilbert", "least_squares")}
+    excess = Excess()
+    with writing(Path("data/predictions.parquet")) as predictions:
+        for test in read_split(TEST, WINDOW_COLUMNS, window_length):
+            windows, target = test["input"], test["target"]
+            estimates: dict[str, NDArray[np.floating]] = {
+                "prediction": estimate(windows),
+                "zero": zero(windows),
+                "hilbert": hilbert(windows),
+                "least_squares": least_squares.estimate(windows),
+                "posterior_mean": floor.estimate(test) if floor else np.full(windows.shape, np.nan),
+            }
+            if not np.isfinite(estimates["prediction"]).all():
+                raise DataError("models/model.safetensors gives estimates that are not finite; run `dvc repro train`")
+            for name, each in scores.items():
+                each.add(estimates[name], target)
+            excess.add(estimates["prediction"], estimates["posterior_mean"], target)
+            predictions.write(test | {name: estimates[name].astype(np.float32) for name in ESTIMATE_COLUMNS})
+        if floor:
+            floor.end()
+    return scores, excess
 
 
 if __name__ == "__main__":

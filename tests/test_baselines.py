@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy import signal
 from threadpoolctl import threadpool_limits
 
 from quadrature.baselines import LeastSquares, hilbert, zero
@@ -29,6 +30,12 @@ def test_the_sines_hilbert_transform_is_minus_the_cosine():
         for phase in (0.0, 1.0):
             estimate = hilbert(np.sin(turns * angle + phase)[None])
             np.testing.assert_allclose(estimate[0], np.cos(turns * angle + phase), rtol=0, atol=1e-14)
+
+
+@pytest.mark.parametrize("length", [2, 3, 10, 11, 64, 2048])
+def test_the_hilbert_transform_is_scipys_to_the_bit(length):
+    windows = np.random.default_rng(length).standard_normal((50, length)).astype(np.float32)
+    assert (hilbert(windows) == -signal.hilbert(windows.astype(np.float64), axis=1).imag).all()
 
 
 @pytest.mark.parametrize("parts", [[1000], [1, 4, 995], [400, 400, 200]])

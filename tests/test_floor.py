@@ -10,12 +10,12 @@ import torch
 
 from quadrature import floor
 from quadrature.baselines import LeastSquares, hilbert, zero
-from quadrature.floor import compute_floor
+from quadrature.floor import Floor
 from quadrature.model import QuadratureNetwork, initialize, predict
 from quadrature.posterior import NoFloorError
 from quadrature.scores import Excess
 from quadrature.signals import draw_shard, shard_count
-from quadrature.stream import Batch
+from quadrature.stream import Batch, Shards
 from quadrature.training import train
 from tests.checkout import PROJECT
 from tests.test_model import make_params as make_model
@@ -27,42 +27,48 @@ def shards(params):
     return [draw_shard(params, "test", shard) for shard in range(shard_count(params, "test"))]
 
 
+def estimates_of(params, split, threads=1):
+    """Returns the floor of a split, and the estimates of its windows, laid end to end."""
+    found = Floor(params, split[0], threads)
+    estimates = np.concatenate([found.estimate(shard) for shard in split])
+    found.end()
+    return found, estimates
+
+
 def test_every_window_of_every_shard_has_its_own_estimate():
     params = make_params(windows=700, shard_windows=300)
     split = shards(params)
-    found = compute_floor(params, split, 2)
+    found, estimates = estimates_of(params, split, 2)
     assert (found.rows == np.arange(700)).all()
     assert 0.0 < found.numerical_error <= 0.005
     whole = draw_shard(make_params(windows=300), "test", 0)
     assert (whole["input"] == split[0]["input"]).all()
-    alone = compute_floor(params, split[1:2], 1).mean
-    assert (found.within(300, 300) == alone[:300]).all()
+    alone = Floor(params, split[0], 1)._posterior.estimate(split[1]["input"]).mean
+    assert (estimates[300:600] == alone).all()
 
 
 def test_a_floor_that_costs_too_much_is_for_a_random_part_of_the_windows(monkeypatch, caplog):
     params = make_params(windows=3000, shard_windows=1000)
     split = shards(params)
-    whole = compute_floor(params, split, 2)
+    _, whole = estimates_of(params, split, 2)
     monkeypatch.setattr(floor, "BUDGET", floor.BUDGET // 600)
     with caplog.at_level("INFO"):
-        part = compute_floor(params, split, 2)
+        part, estimates = estimates_of(params, split, 2)
     assert 128 <= len(part.rows) < 1000
     assert f"for {len(part.rows)} windows of 3,000" in caplog.text
     assert (np.diff(part.rows) > 0).all()
     assert abs(part.rows.mean() - 1500) < 200  # from all over the split
-    for first in (0, 1000, 2000):
-        estimates = part.within(first, 1000)
-        known = ~np.isnan(estimates[:, 0])
-        assert (np.flatnonzero(known) + first == part.rows[(part.rows >= first) & (part.rows < first + 1000)]).all()
-        np.testing.assert_allclose(estimates[known], whole.within(first, 1000)[known], rtol=0, atol=1e-12)
+    known = ~np.isnan(estimates[:, 0])
+    assert (np.flatnonzero(known) == part.rows).all()
+    np.testing.assert_allclose(estimates[known], whole[known], rtol=0, atol=1e-12)
 
 
 def test_a_shard_without_any_chosen_window_has_no_estimates(monkeypatch):
     params = make_params(windows=3000, shard_windows=10)
     monkeypatch.setattr(floor, "BUDGET", floor.BUDGET // 600)
-    part = compute_floor(params, shards(params), 2)
+    part, estimates = estimates_of(params, shards(params), 2)
     empty = next(first for first in range(0, 3000, 10) if not ((part.rows >= first) & (part.rows < first + 10)).any())
-    assert np.isnan(part.within(empty, 10)).all()
+    assert np.isnan(estimates[empty : empty + 10]).all()
 
 
 @pytest.mark.parametrize(
@@ -78,7 +84,7 @@ def test_a_shard_without_any_chosen_window_has_no_estimates(monkeypatch):
 def test_windows_without_a_floor_are_told_why(changes, reason):
     params = make_params(windows=10, **changes)
     with pytest.raises(NoFloorError, match=reason):
-        compute_floor(params, shards(params), 1)
+        estimates_of(params, shards(params))
 
 
 def random_params(seed):
@@ -100,7 +106,7 @@ def random_params(seed):
 def briefly_trained(length, inputs, target, test):
     network = QuadratureNetwork(make_model(hidden_size=16), length)
     initialize(network, 0)
-    windows = [Batch(torch.from_numpy(inputs).unsqueeze(-1), torch.from_numpy(target))]
+    windows = Shards.of([Batch(torch.from_numpy(inputs).unsqueeze(-1), torch.from_numpy(target))])
     settings = make_training(epochs=3, batch_size=256, optimizer="soap", shuffle_windows=len(inputs))
     list(train(network, windows, windows, settings))
     return predict(network, test, 1000)
@@ -111,7 +117,7 @@ def briefly_trained(length, inputs, target, test):
 def test_nobody_beats_the_floor(seed):
     params = random_params(seed)
     split = shards(params)[0]
-    best = compute_floor(params, [split], 2).within(0, 1000)
+    _, best = estimates_of(params, [split], 2)
     training = draw_shard(
         params.model_copy(update={"windows": params.windows.model_copy(update={"train": 10_000})}), "train", 0
     )

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from quadrature.leakage import SeenWindows
+from quadrature import leakage
+from quadrature.leakage import SeenWindows, slices
 from quadrature.scores import Excess, Score
 
 
@@ -66,13 +67,16 @@ def test_without_any_best_estimate_there_is_no_excess():
 
 
 def count_seen(test_shards, train_shards):
-    seen = SeenWindows(lambda: iter(test_shards))
-    for train in train_shards:
-        seen.look_in(train)
-    return seen.count
+    count = 0
+    for windows in slices(iter(test_shards)):
+        seen = SeenWindows(windows)
+        for train in train_shards:
+            seen.look_in(train)
+        count += seen.count
+    return count
 
 
-def test_seen_windows_are_those_within_the_tolerance_at_every_instant():
+def test_seen_windows_are_those_within_the_tolerance_at_every_instant(monkeypatch):
     rng = np.random.default_rng(0)
     train = rng.standard_normal((300, 10))
     test = np.concatenate(
@@ -87,9 +91,22 @@ def test_seen_windows_are_those_within_the_tolerance_at_every_instant():
     assert expected == 4
     assert count_seen([test], [train]) == 4
     assert count_seen([test[:2], test[2:]], [train[:150], train[150:], train]) == 4
+    for limit in (10, 50, 250):  # slices of a shard each, of some shards, of all
+        monkeypatch.setattr(leakage, "SLICE", limit)
+        shards = [test[:2], test[2:4], test[4:9], test[9:]]
+        assert count_seen(shards, [train[:150], train[150:], train]) == 4
 
 
 def test_many_copies_of_one_window_are_found():
     window = np.sin(np.linspace(0.0, np.pi, 10))
     train = np.concatenate([np.tile(window, (5000, 1)), np.tile(-window, (5000, 1))])
     assert count_seen([np.tile(-window, (2000, 1))], [train]) == 2000
+
+
+def test_slices_hold_every_window_once_and_no_more_than_their_limit_or_one_shard(monkeypatch):
+    monkeypatch.setattr(leakage, "SLICE", 40)
+    windows = np.arange(170.0).reshape(17, 10)
+    shards = [windows[:2], windows[2:4], windows[4:5], windows[5:12], windows[12:15], windows[15:]]
+    cut = list(slices(iter(shards)))
+    assert [len(part) for part in cut] == [4, 1, 7, 3, 2]
+    assert (np.concatenate(cut) == windows).all()

@@ -128,3 +128,10 @@ def test_seeds_shards_and_splits_have_streams_of_their_own():
 
 def test_equal_ends_of_a_range_give_that_value_exactly():
     assert (draw(settings(frequency={"low": 1.3, "high": 1.3}))["frequency"] == 1.3).all()
+
+
+@pytest.mark.parametrize("block", [1, 7, 30, 1000, 2999])
+def test_how_many_samples_are_computed_at_a_time_changes_no_bit(monkeypatch, block):
+    expected = draw(settings())
+    monkeypatch.setattr("quadrature.signals._BLOCK", block)
+    assert all((values == expected[name]).all() for name, values in draw(settings()).items())

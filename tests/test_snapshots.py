@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from quadrature.snapshots import Snapshots, snapshot_steps
-from quadrature.stream import Batch
+from quadrature.stream import Batch, in_order
 from quadrature.training import train
 from quadrature.windows import SNAPSHOT_COLUMNS, read_snapshots
 from tests.test_model import make_network
@@ -60,7 +60,7 @@ def test_what_is_taken_is_read_again(tmp_path):
 
 def test_looking_does_not_change_what_is_learnt():
     networks = [make_network(num_layers=2, dropout=0.5) for _ in range(2)]
-    snapshots = Snapshots(make_windows(8)[0], list(range(11)))
+    snapshots = Snapshots(next(in_order(make_windows(8), 8)), list(range(11)))
     list(train(networks[0], make_windows(), make_windows(8), make_training(), snapshots.take))
     list(train(networks[1], make_windows(), make_windows(8), make_training()))
     for looked, alone in zip(networks[0].parameters(), networks[1].parameters(), strict=True):

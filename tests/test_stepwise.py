@@ -34,7 +34,7 @@ def draw(*shape, dtype, seed=0):
 def torchs_own(params):
     """Returns the layer as torch's documentation makes it, sequence first."""
     options = {"nonlinearity": params.nonlinearity} if params.cell == "rnn" else {}
-    return LAYERS[params.cell][0](
+    return getattr(nn, params.cell.upper())(
         1, params.hidden_size, params.num_layers, bias=params.bias, bidirectional=params.bidirectional, **options
     )
 

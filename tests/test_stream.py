@@ -4,13 +4,14 @@ import numpy as np
 import pytest
 import torch
 
-from quadrature.stream import Batch, epoch_batches, in_order, load_split
+from quadrature.errors import DataError
+from quadrature.stream import Batch, Shards, epoch_batches, in_order, open_split
 from quadrature.windows import shard_path, writing
 
 
 def make_shards(*sizes):
     numbers = torch.arange(sum(sizes), dtype=torch.float32).split(list(sizes))
-    return [Batch(part.reshape(-1, 1, 1), part.reshape(-1, 1)) for part in numbers]
+    return Shards.of([Batch(part.reshape(-1, 1, 1), part.reshape(-1, 1)) for part in numbers])
 
 
 def order(shards, **changes):
@@ -72,16 +73,65 @@ def test_in_order_reads_the_windows_as_written():
     ]
 
 
-def test_a_split_is_loaded_in_the_shapes_of_the_network(tmp_path):
-    columns = {
-        "input": np.arange(6, dtype=np.float32).reshape(2, 3),
-        "target": -np.arange(6, dtype=np.float32).reshape(2, 3),
-        "phase": np.zeros(2),
-        "frequency": np.ones(2),
-        "amplitude": np.ones(2),
-    }
-    with writing(shard_path(tmp_path, 0)) as file:
-        file.write(columns)
-    (batch,) = load_split(tmp_path, torch.device("cpu"))
+def write_split(folder, sizes):
+    """Writes shards whose windows are numbered; returns them as they are in memory."""
+    numbers = np.split(np.arange(sum(sizes)), np.cumsum(sizes)[:-1])
+    for shard, part in enumerate(numbers):
+        samples = np.tile(part.astype(np.float32)[:, None], 3)
+        numbered = np.zeros(len(part))
+        columns = {
+            "input": samples,
+            "target": -samples,
+            "phase": numbered,
+            "frequency": numbered,
+            "amplitude": numbered,
+        }
+        with writing(shard_path(folder, shard), shard, len(sizes)) as file:
+            file.write(columns)
+    return Shards.of(
+        [
+            Batch(
+                torch.tensor(part.tolist())[:, None, None].expand(-1, 3, 1),
+                -torch.tensor(part.tolist())[:, None].expand(-1, 3),
+            )
+            for part in numbers
+        ]
+    )
+
+
+def test_a_split_is_opened_in_the_shapes_of_the_network(tmp_path):
+    write_split(tmp_path, [4, 4, 2])
+    split = open_split(tmp_path, torch.device("cpu"), memory=10**6)
+    assert (split.window_length, list(split.sizes), split.windows) == (3, [4, 4, 2], 10)
+    batch = split.get(2)
     assert batch.input.shape == (2, 3, 1)
-    assert batch.target.tolist() == columns["target"].tolist()
+    assert batch.target.tolist() == [[-8.0] * 3, [-9.0] * 3]
+
+
+@pytest.mark.parametrize("memory", [0, 100, 250, 10**6])
+def test_held_in_memory_or_read_again_the_order_is_the_same(tmp_path, memory):
+    """250 bytes hold two of the five shards of 96 bytes."""
+    expected = write_split(tmp_path, [4, 4, 4, 4, 3])
+    split = open_split(tmp_path, torch.device("cpu"), memory)
+    for epoch in range(3):
+        arguments = (1, epoch, 3, 7)
+        streamed, in_memory = (list(epoch_batches(shards, *arguments)) for shards in (split, expected))
+        assert [batch.target.tolist() for batch in streamed] == [batch.target.tolist() for batch in in_memory]
+        assert [batch.input.tolist() for batch in streamed] == [batch.input.tolist() for batch in in_memory]
+
+
+@pytest.mark.parametrize(("memory", "read_again"), [(0, 5), (100, 4), (250, 3), (10**6, 0)])
+def test_what_the_allowance_holds_is_read_once(tmp_path, memory, read_again):
+    write_split(tmp_path, [4, 4, 4, 4, 4])
+    split = open_split(tmp_path, torch.device("cpu"), memory)
+    first = [split.get(shard) for shard in range(5)]
+    assert sum(split.get(shard) is not batch for shard, batch in enumerate(first)) == read_again
+
+
+def test_a_damaged_shard_is_told_when_it_is_reached(tmp_path):
+    write_split(tmp_path, [4, 4, 4])
+    damaged = shard_path(tmp_path, 1)
+    damaged.write_bytes(damaged.read_bytes()[:-20])
+    split = open_split(tmp_path, torch.device("cpu"), memory=0)
+    with pytest.raises(DataError, match="part-00001"):
+        list(epoch_batches(split, 0, 0, 4, 4))

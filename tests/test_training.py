@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import threading
 
 import pytest
 import torch
@@ -9,8 +10,9 @@ from torch import nn
 
 from quadrature.errors import NonFiniteLossError
 from quadrature.model import QuadratureNetwork, initialize, load_model, save_model
-from quadrature.stream import Batch, epoch_batches
+from quadrature.stream import Batch, Shards, epoch_batches, in_order
 from quadrature.training import TrainParams, learning_rate, mean_squared_error, train, train_step
+from quadrature.workers import Workers
 from tests.test_model import make_network, make_params
 
 
@@ -26,6 +28,7 @@ def make_training(**changes):
         "validations_per_epoch": 1,
         "snapshots": 2,
         "snapshot_windows": 1,
+        "processes": 1,
         "threads": 1,
         "shuffle_windows": 64,
         "gradient_shards": 1,
@@ -37,7 +40,8 @@ def make_windows(count=80, noise=0.0, seed=0):
     generator = torch.Generator().manual_seed(seed)
     angle = 2 * math.pi * torch.rand(count, 1, generator=generator) + torch.linspace(0, math.pi, 7)
     sine = torch.sin(angle) + noise * torch.randn(count, 7, generator=generator)
-    return [Batch(sine[:50, :, None], torch.cos(angle)[:50]), Batch(sine[50:, :, None], torch.cos(angle)[50:])]
+    batches = [Batch(sine[:50, :, None], torch.cos(angle)[:50]), Batch(sine[50:, :, None], torch.cos(angle)[50:])]
+    return Shards.of(batches)
 
 
 def weights_after(**changes):
@@ -77,17 +81,60 @@ def test_gradient_shards_change_the_order_of_sums_and_nothing_else():
     assert any(not torch.equal(one, four) for one, four in zip(whole, sharded, strict=True))
 
 
+@pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
+def test_the_number_of_threads_does_not_change_a_bit(cell):
+    """Twenty batches of unequal shards; with two layers and dropout as well, where one thread takes them in turn."""
+    for layers, dropout in ((1, 0.0), (2, 0.3)):
+
+        def train_with(threads, layers=layers, dropout=dropout):
+            network = make_network(cell=cell, num_layers=layers, dropout=dropout, hidden_size=24)
+            params = make_training(threads=threads, gradient_shards=4, epochs=4, batch_size=17)
+            records = list(train(network, make_windows(), make_windows(8), params))
+            return records, [weights.detach() for weights in network.parameters()]
+
+        alone, expected = train_with(1)
+        for threads in (2, 3, 8):
+            records, weights = train_with(threads)
+            assert records == alone
+            assert all(torch.equal(one, other) for one, other in zip(weights, expected, strict=True))
+
+
+def test_training_asks_torch_for_no_more_threads_than_one_each():
+    """Two trainings side by side must not wait for each other's threads, which is what torch's own do, spinning."""
+    seen = set()
+
+    class Watched(nn.Linear):
+        def forward(self, window):
+            seen.add((torch.get_num_threads(), threading.current_thread() is threading.main_thread()))
+            return super().forward(window.squeeze(-1))
+
+    list(train(Watched(7, 7), make_windows(), make_windows(8), make_training(threads=2, gradient_shards=2)))
+    assert seen == {(1, False)}
+
+
 def test_a_batch_smaller_than_its_gradient_shards_trains():
     weights_after(batch_size=3, gradient_shards=5)
 
 
 def test_the_gradient_is_clipped_to_its_largest_norm():
     network = make_network()
-    optimizer = torch.optim.SGD(network.parameters())
+    optimizer = PlainDescent(network.parameters())
     before = torch.cat([weights.detach().clone().flatten() for weights in network.parameters()])
-    train_step(network, optimizer, make_windows()[0], 1, 1.0, make_training(gradient_clip=1e-3))
+    train_step(
+        network, optimizer, next(in_order(make_windows(), 50)), 1, 1.0, make_training(gradient_clip=1e-3), Workers(1)
+    )
     after = torch.cat([weights.detach().flatten() for weights in network.parameters()])
     assert (after - before).norm() == pytest.approx(1e-3, rel=1e-3)
+
+
+class PlainDescent:
+    def __init__(self, weights):
+        self.weights = list(weights)
+
+    @torch.no_grad()
+    def step(self, gradients, rate):
+        for weights, gradient in zip(self.weights, gradients, strict=True):
+            weights.sub_(rate * gradient)
 
 
 def rates(schedule, steps):
@@ -135,13 +182,13 @@ def test_records_come_as_often_as_asked_and_at_the_end_of_each_epoch():
 
 def test_recorded_errors_are_the_mean_over_the_steps_since_and_over_the_validation_windows():
     frozen = make_network()
-    expected = mean_squared_error(frozen, make_windows(), 16)
+    expected = mean_squared_error(frozen, make_windows(), 16, Workers(1))
     validation = make_windows(8, seed=1)
     # A rate too small to move a float32 weight: every step sees the same network.
     (record, _) = train(frozen, make_windows(), validation, make_training(learning_rate=1e-30))
     assert record.train_mse == pytest.approx(expected, rel=1e-6)
-    estimates = torch.cat([frozen(batch.input) for batch in validation])
-    targets = torch.cat([batch.target for batch in validation])
+    (batch,) = in_order(validation, 8)
+    estimates, targets = frozen(batch.input), batch.target
     assert record.validation_mse == pytest.approx((estimates - targets).square().mean().item(), rel=1e-6)
 
 

@@ -10,15 +10,19 @@ import shutil
 import signal
 import sys
 import tempfile
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import BinaryIO, get_args
 
 import torch
+from tqdm import tqdm
 
 from quadrature.device import Device, set_up_device
 from quadrature.errors import DataError, ParameterError
+from quadrature.launch import Launch, read_launch
 from quadrature.model import QuadratureNetwork, load_model
 from quadrature.prediction import Output, predict_signal, predict_windows
+from quadrature.store import Place, fetch, is_folder, join, list_files, parse_place
 from quadrature.tables import Format, format_of, open_table, sniff_format
 
 STANDARD = Path("-")
@@ -31,13 +35,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--model", type=Path, required=True, metavar="FILE", help="models/model.safetensors, or another"
     )
     parser.add_argument(
-        "--input", type=Path, required=True, metavar="FILE",
+        "--input", required=True, metavar="FILE",
         help="parquet, CSV or a folder of part-*.parquet, the windows in lists named input, or in input_0, input_1 and "
-        "so on; - for standard input",
+        "so on; - for standard input, s3:// and gs:// for object stores",
     )  # fmt: skip
     parser.add_argument(
-        "--output", type=Path, required=True, metavar="FILE",
-        help="the same rows with prediction, amplitude and phase: parquet or CSV; - for standard output",
+        "--output", required=True, metavar="FILE",
+        help="the same rows with prediction, amplitude and phase: parquet or CSV; - for standard output, and a folder "
+        "for a file for each of the input's, which torchrun's processes share",
     )  # fmt: skip
     parser.add_argument("--format", choices=get_args(Format), help="of the output, whatever its name")
     parser.add_argument(
@@ -53,18 +58,58 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(arguments: argparse.Namespace) -> None:
-    """Estimates, and writes what was asked for, whole or not at all."""
+    """Estimates, and writes what was asked for, each file whole or not at all."""
+    launch = read_launch()
     network = _load_network(arguments.model, arguments.device, arguments.threads)
     _check_hop(arguments.hop, arguments.column, network.window_length)
+    source, output = parse_place(arguments.input), parse_place(arguments.output)
+    if _is_folder_asked(source, arguments):
+        names = _share(source, output, launch)
+        for name in tqdm(names, unit="file", disable=launch.rank > 0 or None):
+            _estimate(network, join(source, name), join(output, name), arguments, progress=False)
+    elif launch.world_size > 1:
+        raise ParameterError("several processes share a folder; give one as --input, and one as --output")
+    else:
+        _estimate(network, source, output, arguments)
+
+
+def _is_folder_asked(source: Place, arguments: argparse.Namespace) -> bool:
+    """Whether the output is to be a folder, with a file for each of the input's, and not one file for all."""
+    output = arguments.output
+    named = output != "-" and not Path(output).suffix and arguments.format is None
+    if not is_folder(source):
+        return False
+    if not (named or output.endswith("/") or Path(output).is_dir()):
+        if isinstance(source, str):
+            raise ParameterError(f"--input {source} is a folder in a store; --output should be a folder, too")
+        return False
+    if arguments.hop is not None:
+        raise ParameterError(f"--hop follows one signal, and {output} is a folder; name a file to write")
+    return True
+
+
+def _share(source: Place, output: Place, launch: Launch) -> list[str]:
+    """Returns this process's share of the files. Raises DataError where there are none, or the output has others."""
+    names = [name for name in list_files(source) if fnmatch(name, "part-*.parquet")]
+    if not names:
+        raise DataError(f"{source} holds no part-*.parquet; give a file, or a folder of these")
+    if others := {name for name in list_files(output) if fnmatch(name, "part-*")}.difference(names):
+        raise DataError(f"{output} holds {min(others)}, which {source} does not; remove it, or name another folder")
+    return [names[index] for index in launch.share(range(len(names)))]
+
+
+def _estimate(
+    network: QuadratureNetwork, source: Place, place: Place, arguments: argparse.Namespace, progress: bool = True
+) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        path, kind, label = _find_input(arguments.input, Path(folder))
-        output = _find_output(arguments.output, Path(folder), arguments.format, kind)
+        path, kind, label = _find_input(source, Path(folder))
+        output = _find_output(place, Path(folder), arguments.format, kind, progress)
         table = open_table(path, kind, label, typed=output.format == "parquet")
         if arguments.hop is None:
             predict_windows(network, table, output, arguments.batch_size)
         else:
             predict_signal(network, table, output, arguments.batch_size, arguments.column or "input", arguments.hop)
-        result = output.path.open("rb") if arguments.output == STANDARD else None
+        result = (Path(folder) / "output").open("rb") if place == STANDARD else None
     if result is not None:
         _send(result)
 
@@ -90,23 +135,27 @@ def _check_hop(hop: int | None, column: str | None, length: int) -> None:
         raise ParameterError(f"--hop is {hop}, and samples between windows of {length} would go without an estimate")
 
 
-def _find_input(path: Path, folder: Path) -> tuple[Path, Format, str]:
-    """Returns where the input lies, its format, and what to call it; standard input is first copied to `folder`."""
-    if path != STANDARD:
-        return path, "parquet" if path.is_dir() else format_of(path), str(path)
-    copy = folder / "input"  # parquet is read from its end
-    with copy.open("wb") as file:
-        shutil.copyfileobj(sys.stdin.buffer, file)
-    return copy, sniff_format(copy), "standard input"
+def _find_input(place: Place, folder: Path) -> tuple[Path, Format, str]:
+    """Returns where the input lies here, its format, and what to call it; from elsewhere it is first copied."""
+    if place == STANDARD:
+        copy = folder / "input"  # parquet is read from its end
+        with copy.open("wb") as file:
+            shutil.copyfileobj(sys.stdin.buffer, file)
+        return copy, sniff_format(copy), "standard input"
+    kind: Format = "parquet" if isinstance(place, Path) and place.is_dir() else format_of(place)
+    try:
+        return fetch(place, folder), kind, str(place)
+    except FileNotFoundError:
+        raise DataError(f"{place} is missing") from None
 
 
-def _find_output(path: Path, folder: Path, asked: Format | None, kind: Format) -> Output:
+def _find_output(place: Place, folder: Path, asked: Format | None, kind: Format, progress: bool) -> Output:
     """Returns where to write; what goes to standard output lies in `folder` until all is well."""
-    if path == STANDARD:
+    if place == STANDARD:
         return Output(folder / "output", asked or kind, "standard output")
-    if path.is_dir():
-        raise DataError(f"{path} is a folder; name a file to write")
-    return Output(path, asked or format_of(path), str(path))
+    if is_folder(place):
+        raise DataError(f"{place} is a folder; name a file to write")
+    return Output(place, asked or format_of(place), str(place), progress)
 
 
 def _send(result: BinaryIO) -> None:

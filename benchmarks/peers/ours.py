@@ -1,0 +1,75 @@
+"""This project's own training, asked as the peers are; its time to target is the real train stage's, run by the bench.
+
+.venv/bin/python -m benchmarks.peers.ours score   # the mse on data/windows/test of models/model.safetensors
+"""
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from benchmarks.peers import task
+from quadrature.device import set_up_device
+from quadrature.model import ModelParams, QuadratureNetwork, initialize, load_model, predict
+from quadrature.params import Section, load_params
+from quadrature.stream import Batch, Shards, epoch_batches
+from quadrature.training import TrainParams, make_optimizer, train_step
+from quadrature.workers import Workers
+
+
+class Params(Section):
+    model: ModelParams
+    train: TrainParams
+
+
+PARAMS = load_params(Params)
+
+
+def build(hidden: int, seed: int) -> QuadratureNetwork:
+    """Returns the network of params.yaml, so wide."""
+    network = QuadratureNetwork(PARAMS.model.model_copy(update={"hidden_size": hidden}), task.LENGTH)
+    initialize(network, seed)
+    return network
+
+
+def train(model: QuadratureNetwork, inputs: np.ndarray, target: np.ndarray, batch: int) -> QuadratureNetwork:
+    """Trains as the stage does for an epoch, but with the peers' optimizer: Adam at its own rate, no clipping.
+
+    Each thread takes one shard of the gradient.
+    """
+    changes = {"batch_size": batch, "optimizer": "adam", "learning_rate": 1e-3, "gradient_clip": None}
+    changes |= {"threads": torch.get_num_threads(), "gradient_shards": torch.get_num_threads()}
+    params = PARAMS.train.model_copy(update=changes)
+    optimizer = make_optimizer(model, params)
+    windows = Shards.of([Batch(torch.from_numpy(inputs.copy()).unsqueeze(-1), torch.from_numpy(target.copy()))])
+    model.train()
+    batches = epoch_batches(windows, params.seed, 0, batch, params.shuffle_windows)
+    with Workers(params.threads) as workers:
+        for step, windows_of_step in enumerate(batches, 1):
+            train_step(model, optimizer, windows_of_step, step, params.learning_rate, params, workers)
+    return model
+
+
+def estimate(model: QuadratureNetwork, inputs: np.ndarray) -> np.ndarray:
+    return predict(model, inputs, len(inputs))
+
+
+def load(model: QuadratureNetwork, weights: Mapping[str, np.ndarray]) -> QuadratureNetwork:
+    model.load_state_dict({name: torch.from_numpy(weights[name]) for name in weights})
+    return model
+
+
+def count(model: nn.Module) -> int:
+    return sum(weights.numel() for weights in model.parameters())
+
+
+if __name__ == "__main__":
+    if sys.argv[1:] == ["score"]:
+        network = load_model(Path("models/model.safetensors"))
+        windows, cosines = task.read(Path("data/windows/test"))
+        task.answer(mse=task.mse(predict(network, windows, 8192), cosines))
+    else:
+        task.main(task.Peer(build, train, estimate, load, count), lambda threads: set_up_device("cpu", threads))

@@ -1,0 +1,44 @@
+"""Adam (Kingma and Ba, arXiv:1412.6980, algorithm 1), as torch.optim.Adam computes it.
+
+Not torch's, as making any optimizer of torch.optim imports its compiler, which takes longer than a short training.
+"""
+
+from collections.abc import Iterable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+MEAN_DECAY = 0.9
+"""Of the running mean of gradients, a step."""
+
+SQUARE_DECAY = 0.999
+"""Of the running mean of gradients' squares, a step."""
+
+SMALLEST = 1e-8
+"""Added to the root of the mean square, so that nothing is divided by 0."""
+
+
+class Adam:
+    """The optimizer for weights of any shape, which it takes as one vector."""
+
+    def __init__(self, weights: Iterable[nn.Parameter]) -> None:
+        self._weights = list(weights)
+        self._steps = 0
+        self._mean = torch.zeros_like(_vector(self._weights))
+        self._square = torch.zeros_like(self._mean)
+
+    @torch.no_grad()
+    def step(self, gradients: Sequence[Tensor], rate: float) -> None:
+        """Moves the weights against their gradients."""
+        gradient = _vector(gradients)
+        self._steps += 1
+        self._mean.lerp_(gradient, 1.0 - MEAN_DECAY)
+        self._square.mul_(SQUARE_DECAY).addcmul_(gradient, gradient, value=1.0 - SQUARE_DECAY)
+        root = self._square.sqrt().div_((1.0 - SQUARE_DECAY**self._steps) ** 0.5).add_(SMALLEST)
+        move = torch.div(self._mean, root).mul_(rate / (1.0 - MEAN_DECAY**self._steps))
+        for weights, part in zip(self._weights, torch.split(move, [one.numel() for one in self._weights]), strict=True):
+            weights.sub_(part.view_as(weights))
+
+
+def _vector(tensors: Sequence[Tensor]) -> Tensor:
+    return torch.cat([tensor.detach().reshape(-1) for tensor in tensors])

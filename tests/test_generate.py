@@ -1,0 +1,139 @@
+"""The generate stage: the same bytes from any number of threads and processes, all of a data set or none of it."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+import yaml
+
+from tests.checkout import CALLERS, PROJECT
+
+SMALL = {"windows": {"train": 2000, "validation": 300, "test": 1}, "shard_windows": 200}  # 10, 2 and 1 shards
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Starts the stage in a folder of its own with small parameters; further arguments and variables are the test's."""
+
+    def start(*arguments, wait=True, changes=(), **variables):
+        params = yaml.safe_load((PROJECT / "params.yaml").read_text())
+        params["generate"].update({**SMALL, **dict(changes)})
+        (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
+        environment = {name: value for name, value in os.environ.items() if name not in CALLERS}
+        process = subprocess.Popen(
+            [sys.executable, "-m", "stages.generate", *arguments],
+            cwd=tmp_path,
+            env={**environment, "PYTHONPATH": str(PROJECT), **variables},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        if wait:
+            process.stderr_text = process.communicate(timeout=60)[1]
+        return process
+
+    return start
+
+
+def content(folder):
+    """Returns every file's content by its path, hidden ones too."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def launch(run, world_size, *arguments):
+    """Starts so many processes at once, as torchrun would; returns what each of them logged."""
+    variables = [{"RANK": str(rank), "WORLD_SIZE": str(world_size)} for rank in range(world_size)]
+    processes = [run(*arguments, wait=False, **own) for own in variables]
+    logs = [process.communicate(timeout=60)[1] for process in processes]
+    assert [process.returncode for process in processes] == [0] * world_size, logs
+    return logs
+
+
+def test_any_number_of_threads_and_of_processes_makes_the_same_bytes(run, tmp_path):
+    assert run("--threads", "1", "--windows", "one").returncode == 0
+    expected = content(tmp_path / "one")
+    assert len(expected) == 13
+    assert run("--threads", "3", "--windows", "threads").returncode == 0
+    assert content(tmp_path / "threads") == expected
+    for world_size in (2, 3):
+        logs = launch(run, world_size, "--windows", f"processes{world_size}")
+        assert content(tmp_path / f"processes{world_size}") == expected
+        assert "2,000" in logs[0]
+        assert logs[1:] == [""] * (world_size - 1)
+
+
+@pytest.mark.slow
+def test_torchrun_starts_the_processes(run, tmp_path):
+    assert run("--windows", "one").returncode == 0
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    result = subprocess.run(
+        [*torchrun, "-m", "stages.generate", "--windows", "two"],
+        cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(PROJECT)}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    assert "processes 2" in result.stderr
+    assert content(tmp_path / "two") == content(tmp_path / "one")
+
+
+@pytest.mark.parametrize("world_size", [1, 2])
+def test_what_an_earlier_run_left_is_gone(run, tmp_path, world_size):
+    launch(run, world_size)
+    expected = content(tmp_path / "data")
+    folder = tmp_path / "data/windows/train"
+    for name in ("part-00010.parquet", "part-123456.parquet", ".part-00003.parquet.tmp", "notes.txt"):
+        (folder / name).write_text("old")
+    launch(run, world_size)
+    assert content(tmp_path / "data") == expected
+
+
+def test_a_process_leaves_the_shards_of_the_others_alone(run, tmp_path):
+    assert run(RANK="1", WORLD_SIZE="2").returncode == 0
+    before = {path: path.stat().st_ino for path in (tmp_path / "data/windows").rglob("*.parquet")}
+    assert sorted(path.name for path in before if path.parent.name == "train") == [
+        f"part-{shard:05}.parquet" for shard in range(1, 10, 2)
+    ]
+    assert run(RANK="0", WORLD_SIZE="2").returncode == 0
+    assert {path: path.stat().st_ino for path in before} == before
+
+
+def test_a_failure_takes_the_whole_data_set_with_it(run, tmp_path):
+    (tmp_path / "data/windows").mkdir(parents=True)
+    (tmp_path / "data/windows/test").write_text("in the way of the last split")
+    process = run()
+    assert (process.returncode, process.stderr_text.count("\n")) == (74, 2)
+    assert "data/windows/test" in process.stderr_text.splitlines()[-1]
+    assert list(content(tmp_path / "data")) == ["windows/test"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_in_the_midst_ends_it_soon_with_75_and_leaves_no_file(run, tmp_path, number):
+    process = run("--threads", "3", wait=False, changes={"windows": {"train": 10**8, "validation": 1, "test": 1}})
+    shard = tmp_path / "data/windows/train/part-00005.parquet"
+    while not shard.exists():
+        assert process.poll() is None
+    process.send_signal(number)
+    log = process.communicate(timeout=20)[1]
+    assert process.returncode == 75
+    assert log.splitlines()[1:] == [f"interrupted by {number.name}; nothing unfinished was kept"]
+    assert content(tmp_path / "data") == {}
+
+
+def test_what_makes_no_sense_is_refused_in_a_line_before_anything_is_removed(run, tmp_path):
+    assert run().returncode == 0
+    expected = content(tmp_path / "data")
+    for arguments, variables in (
+        (("--threads", "0"), {}),
+        (("--windows", "ftp://host/windows"), {}),
+        ((), {"RANK": "2", "WORLD_SIZE": "2"}),
+        ((), {"RANK": "0"}),
+    ):
+        process = run(*arguments, **variables)
+        assert process.returncode == 2
+        assert "Traceback" not in process.stderr_text
+    assert content(tmp_path / "data") == expected
+
+
+def test_it_imports_no_torch():
+    program = "import sys, stages.generate; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], cwd=PROJECT, check=False).returncode == 0

@@ -1,0 +1,101 @@
+"""docs/performance.md: its commands run, on tiny sizes; what the roofline counts is what torch counts."""
+
+import shlex
+import sys
+
+import pytest
+import torch
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+from benchmarks.profile import called
+from benchmarks.roofline import Need, Rates, need
+from tests.test_readme import commands
+
+PAGE = "docs/performance.md"
+TINY = {
+    "profile": ["1"],
+    "imports": ["1", "generate", "report"],
+    "evaluate": ["500", "700"],
+    "roofline": ["1", "0.001", "8,16"],
+}
+FIRST = {
+    "profile": "| | seconds |",
+    "imports": "| stage | start (ms) | ours | of it params.yaml | Python | libraries |",
+    "evaluate": "| training windows | test windows | peak memory (MB) | seconds |",
+    "roofline": "| threads | products (GFLOP/s) | sigmoid (10^9/s) | tanh (10^9/s) | memory (GB/s) |",
+}
+
+
+def benchmark(command):
+    return shlex.split(command)[2].removeprefix("benchmarks.")
+
+
+def test_every_command_of_the_page_is_run_here():
+    assert [benchmark(command) for command in commands(PAGE)] == list(TINY)
+    assert all(command == f".venv/bin/python -m benchmarks.{benchmark(command)}" for command in commands(PAGE))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", TINY)
+def test_a_command_of_the_page_prints_its_table(name, checkout):
+    (checkout.path / ".venv").symlink_to(sys.prefix)
+    (command,) = [command for command in commands(PAGE) if benchmark(command) == name]
+    lines = checkout.run(*shlex.split(command), *TINY[name]).stdout.splitlines()
+    assert lines[0] == FIRST[name]
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines[2:] if line]
+    if name == "profile":
+        seconds = {what.strip("*"): float(figure) for what, figure in rows}
+        stages = ("generate", "train", "evaluate", "plot", "report")
+        assert seconds["all stages"] == pytest.approx(sum(seconds[stage] for stage in stages), abs=0.05)
+        assert {"training.train", "floor.Floor", "animation.training", "page.render"} & set(seconds)
+        assert 0.0 < seconds["dvc repro** when nothing changed, median of 1"] < seconds["dvc repro"]
+    if name == "imports":
+        assert [row[0] for row in rows] == ["generate", "report"]
+        assert all(0.0 < float(ours) < float(whole) for _, whole, ours, *_ in rows)
+    if name == "evaluate":
+        assert [row[:2] for row in rows] == [["500", "500"], ["500", "700"], ["700", "500"]]
+        assert all(100.0 < float(peak) < 2000.0 for _, _, peak, _ in rows)
+    if name == "roofline":
+        assert all(0.0 < float(row[-1].rstrip(" %")) <= 100.0 for row in rows if row[0] == "8, 16")
+
+
+def plain_gradient(windows: Tensor, hidden: int) -> None:
+    """Takes the gradient of a GRU of matrix products alone, which leaves out what is multiplied by a state of zero."""
+    batch, length = windows.shape
+    of_input, of_state, head = (
+        torch.randn(shape, requires_grad=True) for shape in ((1, 3 * hidden), (hidden, 3 * hidden), (hidden, length))
+    )
+    state = torch.zeros(batch, hidden)
+    for instant in range(length):
+        gates = windows[:, [instant]] @ of_input
+        reset, update, candidate = (gates + state @ of_state if instant else gates).split(hidden, 1)
+        state = torch.lerp(torch.tanh(candidate * torch.sigmoid(reset)), state, torch.sigmoid(update))
+    (state @ head).sum().backward()
+
+
+@pytest.mark.parametrize(("hidden", "batch", "length"), [(3, 5, 2), (16, 4, 10), (7, 3, 6)])
+def test_the_rooflines_products_are_those_that_torch_counts(hidden, batch, length):
+    with FlopCounterMode(display=False) as counter:
+        plain_gradient(torch.randn(batch, length), hidden)
+    assert need(hidden, batch, length).products == counter.get_total_flops()
+
+
+def test_no_step_is_shorter_than_its_products_and_nonlinearities_or_its_memory():
+    rates = Rates(products=10.0, sigmoids=4.0, tanhs=2.0, memory=100.0)
+    assert Need(products=100.0, nonlinearities=8.0, memory=10.0).bound(rates) == 12.0
+    assert Need(products=100.0, nonlinearities=8.0, memory=5000.0).bound(rates) == 50.0
+
+
+def test_the_profile_books_time_on_the_library_function_that_the_stage_called():
+    script = """
+def inner():
+    import sys
+    return called(sys._getframe(), "stages/some.py")
+def outer():
+    return inner()
+"""
+    library, stage = {"called": called}, {}
+    exec(compile(script, "/any/quadrature/floor.py", "exec"), library)  # noqa: S102
+    exec(compile("def main(call): return call()", "/any/stages/some.py", "exec"), stage)  # noqa: S102
+    assert stage["main"](library["outer"]) == "floor.outer"

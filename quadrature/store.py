@@ -121,7 +121,7 @@ def replacing(place: Place) -> Iterator[Path]:
         with _telling(place), ThreadPoolExecutor(1) as thread:
             # A signal raises in the main thread only. Here it would find a stream that pyarrow, closing it, makes an
             # object of, however little was written.
-            _upload(temporary, place)
+            thread.submit(_upload, temporary, place).result()
 
 
 def _upload(source: Path, place: str) -> None:

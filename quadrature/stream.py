@@ -33,11 +33,6 @@ class Batch(NamedTuple):
     input: Tensor
     target: Tensor
 
-    @property
-    def bytes(self) -> int:
-        """The memory that they take."""
-        return self.input.nbytes + self.target.nbytes
-
 
 class Shards(NamedTuple):
     """A split: its windows' samples, how many windows each shard holds, and how to get a shard."""
@@ -58,24 +53,26 @@ class Shards(NamedTuple):
 
 
 def open_split(folder: Place, device: torch.device, memory: int, window_length: int | None = None) -> Shards:
-    """Opens a split to be held in up to `memory` bytes and, beyond, read from its files each time.
+    """Opens a split to be held in up to `memory` bytes; shards beyond are read from their files each time.
 
-    Raises DataError, now or when a shard is read, as windows.Split does.
+    Raises DataError as windows.Split does: now for what is held, and for the others when they are read.
     """
     split = Split(folder, window_length)
-    held: dict[int, Batch] = {}
+    held: list[Batch] = []
 
     def get(shard: int) -> Batch:
-        if shard in held:
-            return held[shard]
-        columns = split.read(shard, ("input", "target"))
-        batch = Batch(
-            torch.tensor(columns["input"]).unsqueeze(-1).to(device), torch.tensor(columns["target"]).to(device)
-        )
-        if sum(other.bytes for other in held.values()) + batch.bytes <= memory:
-            held[shard] = batch
-        return batch
+        return held[shard] if shard < len(held) else read(shard)
 
+    def read(shard: int) -> Batch:
+        columns = split.read(shard, ("input", "target"))
+        inputs, target = (torch.tensor(columns[name]).to(device) for name in ("input", "target"))
+        return Batch(inputs.unsqueeze(-1), target)
+
+    window_bytes = 2 * 4 * split.window_length  # input and target, float32
+    for shard, last in enumerate(np.cumsum(split.sizes)):
+        if last * window_bytes > memory:
+            break
+        held.append(read(shard))
     return Shards(split.window_length, split.sizes, get)
 
 

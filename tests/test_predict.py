@@ -391,6 +391,68 @@ def test_an_estimate_that_is_not_finite_is_refused_by_its_row(tmp_path, options)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in.parquet", "model.safetensors"]
 
 
+@pytest.fixture
+def folder(windows, tmp_path):
+    """A folder of three shards."""
+    (tmp_path / "windows").mkdir()
+    for shard, part in enumerate(np.split(windows, [400, 800])):
+        pq.write_table(pa.table({"input": fixed(part)}), tmp_path / f"windows/part-{shard:05}.parquet")
+    return tmp_path / "windows"
+
+
+def files(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@pytest.mark.parametrize("ending", ["", "/"])
+def test_a_folder_becomes_a_folder_of_the_same_files(model, folder, tmp_path, ending):
+    run(model, folder, f"{tmp_path}/estimates{ending}")
+    for path in folder.iterdir():
+        run(model, path, tmp_path / "expected.parquet")
+        assert (tmp_path / "estimates" / path.name).read_bytes() == (tmp_path / "expected.parquet").read_bytes()
+    assert len(files(tmp_path / "estimates")) == 3
+
+
+def test_processes_share_a_folder_and_write_what_one_does(model, folder, tmp_path, monkeypatch):
+    run(model, folder, tmp_path / "one")
+    for rank in range(2):
+        monkeypatch.setenv("RANK", str(rank))
+        monkeypatch.setenv("WORLD_SIZE", "2")
+        run(model, folder, tmp_path / "two")
+        assert len(files(tmp_path / "two")) == (2, 3)[rank]
+    assert files(tmp_path / "two") == files(tmp_path / "one")
+
+
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize(
+    ("source", "output", "options", "message"),
+    [
+        ("windows", "estimates", ("--hop", "5"), "--hop follows one signal, and .*estimates is a folder; name a file"),
+        ("windows", "old", (), "old holds part-00007.parquet, which .*windows does not; remove it, or name another"),
+        ("empty", "estimates", (), r"empty holds no part-\*.parquet; give a file, or a folder of these"),
+        ("windows/part-00000.parquet", "old", (), "old is a folder; name a file to write"),
+    ],
+)
+def test_a_folder_that_cannot_be_shared_is_refused(model, tmp_path, source, output, options, message):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old/part-00007.parquet").write_text("of a larger data set")
+    before = files(tmp_path / "old")
+    with pytest.raises((DataError, ParameterError), match=message):
+        run(model, tmp_path / source, tmp_path / output, *options)
+    assert files(tmp_path / "old") == before
+    assert not (tmp_path / "estimates").exists()
+
+
+@pytest.mark.parametrize(("source", "output"), [("windows", "one.parquet"), ("windows/part-00000.parquet", "one.csv")])
+def test_several_processes_never_write_one_file(model, folder, tmp_path, monkeypatch, source, output):
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(ParameterError, match="several processes share a folder; give one as --input, and one as --out"):
+        run(model, folder.parent / source, tmp_path / output)
+    assert not (tmp_path / output).exists()
+
+
 def test_a_bad_row_of_a_folder_is_named_by_its_file(model, tmp_path):
     for part in range(3):
         pq.write_table(

@@ -59,19 +59,26 @@ def serving():
         address = next(filter(None, (re.search(r"http://127\.0\.0\.1:\d+", line) for line in process.stderr)))[0]
         drain = threading.Thread(target=process.stderr.read)  # so that the server never waits for its log to be read
         drain.start()
-        anybody = {"endpoint_url": address, "region_name": "us-east-1"}
-        anybody |= {"aws_access_key_id": "x", "aws_secret_access_key": "x"}
-        boto3.client("s3", **anybody).create_bucket(Bucket="bucket")
-        users = boto3.client("iam", **anybody)
-        users.create_user(UserName="tester")
-        users.put_user_policy(UserName="tester", PolicyName="all", PolicyDocument=json.dumps(ALL))
-        key = users.create_access_key(UserName="tester")["AccessKey"]
-        secret = {"aws_access_key_id": key["AccessKeyId"], "aws_secret_access_key": key["SecretAccessKey"]}
-        client = {"AWS_ENDPOINT_URL": address, "AWS_DEFAULT_REGION": "us-east-1", "AWS_EC2_METADATA_DISABLED": "true"}
-        client |= {name.upper(): value for name, value in secret.items()}
-        yield Server(process, client, boto3.client("s3", **{**anybody, **secret}))
-        process.kill()
-        drain.join()
+        try:
+            yield Server(process, *admit(address))
+        finally:
+            process.kill()
+            drain.join()
+
+
+def admit(address):
+    """Makes a bucket and a user; returns the user's environment, and a client of the user's."""
+    anybody = {"endpoint_url": address, "region_name": "us-east-1"}
+    anybody |= {"aws_access_key_id": "x", "aws_secret_access_key": "x"}
+    boto3.client("s3", **anybody).create_bucket(Bucket="bucket")
+    users = boto3.client("iam", **anybody)
+    users.create_user(UserName="tester")
+    users.put_user_policy(UserName="tester", PolicyName="all", PolicyDocument=json.dumps(ALL))
+    key = users.create_access_key(UserName="tester")["AccessKey"]
+    secret = {"aws_access_key_id": key["AccessKeyId"], "aws_secret_access_key": key["SecretAccessKey"]}
+    environment = {"AWS_ENDPOINT_URL": address, "AWS_DEFAULT_REGION": "us-east-1", "AWS_EC2_METADATA_DISABLED": "true"}
+    environment |= {name.upper(): value for name, value in secret.items()}
+    return environment, boto3.client("s3", **{**anybody, **secret})
 
 
 @pytest.fixture(scope="module")

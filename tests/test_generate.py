@@ -137,3 +137,15 @@ def test_what_makes_no_sense_is_refused_in_a_line_before_anything_is_removed(run
 def test_it_imports_no_torch():
     program = "import sys, stages.generate; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], cwd=PROJECT, check=False).returncode == 0
+
+
+def test_the_benchmark_prints_a_row_for_each_way_and_each_size():
+    command = [sys.executable, "-m", "benchmarks.generate"]
+    for arguments, names in (
+        (["1000", "1"], ["bare loop", "one process", "two threads", "two processes"]),
+        (["memory", "1000", "2000"], ["1,000", "2,000"]),
+    ):
+        result = subprocess.run([*command, *arguments], cwd=PROJECT, capture_output=True, text=True, check=True)
+        rows = [line.split("|")[1:-1] for line in result.stdout.splitlines() if line.startswith("| ")][1:]
+        assert [row[0].strip() for row in rows] == names
+        assert all(float(row[1].replace(",", "")) > 0 for row in rows)

@@ -9,12 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx, once_differentiable
 
-from quadrature.scan import IdleScans, Scan
+from quadrature.scan import Scan, idle_scans
 
 PIECE = 512
 """Windows that are estimated at a time where no gradient is asked for, so that they stay in the cache."""
-
-_idle = IdleScans()
 
 
 class GRU(nn.GRU):
@@ -82,10 +80,10 @@ def _scan(inputs: Tensor, before: Tensor | None, weights: Sequence[Tensor]) -> t
     if _wants_gradient(inputs, before, *weights):
         states, final = _Scan.apply(inputs, before, *weights)  # type: ignore[no-untyped-call]
         return states, final
-    work = _idle.take(inputs, weights)
+    work = idle_scans.take(inputs, weights)
     work.forward(inputs, before, weights)
     states = work.states.clone()
-    _idle.give(work)
+    idle_scans.give(work)
     return states, states[-1]
 
 
@@ -100,7 +98,7 @@ class _Context(FunctionCtx):
 class _Scan(torch.autograd.Function):
     @staticmethod
     def forward(ctx: _Context, inputs: Tensor, before: Tensor | None, *weights: Tensor) -> tuple[Tensor, Tensor]:
-        ctx.work = _idle.take(inputs, weights)
+        ctx.work = idle_scans.take(inputs, weights)
         ctx.work.forward(inputs, before, weights)
         ctx.set_materialize_grads(False)
         return ctx.work.states.clone(), ctx.work.h[-1].clone()
@@ -110,7 +108,8 @@ class _Scan(torch.autograd.Function):
     def backward(ctx: _Context, states: Tensor | None, final: Tensor | None) -> tuple[Tensor | None, ...]:
         if ctx.work is None:
             raise RuntimeError("a GRU's backward pass can be taken once: run the forward pass again in its place")
-        gradients = ctx.work.backward(states, final, ctx.needs_input_grad[0])  # type: ignore[attr-defined]
-        _idle.give(ctx.work)
+        wants_inputs = ctx.needs_input_grad[0]  # type: ignore[attr-defined]
+        inputs, before, weights = ctx.work.backward(states, final, wants_inputs)
+        idle_scans.give(ctx.work)
         ctx.work = None
-        return gradients
+        return inputs, before, *weights

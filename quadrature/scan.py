@@ -55,23 +55,24 @@ class Scan:
         self.carry[:, -1] = 1.0
         self.states = self.carry[1:, :size]
         self.inputs = self.carry[:length, size:]  # x and 1
-        self.gates = empty(length, 3, size, batch)  # r, z, twice W_hn h + b_hn; backwards, its factor of dr in dn
-        self.candidates = empty(length, size, batch)
+        # Forwards r, z, twice W_hn h + b_hn, and n. Backwards, in their places, what each step multiplies by dh' or
+        # by dn, and then the errors: dn * r, dz, dr, dn.
+        self.gates = empty(length, 4, size, batch)
 
         self.h = self.carry[:, :size].unbind()
         self.steps = list(
             zip(
                 self.carry[:length].unbind(),
                 pairwise(self.h),
-                self.gates.view(length, 3 * size, batch).unbind(),
+                self.gates[:, :3].view(length, 3 * size, batch).unbind(),
                 self.gates[:, :2].unbind(),
-                *(self.gates[:, gate].unbind() for gate in range(3)),
-                self.candidates.unbind(),
+                *(self.gates[:, gate].unbind() for gate in range(4)),
                 strict=True,
             )
         )
         self.back_steps: list[tuple[Tensor, ...]] = []
 
+    @torch.inference_mode()
     def forward(self, inputs: Tensor, before: Tensor | None, weights: Sequence[Tensor]) -> None:
         """Fills `states`, (window_length, hidden_size, batch)."""
         self._arrange(weights)
@@ -81,7 +82,7 @@ class Scan:
             self.h[0].zero_()
         else:
             self.h[0].copy_(before)
-        torch.matmul(self.candidate_weights, self.inputs, out=self.candidates)
+        torch.bmm(self.candidate_weights.expand(self.length, -1, -1), self.inputs, out=self.gates[:, 3])
         for step, (carry, (h, h_next), gates, r_and_z, r, z, n_from_h, n) in enumerate(self.steps):
             if step == 0 and self.from_zeros:
                 torch.mm(self.weights[:, self.size :], carry[self.size :], out=gates)
@@ -92,8 +93,15 @@ class Scan:
             torch.add(self.minus_one, n, alpha=2, out=n)
             torch.lerp(n, h, z, out=h_next)
 
-    def backward(self, states: Tensor | None, final: Tensor | None, wants_inputs: bool) -> tuple[Tensor | None, ...]:
+    def backward(
+        self, states: Tensor | None, final: Tensor | None, wants_inputs: bool
+    ) -> tuple[Tensor | None, Tensor | None, list[Tensor]]:
         """Returns the gradients of inputs, before and weights, given those of the states and of the last one."""
+        self._backward(states, final)
+        return self._gradients(wants_inputs)
+
+    @torch.inference_mode()
+    def _backward(self, states: Tensor | None, final: Tensor | None) -> None:
         if not self.back_steps:
             self._make_back_steps()
         size = self.size
@@ -101,17 +109,16 @@ class Scan:
         totals = self.totals.zero_()
         dh = self.dh.zero_() if final is None else self.dh.copy_(final)
         for step in range(self.length - 1, -1, -1):
-            factors, dz_dn, r_and_factor, dn, dhn_dr, three, carry, z = self.back_steps[step]
+            dz_dn, dhn_dr, dn, three, carry, z = self.back_steps[step]
             if states is not None:
                 dh.add_(states[step])
-            torch.mul(factors, dh, out=dz_dn)
-            torch.mul(r_and_factor, dn, out=dhn_dr)
+            dz_dn.mul_(dh)
+            dhn_dr.mul_(dn)
             if step == 0 and self.from_zeros:
                 totals[:, size:].addmm_(three, carry[:, size:])
             else:
                 totals.addmm_(three, carry)
                 dh.mul_(z).addmm_(self.back_weights, three)
-        return self._gradients(wants_inputs)
 
     def _arrange(self, weights: Sequence[Tensor]) -> None:
         w_i, w_h, b_i, b_h = (tensor.detach() for tensor in weights)
@@ -129,33 +136,29 @@ class Scan:
     def _make_back_steps(self) -> None:
         length, (size, rows), batch = self.length, (self.size, self.carry.shape[1]), self.carry.shape[2]
         empty = partial(torch.empty, dtype=self.carry.dtype)
-        self.factors = empty(length, 2, size, batch)  # of dh' in dz and dn
-        self.errors = empty(length, 4, size, batch)  # dn * r, dz, dr, dn
+        self.z = empty(length, size, batch)
         self.totals = empty(3 * size, rows)  # gradients of the weights for n, z, r
         self.back_weights = empty(size, 3 * size)
         self.dh = empty(size, batch)
         self.back_steps = list(
             zip(
-                self.factors.unbind(),
-                self.errors[:, 1::2].unbind(),
+                self.gates[:, 1::2].unbind(),
                 self.gates[:, ::2].unbind(),
-                self.errors[:, 3:].unbind(),
-                self.errors[:, :3:2].unbind(),
-                self.errors.view(length, 4 * size, batch)[:, : 3 * size].unbind(),
+                self.gates[:, 3:].unbind(),
+                self.gates[:, :3].view(length, 3 * size, batch).unbind(),
                 self.carry[:length].transpose(1, 2).unbind(),
-                self.gates[:, 1].unbind(),
+                self.z.unbind(),
                 strict=True,
             )
         )
 
     def _prepare(self) -> None:
         """Computes, for all steps at once, by what the errors are to be multiplied."""
-        r, z, n_from_h = self.gates.unbind(1)
-        dz, dn = self.factors.unbind(1)
-        torch.sub(self.carry[:-1, : self.size], self.candidates, out=dz)
-        _sigmoid_backward(dz, z, grad_input=dz)
-        torch.sub(self.one, z, out=dn)
-        _tanh_backward(dn, self.candidates, grad_input=dn)
+        r, z, n_from_h, n = self.gates.unbind(1)
+        self.z.copy_(z)
+        torch.sub(self.carry[:-1, : self.size], n, out=z)
+        _sigmoid_backward(z, self.z, grad_input=z)
+        _tanh_backward(torch.sub(self.one, self.z), n, grad_input=n)
         n_from_h.mul_(self.half)
         _sigmoid_backward(n_from_h, r, grad_input=n_from_h)
         hidden = self.weights.view(3, self.size, -1)[:, :, : self.size]
@@ -163,8 +166,8 @@ class Scan:
             rows.copy_(hidden[gate].t())
         self.back_weights[:, : self.size].mul_(self.half)
 
-    def _gradients(self, wants_inputs: bool) -> tuple[Tensor | None, ...]:
-        size, errors = self.size, self.errors
+    def _gradients(self, wants_inputs: bool) -> tuple[Tensor | None, Tensor | None, list[Tensor]]:
+        size, errors = self.size, self.gates
         candidate = torch.matmul(errors[:, 3], self.inputs.transpose(1, 2)).sum(0)
         gates = self.totals.view(3, size, -1).flip(0).view(3 * size, -1)
         w_i = torch.cat([gates[: 2 * size, size:-1], candidate[:, :-1]])
@@ -174,7 +177,7 @@ class Scan:
             r, z, n = self.input_weights.view(3, size, -1).unbind()
             inputs = torch.matmul(torch.cat([z, r, n]).t(), errors[:, 1:].reshape(self.length, 3 * size, -1))
         before = None if self.from_zeros else self.dh.clone()
-        return inputs, before, w_i, gates[:, :size].contiguous(), b_i, gates[:, -1].contiguous()
+        return inputs, before, [w_i, gates[:, :size].contiguous(), b_i, gates[:, -1].contiguous()]
 
 
 class IdleScans:
@@ -192,7 +195,7 @@ class IdleScans:
             for place, work in enumerate(self._waiting):
                 if work.shape == shape:
                     return self._waiting.pop(place)
-        with torch.inference_mode(False):  # made for estimating, the buffers may be used for training next
+        with torch.inference_mode():
             return Scan(*shape)
 
     def give(self, work: Scan) -> None:
@@ -200,3 +203,6 @@ class IdleScans:
         with self._lock:
             self._waiting.append(work)
             del self._waiting[:-16]
+
+
+idle_scans = IdleScans()

@@ -18,6 +18,7 @@ from tqdm import tqdm
 from quadrature.adam import Adam
 from quadrature.distributed import Ranks
 from quadrature.errors import NonFiniteLossError
+from quadrature.gradient import error_gradient
 from quadrature.history import Record
 from quadrature.params import Section, Seed
 from quadrature.soap import SOAP
@@ -153,9 +154,7 @@ def train_step(
         # Dropout draws from torch's global stream, so each shard of each step begins it anew: nothing to
         # remember between steps, and the same draws whoever computes the shard.
         _seed(batch.input.device, params.seed, step, shard)
-        loss = nn.functional.mse_loss(model(shards[shard].input), shards[shard].target, reduction="sum")
-        gradients = torch.autograd.grad(loss / batch.target.numel(), weights)
-        return torch.cat([tensor.reshape(-1) for tensor in (*gradients, loss.detach())])
+        return error_gradient(model, shards[shard], batch.target.numel())
 
     total, *others = ranks.gather(torch.stack(list(workers.map(differentiate, ranks.share(len(shards))))))
     for other in others:

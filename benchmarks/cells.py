@@ -26,7 +26,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from benchmarks.experiments import finished_experiments, run_dvc, set_params, training_seconds, value_at, write_section
-from quadrature.device import set_up_device
+from quadrature.device import compute_alone, set_up_device
 from quadrature.figures import BLUE, GREEN, ORANGE, style
 from quadrature.model import QuadratureNetwork, initialize
 from quadrature.params import load_params
@@ -93,7 +93,7 @@ def time_steps(rounds: int = 9, steps: int = 20) -> pd.DataFrame:
     windows = torch.randn(params.train.batch_size, 10, 1, generator=torch.Generator().manual_seed(0))
     batch = Batch(windows, windows.squeeze(-1))
     networks = {}
-    workers = Workers(params.train.threads)
+    workers = Workers(params.train.threads, compute_alone)
     for key in pd.read_csv(TRIALS)[list(PARAMETERS)].drop_duplicates().itertuples(index=False, name=None):
         changes = dict(zip(PARAMETERS, key, strict=True))
         network = QuadratureNetwork(params.model.model_copy(update=changes), window_length=10)

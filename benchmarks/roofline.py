@@ -31,6 +31,7 @@ from typing import NamedTuple
 
 import torch
 
+from quadrature.device import compute_alone
 from quadrature.model import QuadratureNetwork, initialize
 from quadrature.params import load_params
 from quadrature.stream import Batch
@@ -94,7 +95,7 @@ def measure_rates(threads: int, rounds: int, least: float) -> Rates:
     sigmoids = [partial(torch.sigmoid, near, out=result) for near, result in torch.randn(threads, 2, NEAR)]
     tanhs = [partial(torch.tanh, near, out=result) for near, result in torch.randn(threads, 2, NEAR)]
     copies = [partial(target.copy_, source) for source, target in torch.randn(threads, 2, FAR)]
-    with Workers(threads) as workers:
+    with Workers(threads, compute_alone) as workers:
 
         def rate(works: list[Callable[[], object]], amount: float, calls: int = 1) -> float:
             def side_by_side() -> None:
@@ -118,7 +119,7 @@ def measure_step(hidden: int, batch: int, threads: int, rounds: int, least: floa
     )
     optimizer = make_optimizer(network, settings)
     windows = Batch(torch.randn(batch, LENGTH, 1), torch.randn(batch, LENGTH))
-    with Workers(threads) as workers:
+    with Workers(threads, compute_alone) as workers:
 
         def step() -> object:
             return train_step(network, optimizer, windows, 1, 1e-4, settings, workers)

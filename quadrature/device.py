@@ -1,6 +1,8 @@
 """Where tensors live and how many threads compute: the machine's part of a result."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Literal
 
 import torch
@@ -31,3 +33,23 @@ def set_up_device(name: Device, threads: int) -> torch.device:
     torch.tanh(torch.zeros(1))
     torch.set_num_threads(threads)
     return device
+
+
+def compute_alone() -> None:
+    """Has torch compute on the calling thread alone.
+
+    Else it splits one operation over threads, which sums in another order for each number of them, and lets them
+    spin while they wait for each other, which slows whatever else runs on the machine.
+    """
+    torch.set_num_threads(1)
+
+
+@contextmanager
+def computing_alone() -> Iterator[None]:
+    """Has torch compute on the calling thread alone until the block ends."""
+    threads = torch.get_num_threads()
+    compute_alone()
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)

@@ -1,20 +1,10 @@
-"""How work is divided: between processes that torchrun or its like started, and between threads of one. No torch.
-
-numpy and pyarrow let go of Python's lock while they compute, so threads draw and write shards side by side, without
-what worker processes would cost: to start, to feed, and to end with the one that started them.
-"""
+"""How work is divided between processes that torchrun or its like started. No torch."""
 
 import os
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
-from typing import NamedTuple, TypeVar
+from collections.abc import Mapping
+from typing import NamedTuple
 
 from quadrature.errors import ParameterError
-
-Item = TypeVar("Item")
-Result = TypeVar("Result")
 
 _REMEDY = "start with torchrun, which sets both, or unset both"
 
@@ -53,31 +43,6 @@ def read_launch(environment: Mapping[str, str] = os.environ) -> Launch:
     if local_world_size > world_size:
         raise ParameterError(f"LOCAL_WORLD_SIZE is {local_world_size}, more than WORLD_SIZE, {world_size}; {_REMEDY}")
     return Launch(rank, world_size, local_rank, local_world_size)
-
-
-@contextmanager
-def in_threads(work: Callable[[Item], Result], items: Iterable[Item], threads: int) -> Iterator[Iterator[Result]]:
-    """Yields an iterator over what `work` returns for each item, in order, as so many threads do it.
-
-    What goes wrong with an item is raised there. However the block ends, all that was begun has ended with it.
-    """
-    pool = ThreadPoolExecutor(threads)
-    try:
-        yield _results(pool, work, items, ahead=2 * threads)  # so that no thread waits for its next item
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _results(
-    pool: ThreadPoolExecutor, work: Callable[[Item], Result], items: Iterable[Item], ahead: int
-) -> Iterator[Result]:
-    begun = deque[Future[Result]]()
-    for item in items:
-        begun.append(pool.submit(work, item))
-        if len(begun) > ahead:
-            yield begun.popleft().result()
-    while begun:
-        yield begun.popleft().result()
 
 
 def _read_pair(environment: Mapping[str, str], rank: str, size: str) -> tuple[int, int]:

@@ -18,6 +18,7 @@ from pydantic import Field, ValidationInfo, field_validator
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from quadrature.device import compute_alone, computing_alone
 from quadrature.errors import DataError
 from quadrature.files import canonical_json, write_bytes
 from quadrature.gru import GRU
@@ -184,7 +185,8 @@ def predict(network: QuadratureNetwork, windows: NDArray[np.float32], batch_size
     network.eval()
     device = network.linear.weight.device
     size = min(batch_size, LARGEST_ON_CPU) if device.type == "cpu" else batch_size
-    with Workers(torch.get_num_threads() if device.type == "cpu" else 1) as workers:
+    threads = torch.get_num_threads() if device.type == "cpu" else 1
+    with computing_alone(), Workers(threads, compute_alone) as workers:
         batches = torch.split(torch.tensor(windows).unsqueeze(-1), size)
         return np.concatenate(list(workers.map(partial(_estimate, network, device), batches)))
 

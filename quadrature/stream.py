@@ -22,9 +22,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from quadrature.device import compute_alone
 from quadrature.store import Place
 from quadrature.windows import Split
-from quadrature.workers import compute_alone
 
 
 class Batch(NamedTuple):

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from quadrature.adam import Adam
+from quadrature.device import compute_alone, computing_alone
 from quadrature.distributed import Ranks
 from quadrature.errors import NonFiniteLossError
 from quadrature.gradient import error_gradient
@@ -76,7 +77,7 @@ def train(
     Raises NonFiniteLossError, before the next record, when a step's loss is infinite or not a number.
     """
     optimizer = make_optimizer(model, params)
-    with Workers(_threads(model, params)) as workers:
+    with computing_alone(), Workers(_threads(model, params), compute_alone) as workers:
         yield from _train(model, optimizer, windows, validation, params, after_step, workers, ranks)
 
 

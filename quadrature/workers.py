@@ -1,8 +1,8 @@
-"""Threads that each compute alone.
+"""Threads that share a list of work, each doing whole items of it. No torch.
 
-torch splits one operation over threads, and sums in another order for each number of them; its threads spin while
-they wait for each other, which slows whatever else runs on the machine. Here each thread computes whole pieces of
-work instead, one operation at a time, so that the bits do not depend on how many threads there are.
+numpy, pyarrow and torch let go of Python's lock while they compute, so threads work side by side without what worker
+processes would cost: to start, to feed, and to end with the one that started them. What an item's result is does not
+depend on how many threads there are.
 """
 
 from collections import deque
@@ -11,18 +11,16 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import TypeVar
 
-import torch
-
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
 class Workers:
-    """A number of threads; one means none beside the caller's own."""
+    """A number of threads, the caller's own among them; the others first call `prepare`."""
 
-    def __init__(self, threads: int) -> None:
+    def __init__(self, threads: int, prepare: Callable[[], None] | None = None) -> None:
         self._ahead = 2 * threads
-        self._pool = ThreadPoolExecutor(threads, initializer=compute_alone) if threads > 1 else None
+        self._others = ThreadPoolExecutor(threads - 1, initializer=prepare) if threads > 1 else None
 
     def __enter__(self) -> "Workers":
         return self
@@ -30,23 +28,44 @@ class Workers:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._pool is not None:
-            self._pool.shutdown(cancel_futures=True)
+        """Ends when all that was begun has ended."""
+        if self._others is not None:
+            self._others.shutdown(cancel_futures=True)
 
     def map(self, function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
-        """Yields function(item) for each item, in order, taking few items ahead of the results."""
-        if self._pool is None:
+        """Yields function(item) for each item, in order, taking few items ahead of the results.
+
+        What goes wrong with an item is raised in its place.
+        """
+        if self._others is None:
             yield from map(function, items)
             return
-        waiting: deque[Future[Result]] = deque()
+        unbegun = deque[tuple[Future[Result], Item]]()
+        results = deque[Future[Result]]()
+
+        def do_next() -> None:
+            try:
+                future, item = unbegun.popleft()
+            except IndexError:
+                return  # somebody else has begun it
+            try:
+                future.set_result(function(item))
+            except BaseException as error:
+                future.set_exception(error)
+                if not isinstance(error, Exception):
+                    raise  # a signal to the caller's thread
+
+        def next_result() -> Result:
+            # The caller does what nobody has begun, rather than wait.
+            while unbegun and not results[0].done():
+                do_next()
+            return results.popleft().result()
+
         for item in items:
-            waiting.append(self._pool.submit(function, item))
-            if len(waiting) > self._ahead:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-
-
-def compute_alone() -> None:
-    """Has torch compute on the calling thread alone."""
-    torch.set_num_threads(1)
+            results.append(Future())
+            unbegun.append((results[-1], item))
+            self._others.submit(do_next)
+            if len(results) > self._ahead:
+                yield next_result()
+        while results:
+            yield next_result()

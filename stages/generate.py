@@ -11,10 +11,11 @@ import pyarrow as pa
 from tqdm import tqdm
 
 from quadrature import command, store
-from quadrature.launch import Launch, in_threads, read_launch
+from quadrature.launch import Launch, read_launch
 from quadrature.params import Section, load_params
 from quadrature.signals import SPLITS, GenerateParams, draw_shard, shard_count
 from quadrature.windows import shard_number, shard_path, writing
+from quadrature.workers import Workers
 
 
 class Params(Section):
@@ -67,8 +68,8 @@ def draw_split(params: GenerateParams, split: str, folder: store.Place, launch: 
             file.write(draw_shard(params, split, shard))
 
     share = launch.share(range(shards))
-    with in_threads(draw, share, threads) as drawn:
-        for _ in tqdm(drawn, split, len(share), unit="shard", disable=launch.rank > 0 or None):
+    with Workers(threads) as workers:
+        for _ in tqdm(workers.map(draw, share), split, len(share), unit="shard", disable=launch.rank > 0 or None):
             pass
 
 
@@ -76,8 +77,8 @@ def remove(folders: Collection[store.Place], launch: Launch, threads: int) -> No
     """Removes what is there of this process's share, so that none removes what another writes."""
     files = (store.join(folder, name) for folder in folders for name in store.list_files(folder))
     own = (file for file in files if shard_number(file) % launch.world_size == launch.rank)
-    with in_threads(store.remove, own, threads) as removed:
-        for _ in removed:
+    with Workers(threads) as workers:
+        for _ in workers.map(store.remove, own):
             pass
 
 

@@ -1,12 +1,9 @@
 """How work is divided: what a launcher says, each process's share, and a process's threads."""
 
-import threading
-import time
-
 import pytest
 
 from quadrature.errors import ParameterError
-from quadrature.launch import Launch, in_threads, read_launch
+from quadrature.launch import Launch, read_launch
 
 
 def environment(*values):
@@ -54,44 +51,3 @@ def test_the_shares_of_all_processes_are_all_items_each_once(world_size):
 def test_processes_of_one_machine_divide_its_cores_and_each_has_one_at_least():
     assert Launch(0, 2, 0, 2).cores == max(1, Launch().cores // 2)
     assert Launch(0, 4096, 0, 4096).cores == 1
-
-
-def test_threads_work_side_by_side_and_results_come_in_order():
-    together = threading.Barrier(3, timeout=20)
-
-    def work(item):
-        if item < 3:
-            together.wait()  # ends only if three are at it
-        return item * item
-
-    with in_threads(work, range(100), 3) as results:
-        assert list(results) == [item * item for item in range(100)]
-
-
-def test_what_goes_wrong_in_a_thread_is_raised_and_nothing_is_begun_after_or_left_at_work():
-    begun, ended = [], []
-
-    def work(item):
-        begun.append(item)
-        time.sleep(0.01)
-        if item == 5:
-            raise OSError("disk full")
-        ended.append(item)
-
-    def drain():
-        with in_threads(work, range(10_000), 2) as results:
-            for _ in results:
-                pass
-
-    with pytest.raises(OSError, match="disk full"):
-        drain()
-    assert sorted(ended) == sorted(set(begun) - {5})
-    assert len(begun) < 20
-
-
-def test_few_items_are_begun_ahead_of_the_results_taken():
-    begun = []
-    with in_threads(begun.append, range(10_000), 2) as results:
-        next(results)
-        time.sleep(0.05)
-        assert len(begun) <= 5

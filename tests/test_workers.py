@@ -1,10 +1,9 @@
-"""Threads that each compute alone: order, errors, look-ahead."""
+"""Threads that share a list of work: order, errors, look-ahead."""
 
 import threading
 import time
 
 import pytest
-import torch
 
 from quadrature.workers import Workers
 
@@ -17,32 +16,99 @@ def test_results_come_in_the_order_of_the_items(threads):
 
     with Workers(threads) as workers:
         assert list(workers.map(wait_and_return, range(40))) == list(range(40))
+        assert list(workers.map(wait_and_return, [])) == []
 
 
-def test_each_thread_computes_alone_and_the_callers_stay_as_they_were():
-    before = torch.get_num_threads()
+def test_threads_work_side_by_side_and_the_caller_is_one_of_them():
+    together = threading.Barrier(3, timeout=20)
+    at_work = set()
+
+    def work(item):
+        if item < 3:
+            together.wait()  # ends only if three are at it
+        at_work.add(threading.get_ident())
+        return item * item
+
     with Workers(3) as workers:
-        seen = set(workers.map(lambda _: (torch.get_num_threads(), threading.get_ident()), range(30)))
-    assert {threads for threads, _ in seen} == {1}
-    assert threading.get_ident() not in {thread for _, thread in seen}
-    assert torch.get_num_threads() == before
+        assert list(workers.map(work, range(100))) == [item * item for item in range(100)]
+    assert threading.get_ident() in at_work
+    assert len(at_work) == 3
 
 
-def test_items_are_taken_as_they_are_needed():
-    taken = []
+def test_the_others_prepare_themselves_and_the_caller_is_left_as_it_is():
+    place = threading.local()
+
+    def prepare():
+        place.is_prepared = True
+
+    with Workers(3, prepare) as workers:
+        answers = set(
+            workers.map(
+                lambda _: (threading.current_thread() is threading.main_thread(), hasattr(place, "is_prepared")),
+                range(100),
+            )
+        )
+    assert answers <= {(True, False), (False, True)}
+
+
+def test_few_items_are_begun_ahead_of_the_results_taken():
+    taken, begun = [], []
 
     def items():
-        for item in range(1000):
+        for item in range(10_000):
             taken.append(item)
             yield item
 
     with Workers(2) as workers:
-        results = workers.map(lambda item: item, items())
-        next(results)
-        assert len(taken) < 10
+        next(workers.map(begun.append, items()))
+        time.sleep(0.05)
+        assert len(begun) <= len(taken) <= 5
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-def test_an_error_reaches_the_caller(threads):
-    with Workers(threads) as workers, pytest.raises(ZeroDivisionError):
-        list(workers.map(lambda item: 1 // item, [1, 0, 1]))
+@pytest.mark.parametrize("mistake", [ZeroDivisionError, IndexError])
+def test_an_error_reaches_the_caller_in_its_place(threads, mistake):
+    def work(item):
+        if item == 3:
+            raise mistake("three")
+        return item
+
+    with Workers(threads) as workers:
+        results = workers.map(work, range(10))
+        assert [next(results) for _ in range(3)] == [0, 1, 2]
+        with pytest.raises(mistake, match="three"):
+            next(results)
+
+
+def test_after_an_error_nothing_is_begun_or_left_at_work():
+    begun, ended = [], []
+
+    def work(item):
+        begun.append(item)
+        time.sleep(0.01)
+        if item == 5:
+            raise OSError("disk full")
+        ended.append(item)
+
+    def drain():
+        with Workers(2) as workers:
+            for _ in workers.map(work, range(10_000)):
+                pass
+
+    with pytest.raises(OSError, match="disk full"):
+        drain()
+    assert sorted(ended) == sorted(set(begun) - {5})
+    assert len(begun) < 20
+
+
+def test_what_stops_the_caller_stops_it_at_once():
+    """A signal's exception, which falls into whatever the caller's thread is at."""
+    main = threading.main_thread()
+
+    def work(_item):
+        if threading.current_thread() is main:
+            raise KeyboardInterrupt
+        time.sleep(0.01)
+
+    with Workers(2) as workers, pytest.raises(KeyboardInterrupt):
+        list(workers.map(work, range(100)))

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from benchmarks.peers import task
-from quadrature.device import set_up_device
+from quadrature.device import compute_alone, set_up_device
 from quadrature.model import ModelParams, QuadratureNetwork, initialize, load_model, predict
 from quadrature.params import Section, load_params
 from quadrature.stream import Batch, Shards, epoch_batches
@@ -26,6 +26,13 @@ class Params(Section):
 
 
 PARAMS = load_params(Params)
+SHARED = {"threads": 1, "gradient_shards": 1}
+
+
+def limit_threads(threads: int) -> None:
+    """Has so many threads share a gradient, each computing a part of it alone."""
+    set_up_device("cpu", threads=1)
+    SHARED.update(threads=threads, gradient_shards=threads)
 
 
 def build(hidden: int, seed: int) -> QuadratureNetwork:
@@ -41,13 +48,12 @@ def train(model: QuadratureNetwork, inputs: np.ndarray, target: np.ndarray, batc
     Each thread takes one shard of the gradient.
     """
     changes = {"batch_size": batch, "optimizer": "adam", "learning_rate": 1e-3, "gradient_clip": None}
-    changes |= {"threads": torch.get_num_threads(), "gradient_shards": torch.get_num_threads()}
-    params = PARAMS.train.model_copy(update=changes)
+    params = PARAMS.train.model_copy(update={**changes, **SHARED})
     optimizer = make_optimizer(model, params)
     windows = Shards.of([Batch(torch.from_numpy(inputs.copy()).unsqueeze(-1), torch.from_numpy(target.copy()))])
     model.train()
     batches = epoch_batches(windows, params.seed, 0, batch, params.shuffle_windows)
-    with Workers(params.threads) as workers:
+    with Workers(params.threads, compute_alone) as workers:
         for step, windows_of_step in enumerate(batches, 1):
             train_step(model, optimizer, windows_of_step, step, params.learning_rate, params, workers)
     return model
@@ -72,4 +78,4 @@ if __name__ == "__main__":
         windows, cosines = task.read(Path("data/windows/test"))
         task.answer(mse=task.mse(predict(network, windows, 8192), cosines))
     else:
-        task.main(task.Peer(build, train, estimate, load, count), lambda threads: set_up_device("cpu", threads))
+        task.main(task.Peer(build, train, estimate, load, count), limit_threads)

@@ -26,7 +26,7 @@ from torch import Tensor
 from benchmarks.experiments import finished_experiments, run_dvc, set_params
 from quadrature.model import load_model
 from quadrature.params import load_params
-from quadrature.training import learning_rate
+from quadrature.schedule import learning_rate
 from quadrature.windows import WINDOW_COLUMNS, read_windows
 from stages.train import Params
 
@@ -157,7 +157,7 @@ def errors_by_epoch(schedule: str, epochs: int = 1000) -> list[float]:
         squares = 0.0
         for batch in torch.randperm(100).split(32):
             for group in optimizer.param_groups:
-                group["lr"] = learning_rate(params, step, steps)
+                group["lr"] = learning_rate(params.schedule, params.learning_rate, step, steps)
             loss = torch.nn.functional.mse_loss(model(inputs[batch]), target[batch])
             optimizer.zero_grad()
             loss.backward()

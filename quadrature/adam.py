@@ -3,7 +3,7 @@
 Not torch's, as making any optimizer of torch.optim imports its compiler, which takes longer than a short training.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -38,6 +38,16 @@ class Adam:
         move = torch.div(self._mean, root).mul_(rate / (1.0 - MEAN_DECAY**self._steps))
         for weights, part in zip(self._weights, torch.split(move, [one.numel() for one in self._weights]), strict=True):
             weights.sub_(part.view_as(weights))
+
+    def state(self) -> dict[str, Tensor]:
+        """Returns what going on takes beside the weights."""
+        return {"steps": torch.tensor(self._steps), "mean": self._mean, "square": self._square}
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Goes on from a state."""
+        self._steps = int(state["steps"])
+        self._mean.copy_(state["mean"])
+        self._square.copy_(state["square"])
 
 
 def _vector(tensors: Sequence[Tensor]) -> Tensor:

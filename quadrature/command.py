@@ -5,7 +5,8 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import FrameType
 
 from quadrature.errors import Interruption, QuadratureError
@@ -26,6 +27,25 @@ def run(main: Callable[[], None]) -> None:
         # The files a command reads are checked where they are read; what is left is the disk and its permissions.
         logging.error("%s", f"{error.filename}: {error.strerror}" if error.filename else error)
         sys.exit(os.EX_IOERR)
+
+
+@contextmanager
+def held_back() -> Iterator[Callable[[], str | None]]:
+    """Keeps the first signal for the block to ask about, so that it ends where it is safe to; a second ends it at once.
+
+    Yields what returns the signal's name once it came.
+    """
+    came: list[str] = []
+
+    def hold(number: int, _frame: FrameType | None) -> None:
+        came.append(signal.Signals(number).name)
+        _on_signals(_interrupt)
+
+    _on_signals(hold)
+    try:
+        yield lambda: came[0] if came else None
+    finally:
+        _on_signals(_interrupt)
 
 
 def _on_signals(handler: Callable[[int, FrameType | None], None] | signal.Handlers) -> None:

@@ -4,6 +4,7 @@ Each computes a share of every batch's gradient shards and gets those of the oth
 each takes the same step. So the processes keep the same weights to the last bit, and those of one process alone.
 """
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -11,6 +12,8 @@ from datetime import timedelta
 import torch
 import torch.distributed
 from torch import Tensor
+from torch.distributed.distributed_c10d import PrefixStore
+from torch.distributed.rendezvous import rendezvous
 
 from quadrature.errors import ParameterError, QuadratureError
 from quadrature.launch import Launch
@@ -25,9 +28,25 @@ class LostRankError(QuadratureError):
 class Ranks:
     """The processes, seen from one of them."""
 
-    def __init__(self, launch: Launch = Launch(), patience: float = 0.0) -> None:  # noqa: B008, it is a constant
+    def __init__(
+        self,
+        launch: Launch = Launch(),  # noqa: B008, it is a constant
+        device: torch.device = torch.device("cpu"),  # noqa: B008, so is this
+        patience: float = 0.0,
+    ) -> None:
         self._launch = launch
+        self._device = device
         self._patience = patience
+
+    @property
+    def world_size(self) -> int:
+        """How many processes there are."""
+        return self._launch.world_size
+
+    @property
+    def is_main_process(self) -> bool:
+        """Whether this one speaks and writes for all."""
+        return self._launch.rank == 0
 
     def share(self, shards: int) -> range:
         """Returns the shards that this process computes."""
@@ -39,14 +58,34 @@ class Ranks:
         if self._launch.world_size == 1:
             return rows
         everyones = rows.new_empty(self._launch.world_size * len(rows), rows.shape[1])
-        try:
+        with self.telling():
             torch.distributed.all_gather_into_tensor(everyones, rows)
+        return everyones
+
+    def tell(self, message: bytes) -> bytes:
+        """Returns the first process's message, given this one's. Raises LostRankError."""
+        if self._launch.world_size == 1:
+            return message
+        with self.telling():
+            length = torch.tensor(len(message), device=self._device)
+            torch.distributed.broadcast(length, src=0)
+            content = torch.zeros(int(length), dtype=torch.uint8)
+            if self.is_main_process and message:
+                content = torch.frombuffer(bytearray(message), dtype=torch.uint8)
+            content = content.to(self._device)
+            torch.distributed.broadcast(content, src=0)
+        return content.cpu().numpy().tobytes()
+
+    @contextmanager
+    def telling(self) -> Iterator[None]:
+        """Turns what torch raises where another process is missing into a LostRankError."""
+        try:
+            yield
         except RuntimeError as error:  # a time-out, or a connection that another's end closed
             reason = str(error).strip().splitlines()[0]
             raise LostRankError(
                 f"rank {self._launch.rank} lost another, or waited {self._patience:g} seconds for it ({reason})"
             ) from None
-        return everyones
 
 
 @contextmanager
@@ -63,9 +102,22 @@ def joined(launch: Launch, device: torch.device, gradient_shards: int, patience:
     if launch.world_size == 1:
         yield Ranks()
         return
-    backend = torch.distributed.get_default_backend_for_device(device)  # gloo on the CPU, NCCL on CUDA
-    torch.distributed.init_process_group(backend, timeout=timedelta(seconds=patience))
+    ranks = Ranks(launch, device, patience)
+    with ranks.telling():
+        _meet(launch, device, timedelta(seconds=patience))
     try:
-        yield Ranks(launch, patience)
+        yield ranks
     finally:
         torch.distributed.destroy_process_group()
+
+
+def _meet(launch: Launch, device: torch.device, patience: timedelta) -> None:
+    store, _, _ = next(rendezvous("env://", timeout=patience))
+    if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True":
+        # torchrun's own store, which outlives the processes: without a name of their own, those that it starts again
+        # would read where the ones before them could be reached (github.com/pytorch/pytorch/issues/135712).
+        store = PrefixStore(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"), store)
+    backend = torch.distributed.get_default_backend_for_device(device)  # gloo on the CPU, NCCL on CUDA
+    torch.distributed.init_process_group(
+        backend, store=store, rank=launch.rank, world_size=launch.world_size, timeout=patience
+    )

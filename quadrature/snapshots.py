@@ -1,5 +1,6 @@
 """What the network makes of a few windows as training goes on: data/snapshots.parquet, for the animation."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,7 @@ class Snapshots:
 
     def __init__(self, windows: Batch, steps: list[int]) -> None:
         self._windows = windows
-        self._steps = set(steps)
+        self._steps = set(steps)  # that are to come
         self._taken: list[tuple[int, Tensor]] = []
 
     @torch.inference_mode()
@@ -34,7 +35,18 @@ class Snapshots:
             training = model.training
             model.eval()
             self._taken.append((step, model(self._windows.input)))
+            self._steps.remove(step)
             model.train(training)
+
+    def state(self) -> dict[str, Tensor]:
+        """Returns what was taken."""
+        steps = torch.tensor([step for step, _ in self._taken], dtype=torch.int64)
+        return {"steps": steps, "estimates": torch.stack([estimates for _, estimates in self._taken])}
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Goes on from what was taken."""
+        self._taken = list(zip(state["steps"].tolist(), state["estimates"].unbind(), strict=True))
+        self._steps -= {step for step, _ in self._taken}
 
     def write(self, path: Path) -> None:
         """Writes a row a window for each snapshot: step, input, target, prediction."""

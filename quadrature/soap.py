@@ -6,7 +6,7 @@ coordinates, moves as well. For networks as small as these, its coordinates cost
 little, and a step goes further than Adam's: docs/accuracy.md has the figures.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -43,6 +43,32 @@ class SOAP:
         for weights, gradient, state in zip(self._weights, gradients, self.states, strict=True):
             _move(weights, gradient, state, rate)
 
+    def state(self) -> dict[str, Tensor]:
+        """Returns what going on takes beside the weights."""
+        tensors = {}
+        for number, state in enumerate(self.states):
+            tensors[f"{number}.steps"] = torch.tensor(state["steps"])
+            tensors[f"{number}.mean"], tensors[f"{number}.square"] = state["mean"], state["square"]
+            for name in ("products", "bases"):
+                tensors |= {f"{number}.{name}.{axis}": tensor for axis, tensor in state[name].items()}
+        return tensors
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Goes on from a state."""
+        device = self._weights[0].device
+        self.states = []
+        for number in range(len(self._weights) if state else 0):
+            of_axes = {
+                name: {
+                    axis: state[f"{number}.{name}.{axis}"].to(device)
+                    for axis in range(2)
+                    if f"{number}.{name}.{axis}" in state
+                }
+                for name in ("products", "bases")
+            }
+            moments = {name: state[f"{number}.{name}"].to(device) for name in ("mean", "square")}
+            self.states.append({"steps": int(state[f"{number}.steps"]), **moments, **of_axes})
+
 
 def _begin(weights: Tensor, gradient: Tensor) -> dict[str, Any]:
     """Returns the state before the first step, in the coordinates that the first gradient suggests."""
@@ -65,7 +91,7 @@ def _eigenvectors(product: Tensor) -> Tensor:
     if not product.isfinite().all():
         return torch.eye(len(product), dtype=product.dtype, device=product.device)
     eigenvectors: Tensor = torch.linalg.eigh(product.cpu().double()).eigenvectors
-    return eigenvectors.to(product)
+    return eigenvectors.to(product).contiguous()
 
 
 def _move(weights: Tensor, gradient: Tensor, state: dict[str, Any], rate: float) -> None:
@@ -84,7 +110,8 @@ def _move(weights: Tensor, gradient: Tensor, state: dict[str, Any], rate: float)
             # One step of the power iteration towards the eigenvectors; the largest first keeps them apart.
             order = (bases[axis].T @ product @ bases[axis]).diagonal().argsort(descending=True)
             square.copy_(square.index_select(axis, order))
-            bases[axis] = torch.linalg.qr(product @ bases[axis][:, order]).Q
+            # Row by row in memory, as a saved state is: where a number lies alters the last bits of products.
+            bases[axis] = torch.linalg.qr(product @ bases[axis][:, order]).Q.contiguous()
 
 
 def _turning_axes(weights: Tensor) -> list[int]:

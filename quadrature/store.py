@@ -75,8 +75,10 @@ def remove(place: Place) -> None:
 
 
 @contextmanager
-def reading(place: Place) -> Iterator[pa.NativeFile]:
+def reading(place: Place, whole: bool = True) -> Iterator[pa.NativeFile]:
     """Yields a file to read from; a store's is in memory by then, so that its damage is not taken for the store's.
+
+    Not `whole`, a store is asked for the parts that are read.
 
     Raises FileNotFoundError, and StoreError for whatever else a store may say.
     """
@@ -87,6 +89,9 @@ def reading(place: Place) -> Iterator[pa.NativeFile]:
     with _telling(place):
         system, path = _connect(place)
         with system.open_input_file(path) as source:
+            if not whole:
+                yield source
+                return
             content = source.read_buffer()
     with pa.BufferReader(content) as file:
         yield file

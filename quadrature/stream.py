@@ -76,16 +76,33 @@ def open_split(folder: Place, device: torch.device, memory: int, window_length: 
     return Shards(split.window_length, split.sizes, get)
 
 
-def epoch_batches(shards: Shards, seed: int, epoch: int, batch_size: int, shuffle_windows: int) -> Iterator[Batch]:
-    """Yields every window once, in an epoch's order, batch_size at a time; the last batch holds what is left."""
-    order = _permutation(len(shards.sizes), seed, epoch)
-    blocks = _cut((shards.get(int(shard)) for shard in order), shuffle_windows)
-    return _cut(_ahead(_permuted(block, seed, epoch, number) for number, block in enumerate(blocks)), batch_size)
+def epoch_batches(
+    shards: Shards, seed: int, epoch: int, batch_size: int, shuffle_windows: int, done: int = 0
+) -> Iterator[Batch]:
+    """Yields every window once, in an epoch's order, batch_size at a time; the last batch holds what is left.
+
+    The first `done` batches are passed over, and the shards and blocks of which nothing else is needed.
+    """
+    order = _permutation(len(shards.sizes), seed, epoch).tolist()
+    first_block, rest = divmod(done * batch_size, shuffle_windows)
+    missed = first_block * shuffle_windows  # windows before that block
+    while order and missed >= shards.sizes[order[0]]:
+        missed -= shards.sizes[order.pop(0)]
+    blocks = _cut(_without_first(missed, map(shards.get, order)), shuffle_windows)
+    permuted = (_permuted(block, seed, epoch, number) for number, block in enumerate(blocks, first_block))
+    return _cut(_ahead(_without_first(rest, permuted)), batch_size)
 
 
 def in_order(shards: Shards, batch_size: int) -> Iterator[Batch]:
     """Yields every window once, as written, batch_size at a time."""
     return _cut(map(shards.get, range(len(shards.sizes))), batch_size)
+
+
+def _without_first(count: int, pieces: Iterator[Batch]) -> Iterator[Batch]:
+    """Leaves so many windows of the first piece out; it has more."""
+    for piece in pieces:
+        yield _slice(piece, count, len(piece.input)) if count else piece
+        count = 0
 
 
 def _ahead(batches: Iterator[Batch]) -> Iterator[Batch]:

@@ -5,7 +5,7 @@ number, the parameters and the windows, and on nothing that has to be remembered
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Annotated, Literal, Protocol
 
@@ -16,12 +16,14 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from quadrature.adam import Adam
+from quadrature.checkpoint import prefixed, within
 from quadrature.device import compute_alone, computing_alone
 from quadrature.distributed import Ranks
 from quadrature.errors import NonFiniteLossError
 from quadrature.gradient import error_gradient
 from quadrature.history import Record
 from quadrature.params import Section, Seed
+from quadrature.schedule import Schedule, learning_rate
 from quadrature.soap import SOAP
 from quadrature.stream import Batch, Shards, epoch_batches, in_order
 from quadrature.workers import Workers
@@ -30,10 +32,13 @@ ALONE = Ranks()
 
 
 class Optimizer(Protocol):
-    """Moves weights."""
+    """Moves weights; `state` and `restore` are those of a checkpoint."""
 
     def step(self, gradients: Sequence[Tensor], rate: float) -> None:
         """Moves the weights against their gradients."""
+
+    def state(self) -> dict[str, Tensor]: ...
+    def restore(self, state: Mapping[str, Tensor]) -> None: ...
 
 
 class TrainParams(Section):
@@ -44,7 +49,7 @@ class TrainParams(Section):
     batch_size: Annotated[int, Field(ge=1, le=2**24)]  # windows per optimizer step
     optimizer: Literal["adam", "soap"]
     learning_rate: Annotated[float, Field(gt=0.0, le=10.0)]  # the schedule's highest
-    schedule: Literal["constant", "cosine", "onecycle"]
+    schedule: Schedule
     gradient_clip: Annotated[float, Field(gt=0.0)] | None  # largest norm of the gradient; null: any
     validations_per_epoch: Annotated[int, Field(ge=1, le=10**6)]  # rows of history.csv, at most one a step
     snapshots: Annotated[int, Field(ge=2, le=200)]  # at most so many, the untrained and the last step among them
@@ -63,56 +68,83 @@ class TrainParams(Section):
         return batch_size
 
 
+class Training:
+    """A model on its way: with the parameters and the windows, all that going on takes."""
+
+    def __init__(self, model: nn.Module, params: TrainParams) -> None:
+        self.model = model
+        self.params = params
+        self.optimizer = make_optimizer(model, params)
+        self.step = 0  # steps done
+        self.records: list[Record] = []
+        self.losses: list[Tensor] = []  # sums of squared errors of the steps since the last record
+        self.samples = 0  # that they are sums over
+
+    def state(self) -> dict[str, Tensor]:
+        """Returns all that changes from step to step."""
+        return {
+            "step": torch.tensor(self.step),
+            "samples": torch.tensor(self.samples),
+            "losses": torch.stack(self.losses) if self.losses else torch.zeros(0),
+            "records": torch.tensor(self.records, dtype=torch.float64),
+            **prefixed("model", self.model.state_dict()),
+            **prefixed("optimizer", self.optimizer.state()),
+        }
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Goes on from a state."""
+        self.step, self.samples = int(state["step"]), int(state["samples"])
+        device = next(self.model.parameters()).device
+        self.losses = list(state["losses"].to(device).unbind())
+        rows = state["records"].tolist()
+        self.records = [Record(epoch, int(step), *figures) for epoch, step, *figures in rows]
+        self.model.load_state_dict(within("model", state))
+        self.optimizer.restore(within("optimizer", state))
+
+
 def train(
-    model: nn.Module,
+    training: Training,
     windows: Shards,
     validation: Shards,
-    params: TrainParams,
-    after_step: Callable[[nn.Module, int], None] = lambda _model, _step: None,
+    after_step: Callable[[Training], None] = lambda _training: None,
     ranks: Ranks = ALONE,
 ) -> Iterator[Record]:
-    """Trains the model in place, yielding a record `validations_per_epoch` times an epoch.
+    """Trains the model in place to its end, yielding a record `validations_per_epoch` times an epoch.
 
-    Calls `after_step` with the model and the number of the step just done, from 0, before the first.
+    Calls `after_step` before the first step and after each, its record, if it has one, included.
     Raises NonFiniteLossError, before the next record, when a step's loss is infinite or not a number.
     """
-    optimizer = make_optimizer(model, params)
+    model, params, epoch_steps = training.model, training.params, steps_per_epoch(windows, training.params)
+    if training.step == 0:
+        after_step(training)
     with computing_alone(), Workers(_threads(model, params), compute_alone) as workers:
-        yield from _train(model, optimizer, windows, validation, params, after_step, workers, ranks)
+        for epoch in range(training.step // epoch_steps, params.epochs):
+            model.train()
+            done = training.step - epoch * epoch_steps
+            batches = epoch_batches(windows, params.seed, epoch, params.batch_size, params.shuffle_windows, done)
+            bar = partial(tqdm, total=epoch_steps, initial=done, unit="step", leave=False, disable=None)
+            for epoch_step, batch in enumerate(bar(batches, f"epoch {epoch + 1}"), done + 1):
+                step = training.step + 1
+                rate = learning_rate(params.schedule, params.learning_rate, training.step, params.epochs * epoch_steps)
+                loss = train_step(model, training.optimizer, batch, step, rate, params, workers, ranks)
+                training.losses.append(loss)
+                training.samples += batch.target.numel()
+                training.step = step
+                if _is_due(epoch_step, epoch_steps, params.validations_per_epoch):
+                    yield _record(training, epoch + epoch_step / epoch_steps, rate, validation, workers)
+                    model.train()
+                after_step(training)
 
 
-def _train(
-    model: nn.Module,
-    optimizer: Optimizer,
-    windows: Shards,
-    validation: Shards,
-    params: TrainParams,
-    after_step: Callable[[nn.Module, int], None],
-    workers: Workers,
-    ranks: Ranks,
-) -> Iterator[Record]:
-    epoch_steps = steps_per_epoch(windows, params)
-    losses: list[Tensor] = []
-    samples = 0
-    after_step(model, 0)
-    for epoch in range(params.epochs):
-        model.train()
-        batches = epoch_batches(windows, params.seed, epoch, params.batch_size, params.shuffle_windows)
-        progress = tqdm(batches, f"epoch {epoch + 1}", total=epoch_steps, unit="step", leave=False, disable=None)
-        for epoch_step, batch in enumerate(progress, 1):
-            step = epoch * epoch_steps + epoch_step
-            rate = learning_rate(params, step - 1, params.epochs * epoch_steps)
-            losses.append(train_step(model, optimizer, batch, step, rate, params, workers, ranks))
-            samples += batch.target.numel()
-            after_step(model, step)
-            if _is_due(epoch_step, epoch_steps, params.validations_per_epoch):
-                train_mse = _sum_finite(losses, step) / samples
-                validation_mse = mean_squared_error(model, validation, params.batch_size, workers)
-                if not math.isfinite(validation_mse):
-                    raise NonFiniteLossError(f"the validation loss is not finite at step {step}; {_REMEDY}")
-                yield Record(epoch + epoch_step / epoch_steps, step, rate, train_mse, validation_mse)
-                model.train()
-                losses, samples = [], 0
+def _record(training: Training, epoch: float, rate: float, validation: Shards, workers: Workers) -> Record:
+    train_mse = _sum_finite(training.losses, training.step) / training.samples
+    validation_mse = mean_squared_error(training.model, validation, training.params.batch_size, workers)
+    if not math.isfinite(validation_mse):
+        raise NonFiniteLossError(f"the validation loss is not finite at step {training.step}; {_REMEDY}")
+    record = Record(epoch, training.step, rate, train_mse, validation_mse)
+    training.records.append(record)
+    training.losses, training.samples = [], 0
+    return record
 
 
 def steps_per_epoch(windows: Shards, params: TrainParams) -> int:
@@ -161,32 +193,12 @@ def train_step(
     for other in others:
         total += other
     gradient: Tensor = total[:-1]
-    loss: Tensor = total[-1]
+    loss: Tensor = total[-1].clone()  # of its own: as a part it would keep the whole gradient
     if params.gradient_clip is not None:
         gradient *= (params.gradient_clip / (gradient.norm() + 1e-6)).clamp(max=1.0)
     parts = torch.split(gradient, [one.numel() for one in weights])
     optimizer.step([part.view_as(one) for part, one in zip(parts, weights, strict=True)], rate)
     return loss
-
-
-def learning_rate(params: TrainParams, step: int, steps: int) -> float:
-    """Returns the rate of a step, counted from 0, of `steps`.
-
-    `cosine` falls from the highest rate to 0 on half a cosine (Loshchilov and Hutter, arXiv:1608.03983).
-    `onecycle` climbs from 1/25 of it over the first 30 % of the steps and falls to 4e-6 of it, both on half
-    a cosine (Smith and Topin, arXiv:1708.07120, in the form of torch.optim.lr_scheduler.OneCycleLR).
-    """
-    highest = params.learning_rate
-    match params.schedule:
-        case "constant":
-            return highest
-        case "cosine":
-            return _half_cosine(highest, 0.0, step / steps)
-        case "onecycle":
-            top = max(0.3 * steps - 1.0, 0.0)
-            if step < top:
-                return _half_cosine(highest / 25.0, highest, step / top)
-            return _half_cosine(highest, highest / 25.0e4, (step - top) / max(steps - 1.0 - top, 1.0))
 
 
 def mean_squared_error(model: nn.Module, windows: Shards, batch_size: int, workers: Workers) -> float:
@@ -222,10 +234,6 @@ def _seed(device: torch.device, seed: int, step: int, shard: int) -> None:
         torch.default_generator.manual_seed(state)  # 1 microsecond; torch.manual_seed, for all devices, takes 68
     else:
         torch.manual_seed(state)
-
-
-def _half_cosine(start: float, end: float, progress: float) -> float:
-    return end + (start - end) * (1.0 + math.cos(math.pi * progress)) / 2.0
 
 
 def _is_due(step: int, steps: int, times: int) -> bool:

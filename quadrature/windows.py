@@ -130,6 +130,12 @@ class Split:
                 _check_length(path, arrays[name].shape[1], self.window_length)
         return arrays
 
+    def digest(self) -> str:
+        """Returns a digest of all columns of all shards, as their footers tell them. Raises DataError."""
+        shards = range(len(self.sizes))
+        footers = (_look(shard_path(self._folder, shard), shard, len(self.sizes)).footer for shard in shards)
+        return hashlib.sha256("".join(footer.model_dump_json() for footer in footers).encode()).hexdigest()
+
 
 def read_split(
     folder: Place, columns: Sequence[str], length: int | None = None
@@ -194,7 +200,7 @@ class _Look(NamedTuple):
 
 def _look(place: Place, shard: int, shards: int | None) -> _Look:
     """Returns what a shard's footer says; of the first one, whatever number of shards that is."""
-    with _opening(place) as file:
+    with _opening(place, whole=False) as file:
         footer = _footer(place, file)
         _check_place(place, footer, shard, shards or footer.shards)
         kind = file.schema_arrow.field("input").type if "input" in file.schema_arrow.names else None
@@ -222,10 +228,10 @@ def _read(
 
 
 @contextmanager
-def _opening(place: Place) -> Iterator[pq.ParquetFile]:
+def _opening(place: Place, whole: bool = True) -> Iterator[pq.ParquetFile]:
     """Yields an open file, and turns what reading it may raise into a DataError."""
     try:
-        with reading(place) as source, pq.ParquetFile(source) as file:
+        with reading(place, whole) as source, pq.ParquetFile(source) as file:
             yield file
     except FileNotFoundError:
         raise DataError(f"{place} is missing; {_REMEDY}") from None

@@ -12,17 +12,20 @@ import torch
 from pydantic import Field
 
 from quadrature import command
+from quadrature.checkpoint import Checkpoints, checkpoints, prefixed, training_key, unpack, within
 from quadrature.device import Device, set_up_device
-from quadrature.distributed import Ranks, joined
+from quadrature.distributed import LostRankError, Ranks, joined
+from quadrature.errors import Interruption
 from quadrature.files import write_json
 from quadrature.history import Record, write_history
-from quadrature.launch import Launch, read_launch
+from quadrature.launch import read_launch
 from quadrature.model import ModelParams, QuadratureNetwork, initialize, save_model
 from quadrature.params import Section, load_params
 from quadrature.snapshots import Snapshots, snapshot_steps
-from quadrature.store import join, parse_place
-from quadrature.stream import in_order, open_split
-from quadrature.training import TrainParams, steps_per_epoch, train
+from quadrature.store import Place, join, parse_place
+from quadrature.stream import Shards, in_order, open_split
+from quadrature.training import Training, TrainParams, steps_per_epoch, train
+from quadrature.windows import Split
 
 
 class Params(Section):
@@ -40,7 +43,7 @@ def main() -> None:
         start_processes(params.train.processes)
     device = set_up_device(params.device, threads=1)  # training shares work among threads of its own
     with joined(launch, device, params.train.gradient_shards, arguments.patience) as ranks:
-        run(arguments, params, device, launch, ranks)
+        run(arguments, params, device, ranks)
 
 
 def start_processes(processes: int) -> NoReturn:
@@ -49,8 +52,8 @@ def start_processes(processes: int) -> NoReturn:
     os.execv(sys.executable, [sys.executable, *torchrun, "-m", "stages.train", *sys.argv[1:]])  # noqa: S606, no shell is wanted
 
 
-def run(arguments: argparse.Namespace, params: Params, device: torch.device, launch: Launch, ranks: Ranks) -> None:
-    """Trains; the first process speaks and writes for all."""
+def run(arguments: argparse.Namespace, params: Params, device: torch.device, ranks: Ranks) -> None:
+    """Trains; the main process speaks, saves and writes for all."""
     folder, memory = parse_place(arguments.windows), arguments.memory * 10**6
     windows = open_split(join(folder, "train"), device, memory)
     validation = open_split(join(folder, "validation"), device, memory, windows.window_length)
@@ -58,39 +61,106 @@ def run(arguments: argparse.Namespace, params: Params, device: torch.device, lau
     network = QuadratureNetwork(params.model, windows.window_length)
     initialize(network, params.train.seed)
     network.to(device)
-    parameters = sum(weights.numel() for weights in network.parameters())
-    cell = f"{params.model.cell} {params.model.hidden_size} with {parameters:,} parameters"
-    shared = f"processes {launch.world_size}, threads {params.train.threads}"
-    if launch.rank == 0:
-        logging.info("device %s, %s, %s, %s windows", device, shared, cell, f"{windows.windows:,}")
-
-    steps = params.train.epochs * steps_per_epoch(windows, params.train)
+    training = Training(network, params.train)
     examples = next(in_order(validation, params.train.snapshot_windows))
+    steps = params.train.epochs * steps_per_epoch(windows, params.train)
     snapshots = Snapshots(examples, snapshot_steps(params.train.snapshots, steps))
-
-    started = time.perf_counter()
-    history = []
-    for record in train(network, windows, validation, params.train, snapshots.take, ranks):
-        history.append(record)
-        if record.epoch.is_integer() and launch.rank == 0:
-            log_epoch(record, params.train.epochs)
-    if launch.rank != 0:
+    if not ranks.is_main_process:
+        resume(training, snapshots, None, ranks)
+        advance(training, windows, validation, snapshots, None, ranks)
         return
-    logging.info("%d steps in %.1f seconds", history[-1].step, time.perf_counter() - started)
 
+    cell = f"{params.model.cell} {params.model.hidden_size} with {count(network):,} parameters"
+    shared = f"processes {ranks.world_size}, threads {params.train.threads}"
+    logging.info("device %s, %s, %s, %s windows", device, shared, cell, f"{windows.windows:,}")
+    with checkpoints(name_training(params, folder, device), arguments.save_every) as saved:
+        resume(training, snapshots, saved, ranks)
+        advance(training, windows, validation, snapshots, saved, ranks)
+        write(network, training, snapshots)
+        if saved is not None:
+            saved.remove()
+
+
+def name_training(params: Params, folder: Place, device: torch.device) -> str:
+    """Returns the key of all that determines the network's bits."""
+    return training_key(
+        params=params.model_dump(exclude={"train": {"processes", "threads"}}),
+        windows=[Split(join(folder, split)).digest() for split in ("train", "validation")],
+        device=torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+    )
+
+
+def resume(training: Training, snapshots: Snapshots, saved: Checkpoints | None, ranks: Ranks) -> None:
+    """Goes on from what an interrupted run saved, if there is such a thing; all processes from the same."""
+    packed = ranks.tell(saved.load() if saved is not None else b"")
+    if packed:
+        state = unpack(packed)
+        training.restore(within("training", state))
+        snapshots.restore(within("snapshots", state))
+        if ranks.is_main_process:
+            logging.info("going on after step %d, which an interrupted run had reached", training.step)
+
+
+def advance(
+    training: Training,
+    windows: Shards,
+    validation: Shards,
+    snapshots: Snapshots,
+    saved: Checkpoints | None,
+    ranks: Ranks,
+) -> None:
+    """Trains to the end, or until a signal comes, saving on the way."""
+    started, first = time.perf_counter(), training.step
+
+    def save() -> str:
+        if saved is None:
+            return "nothing unfinished was kept"
+        saved.save(
+            training.step, {**prefixed("training", training.state()), **prefixed("snapshots", snapshots.state())}
+        )
+        return f"the next run goes on after step {training.step}"
+
+    with command.held_back() as signalled:
+
+        def after_step(_training: Training) -> None:
+            snapshots.take(training.model, training.step)
+            if name := signalled():
+                raise Interruption(f"interrupted by {name}; {save()}")
+            if saved is not None and saved.is_due():
+                save()
+
+        try:
+            for record in train(training, windows, validation, after_step, ranks):
+                if record.epoch.is_integer() and ranks.is_main_process:
+                    log_epoch(record, training.params.epochs)
+        except LostRankError as error:
+            # No step is half done: processes wait for each other before they move.
+            raise LostRankError(f"{error}; {save()}") from None
+    if ranks.is_main_process:
+        logging.info("%d steps in %.1f seconds", training.step - first, time.perf_counter() - started)
+
+
+def write(network: QuadratureNetwork, training: Training, snapshots: Snapshots) -> None:
+    """Writes the outputs."""
     snapshots.write(Path("data/snapshots.parquet"))
     save_model(network, Path("models/model.safetensors"))
-    write_history(Path("metrics/history.csv"), history)
+    write_history(Path("metrics/history.csv"), training.records)
+    last = training.records[-1]
     write_json(
         Path("metrics/train.json"),
         {
-            "epochs": params.train.epochs,
-            "steps": history[-1].step,
-            "parameters": parameters,
-            "train_mse": history[-1].train_mse,
-            "validation_mse": history[-1].validation_mse,
+            "epochs": training.params.epochs,
+            "steps": last.step,
+            "parameters": count(network),
+            "train_mse": last.train_mse,
+            "validation_mse": last.validation_mse,
         },
     )
+
+
+def count(network: QuadratureNetwork) -> int:
+    """Returns how many numbers a network learns."""
+    return sum(weights.numel() for weights in network.parameters())
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -106,6 +176,10 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--patience", type=float, default=300.0, metavar="SECONDS",
         help="that processes which train together wait for each other (default: 300)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--save-every", type=float, default=10.0, metavar="SECONDS",
+        help="between saves of the state that an interrupted training goes on from (default: 10)",
     )  # fmt: skip
     return parser.parse_args()
 

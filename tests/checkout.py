@@ -41,6 +41,7 @@ class Checkout:
     def __init__(self, path: Path, parameters: dict[str, Any] | None = None) -> None:
         self.path = path
         self.env = {name: value for name, value in os.environ.items() if name not in CALLERS}
+        self.env["QUADRATURE_STATE_DIR"] = f"{path}.state"
         self.env["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         for name in git("ls-files", "--cached", "--others", "--exclude-standard", "-z", cwd=PROJECT).split("\0"):
             if name and (PROJECT / name).exists():

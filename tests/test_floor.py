@@ -16,11 +16,10 @@ from quadrature.posterior import NoFloorError
 from quadrature.scores import Excess
 from quadrature.signals import draw_shard, shard_count
 from quadrature.stream import Batch, Shards
-from quadrature.training import train
 from tests.checkout import PROJECT
 from tests.test_model import make_params as make_model
 from tests.test_posterior import make_params
-from tests.test_training import make_training
+from tests.test_training import make_training, train
 
 
 def shards(params):

@@ -7,10 +7,9 @@ from torch import nn
 
 from quadrature.snapshots import Snapshots, snapshot_steps
 from quadrature.stream import Batch, in_order
-from quadrature.training import train
 from quadrature.windows import SNAPSHOT_COLUMNS, read_snapshots
 from tests.test_model import make_network
-from tests.test_training import make_training, make_windows
+from tests.test_training import make_training, make_windows, train
 
 
 def test_steps_are_evenly_spaced_on_a_logarithmic_scale_from_the_untrained_to_the_last():

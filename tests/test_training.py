@@ -7,10 +7,12 @@ import pytest
 import torch
 from torch import nn
 
+from quadrature import training
 from quadrature.errors import NonFiniteLossError
 from quadrature.model import QuadratureNetwork, initialize, load_model, save_model
+from quadrature.schedule import learning_rate
 from quadrature.stream import Batch, Shards, epoch_batches, in_order
-from quadrature.training import TrainParams, learning_rate, mean_squared_error, train, train_step
+from quadrature.training import Training, TrainParams, mean_squared_error, train_step
 from quadrature.workers import Workers
 from tests.test_model import make_network, make_params
 
@@ -33,6 +35,12 @@ def make_training(**changes):
         "gradient_shards": 1,
     }
     return TrainParams.model_validate({**base, **changes})
+
+
+def train(model, windows, validation, params, after_step=lambda _model, _step: None):
+    return training.train(
+        Training(model, params), windows, validation, lambda training: after_step(training.model, training.step)
+    )
 
 
 def make_windows(count=80, noise=0.0, seed=0):
@@ -144,7 +152,7 @@ class PlainDescent:
 
 def rates(schedule, steps):
     params = make_training(schedule=schedule, learning_rate=0.5)
-    return [learning_rate(params, step, steps) for step in range(steps)]
+    return [learning_rate(params.schedule, params.learning_rate, step, steps) for step in range(steps)]
 
 
 def torch_rates(make_scheduler, steps):

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 from benchmarks.bench_processes import PROJECT, Outcome, described, machine, options, run
 from benchmarks.bench_results import best_cell, better_threads, summarise
-from benchmarks.bench_search import GRID, best_cells, search, write_grid
+from benchmarks.bench_search import GRID, read_grid, search, write_grid
 from benchmarks.bench_tasks import Cell, Task, make_tree, set_params, tasks, tiny_tasks
 
 FOLDER = PROJECT / "benchmarks"
@@ -231,7 +231,7 @@ def main() -> None:
     else:
         if not arguments.tiny and not GRID.exists():
             sys.exit(f"{GRID} is missing; `python -m benchmarks.bench search` makes it")
-        settings = tiny() if arguments.tiny else Settings(tasks(), best_cells(GRID))
+        settings = tiny() if arguments.tiny else Settings(tasks(), read_grid(GRID))
         measure(settings, arguments.python, arguments.frameworks, arguments.output)
 
 

@@ -22,6 +22,7 @@ class Outcome(NamedTuple):
     answer: dict[str, Any]  # its last line of output, where that is JSON
     seconds: float  # from its start to its exit
     peak_mb: float  # of the largest of its processes: those of a DataLoader share most of their memory with it
+    log: str  # what it said on standard error
 
 
 def run(command: Sequence[str | Path], cwd: Path, cpus: int | None = None, **env: str) -> Outcome:
@@ -47,12 +48,13 @@ def run(command: Sequence[str | Path], cwd: Path, cpus: int | None = None, **env
             raise
         seconds = time.perf_counter() - started
         process.returncode = os.waitstatus_to_exitcode(status)
+        log.seek(0)
+        said = log.read()
         if process.returncode:
-            log.seek(0)
-            sys.exit(f"{' '.join(map(str, command))} exited {process.returncode}:\n{log.read()[-3000:]}")
+            sys.exit(f"{' '.join(map(str, command))} exited {process.returncode}:\n{said[-3000:]}")
     answer = json.loads(lines[-1]) if lines and lines[-1].startswith("{") else {}
     unit = 1 if sys.platform == "darwin" else 1024  # bytes there, kibibytes here
-    return Outcome(answer, seconds, usage.ru_maxrss * unit / 1e6)
+    return Outcome(answer, seconds, usage.ru_maxrss * unit / 1e6, said)
 
 
 def options(**values: object) -> list[str]:

@@ -1,4 +1,4 @@
-"""The grid that the peers' cells come from: for each batch size and rate, the fewest windows that reach the target.
+"""The cells that peers train by: for each batch size, the rate that reaches the target on the fewest windows.
 
 Searched with the plain torch loop, before anything is timed, and kept in benchmarks/grid.json. A cell counts when
 each of three seeds reaches the target.
@@ -22,23 +22,25 @@ Score = Callable[[Task, Cell, int], float]
 
 
 def search(tasks: Iterable[Task], score: Score) -> dict[str, list[Cell]]:
-    """Returns, by task, the cells of the grid that reach its target."""
-    return {
-        task.name: [
-            task.cell(batch, rate, rung)
-            # A batch of all windows is the same whatever its name.
-            for batch in sorted({min(batch, task.windows) for batch in BATCHES})
-            for rate in RATES
-            if (rung := lowest_rung(task, batch, rate, score)) is not None
-        ]
-        for task in tasks
-    }
+    """Returns, by task and for each batch size that reaches its target, the cell with the fewest windows."""
+    found: dict[str, list[Cell]] = {task.name: [] for task in tasks}
+    for task in tasks:
+        for batch in sorted({min(batch, task.windows) for batch in BATCHES}):  # all windows at most
+            best, rung = None, len(task.passes)
+            for rate in reversed(RATES):
+                lower = lowest_rung(task, batch, rate, rung, score)
+                if lower < rung:
+                    best, rung = rate, lower
+            if best is not None:
+                found[task.name].append(task.cell(batch, best, rung))
+    return found
 
 
-def lowest_rung(task: Task, batch: int, rate: float, score: Score) -> int | None:
-    """Returns the lowest rung of the task's ladder that reaches the target for each seed, None if none does.
+def lowest_rung(task: Task, batch: int, rate: float, limit: int, score: Score) -> int:
+    """Returns the lowest rung of the task's ladder, below a limit, that reaches the target; the limit if none does.
 
-    Halves the ladder with the first seed, as more windows do better, then climbs from there for the others.
+    Halves the ladder with the first seed, as more windows do better, then climbs from there for the others. What does
+    not reach the target right below another rate's rung is not searched further.
     """
 
     def reaches(rung: int, seed: int) -> bool:
@@ -47,17 +49,19 @@ def lowest_rung(task: Task, batch: int, rate: float, score: Score) -> int | None
         print(f"{task.name} {cell} seed {seed}: mse {mse:.3g}, target {task.target:.3g}", file=sys.stderr, flush=True)
         return mse <= task.target
 
-    low, high = 0, len(task.passes)
+    if limit == 0 or (limit < len(task.passes) and not reaches(limit - 1, SEEDS[0])):
+        return limit
+    low, high = 0, limit
     while low < high:
         middle = (low + high) // 2
         low, high = (low, middle) if reaches(middle, SEEDS[0]) else (middle + 1, high)
     waiting = list(SEEDS[1:])
-    while low < len(task.passes) and waiting:
+    while low < limit and waiting:
         if reaches(low, waiting[0]):
             waiting.pop(0)
         else:
             low, waiting = low + 1, list(SEEDS)
-    return low if low < len(task.passes) else None
+    return low
 
 
 def write_grid(found: dict[str, list[Cell]], path: Path, **about: object) -> None:
@@ -68,13 +72,6 @@ def write_grid(found: dict[str, list[Cell]], path: Path, **about: object) -> Non
     path.write_text(json.dumps({**about, "seeds": SEEDS, "cells": cells}, indent=2) + "\n")
 
 
-def best_cells(path: Path) -> dict[str, list[Cell]]:
-    """Returns, by task, the cell with the fewest windows of each batch size: those that every peer tries."""
-    best: dict[str, dict[int, Cell]] = {}
-    for name, cells in json.loads(path.read_text())["cells"].items():
-        of_task = best.setdefault(name, {})
-        for cell in (Cell(**cell) for cell in cells):
-            held = of_task.get(cell.batch)
-            if held is None or cell.windows * cell.epochs < held.windows * held.epochs:
-                of_task[cell.batch] = cell
-    return {name: list(cells.values()) for name, cells in best.items()}
+def read_grid(path: Path) -> dict[str, list[Cell]]:
+    """Returns, by task, the cells that every peer tries."""
+    return {name: [Cell(**cell) for cell in cells] for name, cells in json.loads(path.read_text())["cells"].items()}

@@ -32,10 +32,12 @@ from typing import NamedTuple
 import torch
 
 from quadrature.device import compute_alone
+from quadrature.distributed import Ranks
+from quadrature.gradient import error_gradient
 from quadrature.model import QuadratureNetwork, initialize
 from quadrature.params import load_params
 from quadrature.stream import Batch
-from quadrature.training import make_optimizer, train_step
+from quadrature.training import ALONE, make_optimizer, train_step
 from quadrature.workers import Workers
 from stages.train import Params
 
@@ -108,23 +110,35 @@ def measure_rates(threads: int, rounds: int, least: float) -> Rates:
         )
 
 
-def measure_step(hidden: int, batch: int, threads: int, rounds: int, least: float) -> float:
-    """Returns the median seconds of a step on random windows; as many threads share the batch."""
+class Step(NamedTuple):
+    """A training step on random windows, for measuring."""
+
+    take: Callable[[], object]
+    differentiate: Callable[[], object]  # the first gradient shard alone
+    parameters: int
+
+
+def make_step(hidden: int, batch: int, shards: int, workers: Workers, ranks: Ranks = ALONE) -> Step:
+    """Returns a step of a GRU so wide, whose gradient falls into so many shards."""
     params = load_params(Params, Path("params.yaml"))
     shape = {"cell": "gru", "hidden_size": hidden, "num_layers": 1, "bidirectional": False, "head": "last"}
     network = QuadratureNetwork(params.model.model_copy(update=shape), LENGTH)
     initialize(network, 0)
-    settings = params.train.model_copy(
-        update={"optimizer": "adam", "batch_size": batch, "gradient_shards": threads, "threads": threads}
-    )
+    settings = params.train.model_copy(update={"optimizer": "adam", "batch_size": batch, "gradient_shards": shards})
     optimizer = make_optimizer(network, settings)
     windows = Batch(torch.randn(batch, LENGTH, 1), torch.randn(batch, LENGTH))
+    shard = Batch(*(part[: batch // shards] for part in windows))
+    return Step(
+        partial(train_step, network, optimizer, windows, 1, 1e-4, settings, workers, ranks),
+        partial(error_gradient, network, shard, windows.target.numel()),
+        sum(weights.numel() for weights in network.parameters()),
+    )
+
+
+def measure_step(hidden: int, batch: int, threads: int, rounds: int, least: float) -> float:
+    """Returns the median seconds of a step; as many threads share the batch."""
     with Workers(threads, compute_alone) as workers:
-
-        def step() -> object:
-            return train_step(network, optimizer, windows, 1, 1e-4, settings, workers)
-
-        return statistics.median(seconds(step, rounds, least))
+        return statistics.median(seconds(make_step(hidden, batch, threads, workers).take, rounds, least))
 
 
 def main(rounds: int = 7, least: float = 0.3, *networks: str) -> None:

@@ -16,17 +16,20 @@ def run(main: Callable[[], None]) -> None:
     """Runs main and exits: 0 when it is done, a QuadratureError's code and message in place of a traceback."""
     logging.basicConfig(format="%(message)s", level=logging.INFO, stream=sys.stderr)
     _on_signals(_interrupt)
+    code = os.EX_OK
     try:
         main()
-        _on_signals(signal.SIG_IGN)  # the work is done: a signal while the interpreter ends must not deny it
-        gc.freeze()  # as it ends, it would look through all of torch's objects for garbage: 0.3 seconds
     except (QuadratureError, Interruption) as error:
         logging.error("%s", error)
-        sys.exit(error.exit_code)
+        code = error.exit_code
     except OSError as error:
         # The files a command reads are checked where they are read; what is left is the disk and its permissions.
         logging.error("%s", f"{error.filename}: {error.strerror}" if error.filename else error)
-        sys.exit(os.EX_IOERR)
+        code = os.EX_IOERR
+    _on_signals(signal.SIG_IGN)  # how the work ended is settled: a signal while the interpreter ends must not deny it
+    gc.freeze()  # as it ends, it would look through all of torch's objects for garbage: 0.3 seconds
+    if code:
+        sys.exit(code)
 
 
 @contextmanager

@@ -12,10 +12,11 @@ from quadrature.errors import ParameterError
 Device = Literal["auto", "cpu", "cuda", "mps"]
 
 
-def set_up_device(name: Device, threads: int) -> torch.device:
+def set_up_device(name: Device, threads: int, index: int = 0) -> torch.device:
     """Chooses the device and makes its arithmetic repeatable; to be called before any tensor is computed.
 
-    `auto` takes the accelerator that torch reports, else the CPU. Raises ParameterError if `name` is not there.
+    `auto` takes the accelerator that torch reports, else the CPU; where there are several, processes take them in turn
+    by their index. Raises ParameterError if `name` is not there.
     """
     accelerator = torch.accelerator.current_accelerator(check_available=True)
     found = accelerator.type if accelerator is not None else "cpu"
@@ -24,6 +25,8 @@ def set_up_device(name: Device, threads: int) -> torch.device:
     device = torch.device(found if name == "auto" else name)
 
     if device.type != "cpu":
+        if index:
+            torch.accelerator.set_device_index(index % torch.accelerator.device_count())
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it cuBLAS cannot repeat itself
         torch.use_deterministic_algorithms(True)
     # MKL chooses its vector functions at their first call. When two threads make it at once, one now and then

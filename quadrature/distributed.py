@@ -4,8 +4,11 @@ Each computes a share of every batch's gradient shards and gets those of the oth
 each takes the same step. So the processes keep the same weights to the last bit, and those of one process alone.
 """
 
+import logging
 import os
-from collections.abc import Iterator
+import sys
+import uuid
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 
@@ -15,7 +18,7 @@ from torch import Tensor
 from torch.distributed.distributed_c10d import PrefixStore
 from torch.distributed.rendezvous import rendezvous
 
-from quadrature.errors import ParameterError, QuadratureError
+from quadrature.errors import Interruption, ParameterError, QuadratureError
 from quadrature.launch import Launch
 
 
@@ -86,6 +89,30 @@ class Ranks:
             raise LostRankError(
                 f"rank {self._launch.rank} lost another, or waited {self._patience:g} seconds for it ({reason})"
             ) from None
+
+
+def start_processes(count: int, program: Sequence[str]) -> None:
+    """Runs a Python program in so many processes of this machine, as torchrun would, to their end.
+
+    Raises SystemExit with the code of the first that failed, which has said why, and Interruption when a signal came.
+    """
+    # Imported here, as these start a server's worth of modules that a process of several does not need.
+    from torch.distributed.elastic.multiprocessing import SignalException
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+    logging.getLogger("torch.distributed").setLevel(logging.CRITICAL)
+    config = LaunchConfig(
+        min_nodes=1, max_nodes=1, nproc_per_node=count, run_id=uuid.uuid4().hex, rdzv_backend="c10d",
+        rdzv_endpoint="localhost:0", max_restarts=0,
+    )  # fmt: skip
+    try:
+        elastic_launch(config, sys.executable)(*program)
+    except ChildFailedError as error:
+        _, failure = error.get_first_failure()
+        raise SystemExit(failure.exitcode if failure.exitcode > 0 else LostRankError.exit_code) from None
+    except SignalException as error:
+        raise Interruption(f"interrupted by {error.sigval.name}") from None
 
 
 @contextmanager

@@ -2,11 +2,10 @@
 
 import argparse
 import logging
-import os
 import sys
 import time
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import torch
 from pydantic import Field
@@ -14,7 +13,7 @@ from pydantic import Field
 from quadrature import command
 from quadrature.checkpoint import Checkpoints, checkpoints, prefixed, training_key, unpack, within
 from quadrature.device import Device, set_up_device
-from quadrature.distributed import LostRankError, Ranks, joined
+from quadrature.distributed import LostRankError, Ranks, joined, start_processes
 from quadrature.errors import Interruption
 from quadrature.files import write_json
 from quadrature.history import Record, write_history
@@ -40,16 +39,11 @@ def main() -> None:
     params = load_params(Params)
     launch = read_launch()
     if params.train.processes > 1 and launch.world_size == 1:
-        start_processes(params.train.processes)
-    device = set_up_device(params.device, threads=1)  # training shares work among threads of its own
+        start_processes(params.train.processes, ["-m", "stages.train", *sys.argv[1:]])
+        return
+    device = set_up_device(params.device, 1, launch.local_rank)  # training shares work among threads of its own
     with joined(launch, device, params.train.gradient_shards, arguments.patience) as ranks:
         run(arguments, params, device, ranks)
-
-
-def start_processes(processes: int) -> NoReturn:
-    """Becomes torchrun, which starts this stage so many times."""
-    torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
-    os.execv(sys.executable, [sys.executable, *torchrun, "-m", "stages.train", *sys.argv[1:]])  # noqa: S606, no shell is wanted
 
 
 def run(arguments: argparse.Namespace, params: Params, device: torch.device, ranks: Ranks) -> None:

@@ -285,6 +285,29 @@ def test_other_parameters_do_not_go_on_from_it_but_other_threads_and_processes_d
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("whom", ["one process", "all, as Ctrl-C does", "the one that started them"])
+def test_a_signal_to_a_training_of_several_processes_ends_it_with_75_and_it_goes_on(generated, whom):
+    generated.stage("train")
+    expected = outputs(generated)
+    generated.set(**{"train.processes": 2})
+    process = start(generated, *STAGE)
+    next(line for line in process.stderr if line.startswith("epoch 3 "))
+    if whom == "one process":
+        workers = subprocess.check_output(["pgrep", "-P", str(process.pid), "-f", "stages.train"], text=True).split()
+        os.kill(int(workers[1]), signal.SIGKILL)
+    elif whom == "the one that started them":
+        process.send_signal(signal.SIGTERM)
+    else:
+        os.killpg(process.pid, signal.SIGINT)
+    _, log = process.communicate(timeout=60)
+    assert process.returncode == 75, log
+    assert "the next run goes on after step" in log
+    assert "Traceback" not in log
+    assert "going on after step " in generated.stage("train").stderr
+    assert outputs(generated) == expected
+
+
+@pytest.mark.slow
 def test_torchrun_restarts_a_killed_process_and_training_goes_on_to_the_same_bytes(generated):
     generated.stage("train")
     expected = outputs(generated)

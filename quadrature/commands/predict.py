@@ -60,7 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(arguments: argparse.Namespace) -> None:
     """Estimates, and writes what was asked for, each file whole or not at all."""
     launch = read_launch()
-    network = _load_network(arguments.model, arguments.device, arguments.threads)
+    network = _load_network(arguments.model, arguments.device, arguments.threads, launch.local_rank)
     _check_hop(arguments.hop, arguments.column, network.window_length)
     source, output = parse_place(arguments.input), parse_place(arguments.output)
     if _is_folder_asked(source, arguments):
@@ -120,9 +120,9 @@ def _positive(text: str) -> int:
     return int(text)
 
 
-def _load_network(path: Path, name: Device, threads: int | None) -> QuadratureNetwork:
+def _load_network(path: Path, name: Device, threads: int | None, index: int) -> QuadratureNetwork:
     try:
-        device = set_up_device(name, threads or torch.get_num_threads())
+        device = set_up_device(name, threads or torch.get_num_threads(), index)
     except ParameterError:  # which speaks of params.yaml
         raise ParameterError(f"--device is {name}, which torch does not find here; leave it out") from None
     return load_model(path).to(device)

@@ -1,0 +1,94 @@
+"""docs/scaling.md: its commands run, on one machine; its cluster's scripts with stand-ins for what a cluster has."""
+
+import re
+import shlex
+import sys
+
+import pytest
+import yaml
+
+from tests.checkout import PROJECT
+from tests.test_readme import commands, run_commands
+
+PAGE = "docs/scaling.md"
+BENCHMARKS = {
+    ".venv/bin/python -m benchmarks.scaling": (["8", "64", "1", "2"], "| processes | windows a second |"),
+    ".venv/bin/python -m benchmarks.streaming": (["20000", "1"], "| windows in memory | seconds |"),
+    ".venv/bin/python -m benchmarks.streaming memory 1000000 5000000 25000000 100000000": (
+        ["memory", "2000", "3000"],
+        "| training windows | peak memory (MB) |",
+    ),
+}
+
+
+@pytest.fixture
+def project(checkout):
+    (checkout.path / ".venv").symlink_to(sys.prefix)
+    checkout.set(**{"train.gradient_shards": 2})
+    return checkout
+
+
+@pytest.mark.slow
+def test_the_pages_commands_run_one_after_another_and_dvc_takes_their_results(project):
+    project.repro()
+    run_commands(project, [command for command in commands(PAGE) if "benchmarks." not in command])
+    assert project.run("dvc", "status", "--quiet", check=False).returncode == 0
+    assert (project.path / "data/many/train/part-00000.parquet").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", BENCHMARKS)
+def test_a_benchmark_of_the_page_prints_its_tables(command, project):
+    assert command in commands(PAGE)
+    arguments, first = BENCHMARKS[command]
+    words = shlex.split(command)[:3]
+    lines = project.run(*words, *arguments).stdout.splitlines()
+    assert lines[0].startswith(first)
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines if re.match(r"\| [\d a-z]", line)]
+    assert all(float(row[1].replace(",", "")) >= 0.0 for row in rows if not row[1].startswith(("win", "sec", "peak")))
+    assert len(rows) >= 3
+
+
+def test_every_benchmark_of_the_page_is_run_here():
+    assert {command for command in commands(PAGE) if "benchmarks." in command} == set(BENCHMARKS)
+
+
+@pytest.mark.slow
+def test_slurms_script_trains(project, tmp_path):
+    """With one node, whose srun runs the command and whose scontrol knows the machine by its own name."""
+    (script,) = re.findall(r"^```sh\n(.*?)^```$", (PROJECT / PAGE).read_text(), re.MULTILINE | re.DOTALL)
+    for name, does in (("srun", 'exec "$@"'), ("scontrol", "echo localhost")):
+        (tmp_path / name).write_text(f"#!/bin/sh\n{does}\n")
+        (tmp_path / name).chmod(0o755)
+    project.stage("generate")
+    slurm = {"NNODES": "1", "JOB_ID": "7", "JOB_NODELIST": "localhost", "SUBMIT_DIR": str(project.path)}
+    environment = {f"SLURM_{name}": value for name, value in slurm.items()}
+    project.run("bash", "-c", script, **environment, PATH=f"{tmp_path}:{project.env['PATH']}")
+    assert (project.path / "models/model.safetensors").exists()
+    assert (project.path / ".state").is_dir()
+
+
+@pytest.mark.slow
+def test_the_jobs_command_trains(project):
+    """With one pod, which is the first, and windows at hand."""
+    (text,) = re.findall(r"^```yaml\n(.*?)^```$", (PROJECT / PAGE).read_text(), re.MULTILINE | re.DOTALL)
+    service, job = yaml.safe_load_all(text)
+    pod = job["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    name = service["metadata"]["name"]
+    assert pod["subdomain"] == name
+    assert service["spec"]["selector"] == {"job-name": job["metadata"]["name"]}
+    assert f"--nnodes={job['spec']['completions']}" in container["args"]
+    assert {mount["name"] for mount in container["volumeMounts"]} == {volume["name"] for volume in pod["volumes"]}
+
+    project.stage("generate")
+    here = {
+        "--nnodes=2": "--nnodes=1",
+        f"--rdzv-endpoint={job['metadata']['name']}-0.{name}:29500": "--rdzv-endpoint=localhost:29501",
+        "s3://bucket/windows": "data/windows",
+    }
+    assert set(here) <= set(container["args"])
+    environment = {variable["name"]: variable["value"] for variable in container["env"]}
+    environment["QUADRATURE_STATE_DIR"] = str(project.path / "state")
+    project.run(*container["command"], *(here.get(word, word) for word in container["args"]), **environment)
+    assert (project.path / "models/model.safetensors").exists()

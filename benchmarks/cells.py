@@ -31,7 +31,7 @@ from quadrature.figures import BLUE, GREEN, ORANGE, style
 from quadrature.model import QuadratureNetwork, initialize
 from quadrature.params import load_params
 from quadrature.stream import Batch
-from quadrature.training import make_optimizer, train_step
+from quadrature.training import TrainStep, make_optimizer
 from quadrature.workers import Workers
 from stages.train import Params
 
@@ -92,21 +92,19 @@ def time_steps(rounds: int = 9, steps: int = 20) -> pd.DataFrame:
     set_up_device("cpu", threads=1)
     windows = torch.randn(params.train.batch_size, 10, 1, generator=torch.Generator().manual_seed(0))
     batch = Batch(windows, windows.squeeze(-1))
-    networks = {}
+    steps_of = {}
     workers = Workers(params.train.threads, compute_alone)
     for key in pd.read_csv(TRIALS)[list(PARAMETERS)].drop_duplicates().itertuples(index=False, name=None):
         changes = dict(zip(PARAMETERS, key, strict=True))
         network = QuadratureNetwork(params.model.model_copy(update=changes), window_length=10)
         initialize(network, params.train.seed)
-        networks[key] = (network, make_optimizer(network, params.train))
-    seconds: dict[tuple[object, ...], list[float]] = {key: [] for key in networks}
+        steps_of[key] = TrainStep(network, make_optimizer(network, params.train), params.train, workers)
+    seconds: dict[tuple[object, ...], list[float]] = {key: [] for key in steps_of}
     for turn in range(1 + rounds):  # the first warms up
-        for key, (network, optimizer) in networks.items():
+        for key, take_step in steps_of.items():
             started = time.perf_counter()
             for step in range(steps):
-                train_step(
-                    network, optimizer, batch, turn * steps + step, params.train.learning_rate, params.train, workers
-                )
+                take_step(batch, turn * steps + step, params.train.learning_rate)
             seconds[key].append((time.perf_counter() - started) / steps)
     rows = [(*key, 1000.0 * statistics.median(taken[1:])) for key, taken in seconds.items()]
     return pd.DataFrame(rows, columns=[*PARAMETERS, "milliseconds"])

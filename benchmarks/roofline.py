@@ -3,7 +3,7 @@
     .venv/bin/python -m benchmarks.roofline              # five networks, one thread and all cores, two minutes
     .venv/bin/python -m benchmarks.roofline 2 0.01 8,16  # rounds, seconds a measurement, one network: hidden,batch
 
-The step is quadrature.training.train_step of a GRU of `hidden` units on `batch` windows of L = 10 samples, head `last`.
+The step is quadrature.training.TrainStep of a GRU of `hidden` units on `batch` windows of L = 10 samples, head `last`.
 What the gradient needs, however it is computed, counted for each window:
 
 - Products. A state before each instant but the first, which is zero, is multiplied by the 3 H x H weights: 2 operations
@@ -37,7 +37,7 @@ from quadrature.gradient import error_gradient
 from quadrature.model import QuadratureNetwork, initialize
 from quadrature.params import load_params
 from quadrature.stream import Batch
-from quadrature.training import ALONE, make_optimizer, train_step
+from quadrature.training import ALONE, TrainStep, make_optimizer
 from quadrature.workers import Workers
 from stages.train import Params
 
@@ -129,7 +129,7 @@ def make_step(hidden: int, batch: int, shards: int, workers: Workers, ranks: Ran
     windows = Batch(torch.randn(batch, LENGTH, 1), torch.randn(batch, LENGTH))
     shard = Batch(*(part[: batch // shards] for part in windows))
     return Step(
-        partial(train_step, network, optimizer, windows, 1, 1e-4, settings, workers, ranks),
+        partial(TrainStep(network, optimizer, settings, workers, ranks), windows, 1, 1e-4),
         partial(error_gradient, network, shard, windows.target.numel()),
         sum(weights.numel() for weights in network.parameters()),
     )

@@ -3,7 +3,7 @@
     .venv/bin/python -m benchmarks.scaling                # hidden size 256, batch 4096, 5 rounds of 10 steps
     .venv/bin/python -m benchmarks.scaling 8 64 2 3       # hidden size, batch, rounds, steps
 
-A step is quadrature.training.train_step with four gradient shards, one thread a process, started as torchrun starts
+A step is quadrature.training.TrainStep with four gradient shards, one thread a process, started as torchrun starts
 them. One process and two take turns. The constants are of the same runs:
 
     compute     a gradient, a window, in one process

@@ -26,6 +26,9 @@ class Adam:
         self._steps = 0
         self._mean = torch.zeros_like(_vector(self._weights))
         self._square = torch.zeros_like(self._mean)
+        self._move = torch.zeros_like(self._mean)
+        parts = torch.split(self._move, [one.numel() for one in self._weights])
+        self._moves = [part.view_as(one) for part, one in zip(parts, self._weights, strict=True)]
 
     @torch.no_grad()
     def step(self, gradients: Sequence[Tensor], rate: float) -> None:
@@ -35,9 +38,9 @@ class Adam:
         self._mean.lerp_(gradient, 1.0 - MEAN_DECAY)
         self._square.mul_(SQUARE_DECAY).addcmul_(gradient, gradient, value=1.0 - SQUARE_DECAY)
         root = self._square.sqrt().div_((1.0 - SQUARE_DECAY**self._steps) ** 0.5).add_(SMALLEST)
-        move = torch.div(self._mean, root).mul_(rate / (1.0 - MEAN_DECAY**self._steps))
-        for weights, part in zip(self._weights, torch.split(move, [one.numel() for one in self._weights]), strict=True):
-            weights.sub_(part.view_as(weights))
+        torch.div(self._mean, root, out=self._move).mul_(rate / (1.0 - MEAN_DECAY**self._steps))
+        for weights, move in zip(self._weights, self._moves, strict=True):
+            weights.sub_(move)
 
     def state(self) -> dict[str, Tensor]:
         """Returns what going on takes beside the weights."""

@@ -41,10 +41,10 @@ def _by_hand(network: QuadratureNetwork, batch: Batch, samples: int) -> Sequence
     scan = idle_scans.take(window, weights)
     scan.forward(window, None, weights)
     state = scan.states[-1]  # (hidden_size, batch)
-    errors = torch.addmm(head.bias, state.t(), head.weight.t()).sub_(batch.target)  # (batch, window_length)
+    errors = torch.addmm(head.bias.unsqueeze(1), head.weight, state).sub_(batch.target.t())  # (window_length, batch)
     error = errors.square().sum()
     errors.mul_(2.0 / samples)
-    head_gradients = (state @ errors).t(), errors.sum(0)
-    _, _, gradients = scan.backward(None, (errors @ head.weight).t(), wants_inputs=False)
+    _, _, gradients = scan.backward(None, head.weight.t() @ errors, wants_inputs=False)
+    head_gradients = errors @ state.t(), errors.sum(1)
     idle_scans.give(scan)
     return *gradients, *head_gradients, error

@@ -118,6 +118,7 @@ def train(
     if training.step == 0:
         after_step(training)
     with computing_alone(), Workers(_threads(model, params), compute_alone) as workers:
+        take_step = TrainStep(model, training.optimizer, params, workers, ranks)
         for epoch in range(training.step // epoch_steps, params.epochs):
             model.train()
             done = training.step - epoch * epoch_steps
@@ -126,8 +127,7 @@ def train(
             for epoch_step, batch in enumerate(bar(batches, f"epoch {epoch + 1}"), done + 1):
                 step = training.step + 1
                 rate = learning_rate(params.schedule, params.learning_rate, training.step, params.epochs * epoch_steps)
-                loss = train_step(model, training.optimizer, batch, step, rate, params, workers, ranks)
-                training.losses.append(loss)
+                training.losses.append(take_step(batch, step, rate))
                 training.samples += batch.target.numel()
                 training.step = step
                 if _is_due(epoch_step, epoch_steps, params.validations_per_epoch):
@@ -161,44 +161,54 @@ def make_optimizer(model: nn.Module, params: TrainParams) -> Optimizer:
             return SOAP(model.parameters())
 
 
-def train_step(
-    model: nn.Module,
-    optimizer: Optimizer,
-    batch: Batch,
-    step: int,
-    rate: float,
-    params: TrainParams,
-    workers: Workers,
-    ranks: Ranks = ALONE,
-) -> Tensor:
-    """Moves the weights once; returns the batch's sum of squared errors before the move, without waiting for it.
+class TrainStep:
+    """One step of gradient descent, with all that stays the same from one to the next."""
 
-    The gradient is that of the mean squared error over the whole batch. It is computed shard by shard, a shard by one
-    thread of one process, and added up in the shards' order, so that its bits do not depend on who computes which.
-    """
-    weights = list(model.parameters())
-    shards = [
-        Batch(*parts) for parts in zip(*(part.tensor_split(params.gradient_shards) for part in batch), strict=True)
-    ]
+    def __init__(
+        self, model: nn.Module, optimizer: Optimizer, params: TrainParams, workers: Workers, ranks: Ranks = ALONE
+    ) -> None:
+        self._model = model
+        self._optimizer = optimizer
+        self._params = params
+        self._workers = workers
+        self._ranks = ranks
+        self._weights = list(model.parameters())
+        self._sizes = [weights.numel() for weights in self._weights]
+        self._draws = draws(model)
 
-    def differentiate(shard: int) -> Tensor:
-        if not len(shards[shard].input):
-            return batch.input.new_zeros(sum(one.numel() for one in weights) + 1)
-        # Dropout draws from torch's global stream, so each shard of each step begins it anew: nothing to
-        # remember between steps, and the same draws whoever computes the shard.
-        _seed(batch.input.device, params.seed, step, shard)
-        return error_gradient(model, shards[shard], batch.target.numel())
+    def __call__(self, batch: Batch, step: int, rate: float) -> Tensor:
+        """Moves the weights once; returns the batch's sum of squared errors before the move, without waiting for it.
 
-    total, *others = ranks.gather(torch.stack(list(workers.map(differentiate, ranks.share(len(shards))))))
-    for other in others:
-        total += other
-    gradient: Tensor = total[:-1]
-    loss: Tensor = total[-1].clone()  # of its own: as a part it would keep the whole gradient
-    if params.gradient_clip is not None:
-        gradient *= (params.gradient_clip / (gradient.norm() + 1e-6)).clamp(max=1.0)
-    parts = torch.split(gradient, [one.numel() for one in weights])
-    optimizer.step([part.view_as(one) for part, one in zip(parts, weights, strict=True)], rate)
-    return loss
+        The gradient is that of the mean squared error over the whole batch. It is computed shard by shard, a shard by
+        one thread of one process, and added up in the shards' order, so that its bits do not depend on who computes
+        which.
+        """
+        shards = self._shards(batch)
+
+        def differentiate(shard: int) -> Tensor:
+            if not len(shards[shard].input):
+                return batch.input.new_zeros(sum(self._sizes) + 1)
+            if self._draws:
+                # From torch's global stream, so each shard of each step begins it anew: nothing to remember
+                # between steps, and the same draws whoever computes the shard.
+                _seed(batch.input.device, self._params.seed, step, shard)
+            return error_gradient(self._model, shards[shard], batch.target.numel())
+
+        own = self._ranks.share(len(shards))
+        total, *others = self._ranks.gather(torch.stack(list(self._workers.map(differentiate, own))))
+        for other in others:
+            total += other
+        gradient: Tensor = total[:-1]
+        loss: Tensor = total[-1].clone()  # of its own: as a part it would keep the whole gradient
+        if self._params.gradient_clip is not None:
+            gradient *= (self._params.gradient_clip / (gradient.norm() + 1e-6)).clamp(max=1.0)
+        parts = torch.split(gradient, self._sizes)
+        self._optimizer.step([part.view_as(one) for part, one in zip(parts, self._weights, strict=True)], rate)
+        return loss
+
+    def _shards(self, batch: Batch) -> list[Batch]:
+        parts = (part.tensor_split(self._params.gradient_shards) for part in batch)
+        return [Batch(*shard) for shard in zip(*parts, strict=True)]
 
 
 def mean_squared_error(model: nn.Module, windows: Shards, batch_size: int, workers: Workers) -> float:
@@ -222,8 +232,12 @@ _REMEDY = "lower train.learning_rate or train.gradient_clip in params.yaml, or l
 def _threads(model: nn.Module, params: TrainParams) -> int:
     """Returns how many threads can share the work: one where the accelerator does it, or dropout draws in turn."""
     on_cpu = all(weights.device.type == "cpu" for weights in model.parameters())
-    draws = any(getattr(module, "dropout", 0.0) or isinstance(module, nn.Dropout) for module in model.modules())
-    return 1 if draws or not on_cpu else params.threads
+    return 1 if draws(model) or not on_cpu else params.threads
+
+
+def draws(model: nn.Module) -> bool:
+    """Whether a model's forward pass in training draws random numbers."""
+    return any(getattr(module, "dropout", 0.0) or isinstance(module, nn.Dropout) for module in model.modules())
 
 
 def _seed(device: torch.device, seed: int, step: int, shard: int) -> None:

@@ -12,7 +12,7 @@ from quadrature.errors import NonFiniteLossError
 from quadrature.model import QuadratureNetwork, initialize, load_model, save_model
 from quadrature.schedule import learning_rate
 from quadrature.stream import Batch, Shards, epoch_batches, in_order
-from quadrature.training import Training, TrainParams, mean_squared_error, train_step
+from quadrature.training import Training, TrainParams, TrainStep, mean_squared_error
 from quadrature.workers import Workers
 from tests.test_model import make_network, make_params
 
@@ -133,9 +133,8 @@ def test_the_gradient_is_clipped_to_its_largest_norm():
     network = make_network()
     optimizer = PlainDescent(network.parameters())
     before = torch.cat([weights.detach().clone().flatten() for weights in network.parameters()])
-    train_step(
-        network, optimizer, next(in_order(make_windows(), 50)), 1, 1.0, make_training(gradient_clip=1e-3), Workers(1)
-    )
+    take_step = TrainStep(network, optimizer, make_training(gradient_clip=1e-3), Workers(1))
+    take_step(next(in_order(make_windows(), 50)), 1, 1.0)
     after = torch.cat([weights.detach().flatten() for weights in network.parameters()])
     assert (after - before).norm() == pytest.approx(1e-3, rel=1e-3)
 

@@ -16,7 +16,7 @@ from quadrature.device import compute_alone, set_up_device
 from quadrature.model import ModelParams, QuadratureNetwork, initialize, load_model, predict
 from quadrature.params import Section, load_params
 from quadrature.stream import Batch, Shards, epoch_batches
-from quadrature.training import TrainParams, make_optimizer, train_step
+from quadrature.training import TrainParams, TrainStep, make_optimizer
 from quadrature.workers import Workers
 
 
@@ -54,8 +54,9 @@ def train(model: QuadratureNetwork, inputs: np.ndarray, target: np.ndarray, batc
     model.train()
     batches = epoch_batches(windows, params.seed, 0, batch, params.shuffle_windows)
     with Workers(params.threads, compute_alone) as workers:
+        take_step = TrainStep(model, optimizer, params, workers)
         for step, windows_of_step in enumerate(batches, 1):
-            train_step(model, optimizer, windows_of_step, step, params.learning_rate, params, workers)
+            take_step(windows_of_step, step, params.learning_rate)
     return model
 
 

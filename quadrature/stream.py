@@ -141,7 +141,7 @@ def _joined(parts: Sequence[Batch]) -> Batch:
 
 def _permuted(block: Batch, *key: int) -> Batch:
     order = torch.from_numpy(_permutation(len(block.input), *key)).to(block.input.device)
-    return Batch(block.input[order], block.target[order])
+    return Batch(block.input.index_select(0, order), block.target.index_select(0, order))
 
 
 def _permutation(count: int, seed: int, *key: int) -> np.ndarray:

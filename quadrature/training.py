@@ -77,15 +77,37 @@ class Training:
         self.optimizer = make_optimizer(model, params)
         self.step = 0  # steps done
         self.records: list[Record] = []
-        self.losses: list[Tensor] = []  # sums of squared errors of the steps since the last record
-        self.samples = 0  # that they are sums over
+        self.samples = 0  # that the losses since the last record are sums over
+        # One buffer, not a tensor a step: those would pin the memory that each step's others are returned to, and a
+        # training of 1,500 large steps would hold three times what it needs.
+        self._losses = torch.zeros(64, device=next(model.parameters()).device)
+        self._noted = 0  # of them
+
+    @property
+    def losses(self) -> Tensor:
+        """The sums of squared errors of the steps since the last record."""
+        return self._losses[: self._noted]
+
+    def note(self, loss: Tensor, samples: int) -> None:
+        """Counts a step done, whose loss is a sum over so many samples."""
+        self.step += 1
+        self.samples += samples
+        if self._noted == len(self._losses):
+            self._losses = torch.cat([self._losses, torch.zeros_like(self._losses)])
+        self._losses[self._noted] = loss
+        self._noted += 1
+
+    def record(self, record: Record) -> None:
+        """Keeps a record of the steps since the one before."""
+        self.records.append(record)
+        self.samples = self._noted = 0
 
     def state(self) -> dict[str, Tensor]:
         """Returns all that changes from step to step."""
         return {
             "step": torch.tensor(self.step),
             "samples": torch.tensor(self.samples),
-            "losses": torch.stack(self.losses) if self.losses else torch.zeros(0),
+            "losses": self.losses.clone(),
             "records": torch.tensor(self.records, dtype=torch.float64),
             **prefixed("model", self.model.state_dict()),
             **prefixed("optimizer", self.optimizer.state()),
@@ -94,8 +116,9 @@ class Training:
     def restore(self, state: Mapping[str, Tensor]) -> None:
         """Goes on from a state."""
         self.step, self.samples = int(state["step"]), int(state["samples"])
-        device = next(self.model.parameters()).device
-        self.losses = list(state["losses"].to(device).unbind())
+        losses = state["losses"].to(self._losses.device)
+        self._noted = len(losses)
+        self._losses = torch.cat([losses, torch.zeros_like(self._losses)])
         rows = state["records"].tolist()
         self.records = [Record(epoch, int(step), *figures) for epoch, step, *figures in rows]
         self.model.load_state_dict(within("model", state))
@@ -125,11 +148,8 @@ def train(
             batches = epoch_batches(windows, params.seed, epoch, params.batch_size, params.shuffle_windows, done)
             bar = partial(tqdm, total=epoch_steps, initial=done, unit="step", leave=False, disable=None)
             for epoch_step, batch in enumerate(bar(batches, f"epoch {epoch + 1}"), done + 1):
-                step = training.step + 1
                 rate = learning_rate(params.schedule, params.learning_rate, training.step, params.epochs * epoch_steps)
-                training.losses.append(take_step(batch, step, rate))
-                training.samples += batch.target.numel()
-                training.step = step
+                training.note(take_step(batch, training.step + 1, rate), batch.target.numel())
                 if _is_due(epoch_step, epoch_steps, params.validations_per_epoch):
                     yield _record(training, epoch + epoch_step / epoch_steps, rate, validation, workers)
                     model.train()
@@ -142,8 +162,7 @@ def _record(training: Training, epoch: float, rate: float, validation: Shards, w
     if not math.isfinite(validation_mse):
         raise NonFiniteLossError(f"the validation loss is not finite at step {training.step}; {_REMEDY}")
     record = Record(epoch, training.step, rate, train_mse, validation_mse)
-    training.records.append(record)
-    training.losses, training.samples = [], 0
+    training.record(record)
     return record
 
 
@@ -199,7 +218,7 @@ class TrainStep:
         for other in others:
             total += other
         gradient: Tensor = total[:-1]
-        loss: Tensor = total[-1].clone()  # of its own: as a part it would keep the whole gradient
+        loss: Tensor = total[-1]
         if self._params.gradient_clip is not None:
             gradient *= (self._params.gradient_clip / (gradient.norm() + 1e-6)).clamp(max=1.0)
         parts = torch.split(gradient, self._sizes)
@@ -255,9 +274,9 @@ def _is_due(step: int, steps: int, times: int) -> bool:
     return step * times // steps > (step - 1) * times // steps
 
 
-def _sum_finite(losses: Sequence[Tensor], step: int) -> float:
+def _sum_finite(losses: Tensor, step: int) -> float:
     """Returns the sum of the losses of the steps up to `step`; raises NonFiniteLossError naming the first bad one."""
-    values = torch.stack(list(losses)).double()
+    values = losses.double()
     finite = values.isfinite()
     if not finite.all():
         first = step - len(losses) + 1 + int(finite.int().argmin())

@@ -7,10 +7,13 @@ help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
 
 repro: environment  ## Run the pipeline: the stages whose code, parameters or data changed
-	@.venv/bin/dvc repro
+	@.venv/bin/dvc repro || { .venv/bin/python -m quadrature heal --quiet && .venv/bin/dvc repro; }
 
 test: environment  ## Run every test
 	@.venv/bin/python -m pytest --numprocesses auto --dist loadgroup
+
+torture: environment  ## Kill it, starve it, feed it nonsense: tests/torture in full, an hour or more
+	@.venv/bin/python -m pytest --numprocesses auto --dist loadgroup --torture 1 tests/torture
 
 article: environment  ## Run the article's experiment beside the article's own script
 	@.venv/bin/python -m benchmarks.article
@@ -99,4 +102,4 @@ export FIRST_ON_PATH
 	@touch .venv-bench/stamp
 
 .DEFAULT_GOAL := help
-.PHONY: help repro test article bench sweep check verify gate format lock clean environment .venv
+.PHONY: help repro test torture article bench sweep check verify gate format lock clean environment .venv

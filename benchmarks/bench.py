@@ -125,11 +125,13 @@ class Bench:
         self.target.append(tell(row))
 
     def train_peer(self, name: str, task: Task, cell: Cell, seed: int) -> dict[str, Any]:
-        """Trains a peer as a cell says, and scores it in the same process, as its users would."""
+        """Trains a peer as a cell says; its score, which the same process makes, is not timed."""
         tree, threads = self.trees[task.name], self.threads(name, task.like)
         asked = options(test=tree / "data/windows/test", hidden=task.hidden, seed=seed, **cell._asdict())
         done = self.run_script(name, "target", tree, threads, asked)
-        return {"threads": threads, **cell._asdict(), **figures_of(done), "mse": done.answer["mse"]}
+        figures = figures_of(done)
+        figures["seconds"] -= done.answer["scoring_seconds"]
+        return {"threads": threads, **cell._asdict(), **figures, "mse": done.answer["mse"]}
 
     def train_ours(self, task: Task, seed: int) -> dict[str, Any]:
         """Runs the train stage; its model is scored afterwards, as the stage has no test windows."""
@@ -184,11 +186,12 @@ def about(python: Path) -> dict[str, Any]:
 
 def measure(settings: Settings, python: Path, frameworks: Sequence[str], output: Path) -> None:
     """Measures everything and writes results.json, results.md and results.svg."""
+    begun = about(python)
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(settings, python, frameworks, Path(folder))
         bench.measure()
     results = {
-        **about(python),
+        **begun,
         "settings": {
             "rounds": settings.rounds,
             "seconds": settings.seconds,

@@ -27,12 +27,13 @@ class Outcome(NamedTuple):
 
 def run(command: Sequence[str | Path], cwd: Path, cpus: int | None = None, **env: str) -> Outcome:
     """Runs a command to its end, on so many processors or on all; ends the bench with its words when it fails."""
-    with tempfile.TemporaryFile("w+") as log:
+    with tempfile.TemporaryFile("w+") as log, tempfile.TemporaryDirectory() as states:
+        common = {"QUADRATURE_STATE_DIR": states}  # of its own, so that nothing that is timed goes on where another was
         started = time.perf_counter()
         process = subprocess.Popen(
             command,
             cwd=cwd,
-            env={**os.environ, "CUDA_VISIBLE_DEVICES": "", "PYTHONDONTWRITEBYTECODE": "", **env},
+            env={**os.environ, "CUDA_VISIBLE_DEVICES": "", "PYTHONDONTWRITEBYTECODE": "", **common, **env},
             stdout=subprocess.PIPE,
             stderr=log,
             text=True,

@@ -14,7 +14,7 @@ from benchmarks.bench_tasks import Cell, Task
 
 GRID = PROJECT / "benchmarks/grid.json"
 BATCHES = (256, 512, 1024)
-RATES = (0.005, 0.01, 0.02)
+RATES = (0.01, 0.02, 0.04)
 SEEDS = (0, 1, 2)
 
 Score = Callable[[Task, Cell, int], float]

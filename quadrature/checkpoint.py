@@ -12,6 +12,7 @@ are kept, each with a digest of its own, so that whatever befalls a file, no mor
 import hashlib
 import logging
 import os
+import re
 import shutil
 import sys
 import time
@@ -37,6 +38,8 @@ LONGEST = 30 * 86400.0
 """Seconds that a state is kept untouched."""
 
 _DIGEST_BYTES = 32
+_KEY = re.compile("[0-9a-f]{32}")
+_FILE = re.compile(r"lock|step-[0-9]{12}|\.step-[0-9]{12}\.tmp")
 
 
 def training_key(**what: object) -> str:
@@ -146,13 +149,23 @@ def checkpoints(key: str, every: float) -> Iterator[Checkpoints | None]:
 
 
 def _clean(everyone: Path, own: Path) -> None:
-    """Removes other trainings' states that are too old or too much."""
-    others = sorted(map(_size_up, set(everyone.iterdir()) - {own}), reverse=True)
+    """Removes other trainings' states that are too old or too much; none that is in use, nor anything else there."""
+    others = sorted(
+        (_size_up(folder) for folder in everyone.iterdir() if folder != own and _is_ours(folder)), reverse=True
+    )
     total = 0
     for touched, size, folder in others:
         total += size
         if total > LARGEST or time.time() - touched > LONGEST:
-            shutil.rmtree(folder, ignore_errors=True)
+            with suppress(OSError), filelock.FileLock(folder / "lock", timeout=0):  # Timeout is an OSError
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_ours(folder: Path) -> bool:
+    """Whether a folder is a training's by its name and by all that it holds."""
+    with suppress(OSError):
+        return bool(_KEY.fullmatch(folder.name)) and all(_FILE.fullmatch(path.name) for path in folder.iterdir())
+    return False
 
 
 def _size_up(folder: Path) -> tuple[float, int, Path]:

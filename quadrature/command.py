@@ -5,11 +5,19 @@ import logging
 import os
 import signal
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 
 from quadrature.errors import Interruption, QuadratureError
+
+_PARENT_SECONDS = 0.5
+"""Between looks at whether the parent is there."""
+
+_GRACE_SECONDS = 2.0
+"""For what was signalled together with its parent: a second signal would end it before it has saved its state."""
 
 
 def run(main: Callable[[], None]) -> None:
@@ -18,6 +26,8 @@ def run(main: Callable[[], None]) -> None:
     _on_signals(_interrupt)
     code = os.EX_OK
     try:
+        if "DVC_ROOT" in os.environ:
+            threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
         main()
     except (QuadratureError, Interruption) as error:
         logging.error("%s", error)
@@ -49,6 +59,20 @@ def held_back() -> Iterator[Callable[[], str | None]]:
         yield lambda: came[0] if came else None
     finally:
         _on_signals(_interrupt)
+
+
+def _end_with(parent: int) -> None:
+    """Interrupts this process once its parent is gone: a DVC that is killed leaves its stage running.
+
+    Else it would go on to write its outputs beside those of whatever runs next. Whoever adopts an orphan is of another
+    session, which tells those that were orphans from the first; but a launcher gives each process a session of its own.
+    """
+    with suppress(OSError):  # it is gone by now, or its session is not ours to ask about
+        if "RANK" in os.environ or os.getsid(parent) == os.getsid(0):
+            while os.getppid() == parent:
+                time.sleep(_PARENT_SECONDS)
+            time.sleep(_GRACE_SECONDS)
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _on_signals(handler: Callable[[int, FrameType | None], None] | signal.Handlers) -> None:

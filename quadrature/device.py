@@ -29,6 +29,8 @@ def set_up_device(name: Device, threads: int, index: int = 0) -> torch.device:
             torch.accelerator.set_device_index(index % torch.accelerator.device_count())
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it cuBLAS cannot repeat itself
         torch.use_deterministic_algorithms(True)
+        # With its number, as what is current is so for one thread, and a thread of its own reads windows ahead.
+        device = torch.device(device.type, torch.accelerator.current_device_index())
     # MKL chooses its vector functions at their first call. When two threads make it at once, one now and then
     # computes with other functions than the rest of the run (3 of 20,000 first tanh calls here, none of 20,000
     # after this line), and all that follows has other bits. So the first call is made alone.

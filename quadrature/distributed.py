@@ -139,7 +139,10 @@ def joined(launch: Launch, device: torch.device, gradient_shards: int, patience:
 
 
 def _meet(launch: Launch, device: torch.device, patience: timedelta) -> None:
-    store, _, _ = next(rendezvous("env://", timeout=patience))
+    try:
+        store, _, _ = next(rendezvous("env://", timeout=patience))
+    except ValueError as error:  # a variable that says where the others are is missing
+        raise ParameterError(f"{str(error).strip().splitlines()[0]}; start with torchrun, which sets all") from None
     if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True":
         # torchrun's own store, which outlives the processes: without a name of their own, those that it starts again
         # would read where the ones before them could be reached (github.com/pytorch/pytorch/issues/135712).

@@ -19,6 +19,9 @@ from quadrature.errors import ParameterError
 SECTIONS = ("device", "generate", "model", "train", "evaluate", "plot")
 """Every name at the top of params.yaml, so that a misspelt one is caught by whichever stage runs first."""
 
+LARGEST = 2**15
+"""Bytes of a file of parameters or rules; a parser's time and memory grow with them."""
+
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 
 
@@ -93,6 +96,10 @@ _Loader.add_implicit_resolver(
 def parse(path: Path) -> tuple[dict[object, object], list[Problem]]:
     """Returns the file's tree, and a problem for each key that stands twice. Raises ParameterError if it is none."""
     try:
+        if (size := path.stat().st_size) > LARGEST:
+            raise ParameterError(
+                f"{path} holds {size:,} bytes, of which at most {LARGEST:,} are read; is it the right file?"
+            )
         text = path.read_text(encoding="utf-8")
         for event in yaml.parse(text, Loader=_Loader):
             if isinstance(event, yaml.NodeEvent) and (event.anchor or getattr(event, "tag", None)):

@@ -34,7 +34,7 @@ class Snapshots:
         if step in self._steps:
             training = model.training
             model.eval()
-            self._taken.append((step, model(self._windows.input)))
+            self._taken.append((step, model(self._windows.input).cpu()))
             self._steps.remove(step)
             model.train(training)
 
@@ -56,6 +56,6 @@ class Snapshots:
                     "step": np.full(len(estimates), float(step)),
                     "input": self._windows.input.squeeze(-1).cpu().numpy(),
                     "target": self._windows.target.cpu().numpy(),
-                    "prediction": estimates.cpu().numpy(),
+                    "prediction": estimates.numpy(),
                 }
                 file.write(columns)

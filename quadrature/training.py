@@ -146,7 +146,7 @@ def train(
             model.train()
             done = training.step - epoch * epoch_steps
             batches = epoch_batches(windows, params.seed, epoch, params.batch_size, params.shuffle_windows, done)
-            bar = partial(tqdm, total=epoch_steps, initial=done, unit="step", leave=False, disable=None)
+            bar = partial(tqdm, total=epoch_steps, initial=done, unit="step", leave=False, disable=_is_silent(ranks))
             for epoch_step, batch in enumerate(bar(batches, f"epoch {epoch + 1}"), done + 1):
                 rate = learning_rate(params.schedule, params.learning_rate, training.step, params.epochs * epoch_steps)
                 training.note(take_step(batch, training.step + 1, rate), batch.target.numel())
@@ -252,6 +252,11 @@ def _threads(model: nn.Module, params: TrainParams) -> int:
     """Returns how many threads can share the work: one where the accelerator does it, or dropout draws in turn."""
     on_cpu = all(weights.device.type == "cpu" for weights in model.parameters())
     return 1 if draws(model) or not on_cpu else params.threads
+
+
+def _is_silent(ranks: Ranks) -> bool | None:
+    """Whether no bar is drawn: by all but one process; that one draws where there is a terminal, which None says."""
+    return None if ranks.is_main_process else True
 
 
 def draws(model: nn.Module) -> bool:

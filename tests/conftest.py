@@ -14,6 +14,34 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 
+def pytest_addoption(parser):
+    """Adds the scale of tests/torture."""
+    parser.addoption("--torture", type=float, default=0.1, metavar="FRACTION", help="of the full counts of torments")
+
+
+tormented: dict[str, list[int]] = {}
+"""By promise of tests/torture, how often it was tried and how often it survived."""
+
+
+def pytest_runtest_logreport(report):
+    """Adds up what the tests tried, in the process that has all their reports."""
+    if report.when == "teardown":
+        for name, value in report.user_properties:
+            if name == "torture":
+                promise, tried, survived = value
+                counts = tormented.setdefault(promise, [0, 0])
+                counts[0] += tried
+                counts[1] += survived
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Prints the table of tests/torture."""
+    if tormented:
+        terminalreporter.write_line("\n| promise | tried | survived |\n|---|---|---|")
+        for promise, (tried, survived) in sorted(tormented.items()):
+            terminalreporter.write_line(f"| {promise} | {tried:,} | {survived:,} |")
+
+
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory):
     """A small checkout after `dvc repro`, to be read and not changed."""

@@ -256,6 +256,17 @@ def test_the_issues_sizes_are_measured_five_times():
     assert settings.rounds == 5
 
 
+def test_the_readme_quotes_the_committed_results():
+    folder = PROJECT / "benchmarks"
+    results = json.loads((folder / "results.json").read_text())
+    assert set(results["summary"]["target"]) == {task.name for task in tasks()}
+    assert {*results["summary"]["throughput"]["16x32"]} == set(FRAMEWORKS)
+    text = tabulate(results)
+    assert (folder / "results.md").read_text() == text
+    section = (PROJECT / "README.md").read_text().partition("<!-- bench -->")[2].partition("<!-- end of bench -->")[0]
+    assert section.strip() == text.strip()
+
+
 def test_every_framework_has_a_label_and_a_look_of_its_own():
     assert set(LABELS) == set(LOOKS) == set(FRAMEWORKS)
     assert len(set(LOOKS.values())) == len(LOOKS)

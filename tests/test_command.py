@@ -1,9 +1,12 @@
 """How commands end: exit codes, one line in place of a traceback, files whole or untouched."""
 
+import os
 import signal
 import stat
 import subprocess
 import sys
+import time
+from contextlib import suppress
 
 import pytest
 
@@ -108,3 +111,43 @@ def test_json_refuses_what_is_not_json(tmp_path):
     assert list(tmp_path.iterdir()) == []
     write_json(tmp_path / "metrics.json", {"mse": 0.1, "floor_mse": None})
     assert (tmp_path / "metrics.json").read_text() == '{\n  "mse": 0.1,\n  "floor_mse": null\n}\n'
+
+
+def is_alive(pid):
+    with suppress(ProcessLookupError):
+        os.kill(pid, 0)
+        return True
+    return False
+
+
+def wait_until(condition, seconds=10.0):
+    end = time.monotonic() + seconds
+    while not condition() and time.monotonic() < end:
+        time.sleep(0.05)
+    return condition()
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["at work", "before its first line"])
+@pytest.mark.parametrize("by_dvc", [True, False])
+def test_a_stage_ends_with_the_dvc_that_started_it_and_other_commands_go_on(tmp_path, by_dvc, late):
+    body = f"Path({str(tmp_path / 'begun')!r}).touch(); time.sleep(60)"
+    begin = f'echo $$ > {tmp_path}/pid; {"sleep 1;" if late else ""} exec {sys.executable} -c "$PROGRAM"'
+    starter = "import subprocess, sys; subprocess.run(['sh', '-c', sys.argv[1]])"
+    env = {**os.environ, "PROGRAM": PROGRAM.format(body=body), **({"DVC_ROOT": "/"} if by_dvc else {})}
+    parent = subprocess.Popen(
+        [sys.executable, "-c", starter, begin], env=env, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    assert wait_until((tmp_path / "pid").exists)
+    assert late or wait_until((tmp_path / "begun").exists)
+    pid = int((tmp_path / "pid").read_text())
+    parent.kill()
+    if by_dvc:
+        assert wait_until(lambda: not is_alive(pid))
+        assert parent.stderr.read() == "interrupted by SIGTERM; nothing unfinished was kept\n"
+    else:
+        assert wait_until((tmp_path / "begun").exists)
+        time.sleep(1.0)
+        assert is_alive(pid)
+        os.kill(pid, signal.SIGKILL)
+    parent.wait()
+    parent.stderr.close()

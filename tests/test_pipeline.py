@@ -106,6 +106,7 @@ def test_a_change_runs_the_stages_that_read_it_and_going_back_runs_none(checkout
     assert checkout.repro() == STAGES
     golden = checkout.digests()
     for name, value, expected in (
+        ("train.threads", 2, ["report"]),  # which lists it; it alters nothing else
         ("plot.bins", 5, ["plot", "report"]),
         ("train.seed", 7, ["train", "evaluate", "plot", "report"]),
         ("generate.seed", 7, STAGES),

@@ -11,7 +11,12 @@ from dvc.utils.serialize import load_yaml
 
 from tests.checkout import PROJECT, git
 
-DOCUMENTS = ["README.md", "CONTRIBUTING.md", *(str(path.relative_to(PROJECT)) for path in PROJECT.glob("docs/*.md"))]
+DOCUMENTS = [
+    "README.md",
+    "CONTRIBUTING.md",
+    "SECURITY.md",
+    *(str(path.relative_to(PROJECT)) for path in PROJECT.glob("docs/*.md")),
+]
 RUN_BY_CI = {"make repro", "make test", "make check", "make article", "make verify"}
 
 

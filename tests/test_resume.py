@@ -179,23 +179,44 @@ def test_a_disk_that_fills_up_is_told_of_and_costs_no_more(caplog):
 
 
 def test_old_states_and_the_oldest_of_too_many_go(monkeypatch):
-    now = time.time()
-    for age, name in enumerate(("newest", "newer", "older", "ancient")):
-        with checkpoints(name, 0.0) as saved:
-            fill(saved, 1)
-            size = sum(path.stat().st_size for path in saved._folder.iterdir())
-            for path in saved._folder.iterdir():
-                os.utime(path, (now - 86400 * age, now - 86400 * age))
-
-    def kept():
-        with checkpoints("own", 0.0):
-            return {folder.name for folder in checkpoint.state_folder().iterdir()} - {"own"}
-
-    assert kept() == {"newest", "newer", "older", "ancient"}
+    newest, newer, older, ancient = ages = [training_key(age=age) for age in range(4)]
+    for age, name in enumerate(ages):
+        size = leave(name, age)
+    assert kept() == {newest, newer, older, ancient}
     monkeypatch.setattr(checkpoint, "LONGEST", 2.5 * 86400)
-    assert kept() == {"newest", "newer", "older"}
+    assert kept() == {newest, newer, older}
     monkeypatch.setattr(checkpoint, "LARGEST", 2 * size)
-    assert kept() == {"newest", "newer"}
+    assert kept() == {newest, newer}
+
+
+def leave(name, age):
+    """Leaves a training's state of so many days ago; returns its bytes."""
+    with checkpoints(name, 0.0) as saved:
+        fill(saved, 1)
+        touched = time.time() - 86400 * age
+        for path in saved._folder.iterdir():
+            os.utime(path, (touched, touched))
+        return sum(path.stat().st_size for path in saved._folder.iterdir())
+
+
+def kept():
+    """Begins another training, which cleans up; returns what is still there beside its own."""
+    with checkpoints("own", 0.0):
+        return {path.name for path in checkpoint.state_folder().iterdir()} - {"own"}
+
+
+def test_what_is_in_use_and_what_is_no_training_of_ours_stays_however_old(monkeypatch):
+    used, mixed, idle = (training_key(number=number) for number in range(3))
+    for name in (used, mixed, idle, "thesis"):
+        leave(name, 20)
+    (checkpoint.state_folder() / mixed / "chapter 1").touch()
+    os.utime(checkpoint.state_folder() / mixed / "chapter 1", (0, 0))
+    (checkpoint.state_folder() / "a file").touch()
+    monkeypatch.setattr(checkpoint, "LONGEST", 1.0)
+    with checkpoints(used, 0.0):
+        for path in (checkpoint.state_folder() / used).iterdir():
+            os.utime(path, (0, 0))
+        assert kept() == {used, mixed, "thesis", "a file"}
 
 
 def test_the_key_tells_trainings_apart():

@@ -11,9 +11,10 @@ import pytest
 OUTPUTS = ("data/snapshots.parquet", "models/model.safetensors", "metrics/train.json", "metrics/history.csv")
 
 
-@pytest.fixture
-def generated(checkout):
-    checkout.set(**{"train.gradient_shards": 4, "model.num_layers": 2})
+@pytest.fixture(params=[1, 2], ids=["written out", "autograd"])
+def generated(checkout, request):
+    """Windows for a network of one layer, whose gradient is written out, or of two, which leave it to autograd."""
+    checkout.set(**{"train.gradient_shards": 4, "model.num_layers": request.param})
     checkout.stage("generate")
     return checkout
 
@@ -70,6 +71,14 @@ def test_processes_that_cannot_share_evenly_are_refused(generated):
     assert result.stderr.splitlines() == [
         "train.gradient_shards in params.yaml is 4, which 3 processes cannot share evenly; make it a multiple of 3"
     ]
+
+
+def test_processes_that_are_not_told_where_the_others_are_are_refused(generated):
+    result = generated.run("python", "-m", "stages.train", check=False, RANK="0", WORLD_SIZE="2")
+    assert result.returncode == 2
+    (line,) = result.stderr.splitlines()
+    assert "MASTER_ADDR expected" in line
+    assert line.endswith("; start with torchrun, which sets all")
 
 
 @pytest.mark.slow

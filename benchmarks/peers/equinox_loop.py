@@ -1,4 +1,4 @@
-"""JAX with equinox and optax, for speed: many steps in one compiled scan, so that Python is met once in 32 steps."""
+"""JAX with equinox and optax, for speed: many steps in one compiled scan, so that Python is met once in many steps."""
 
 from collections.abc import Mapping
 
@@ -10,7 +10,6 @@ import optax
 
 from benchmarks.peers import task
 
-STEPS = 32  # in one call
 ADAM = optax.adam(0.001)  # made once: another one would have all compiled again
 
 
@@ -59,6 +58,11 @@ def take_steps(
     return jax.lax.scan(step, (model, state), batches)[0]
 
 
+def steps_together(steps: int) -> int:
+    """Returns how many steps a call takes: a divisor of all, so that there is one shape and one compilation."""
+    return 32 if steps % 32 == 0 else max(count for count in range(1, 513) if steps % count == 0)
+
+
 def train(
     model: Network, inputs: np.ndarray, target: np.ndarray, batch: int, epochs: int = 1, rate: float | None = None
 ) -> Network:
@@ -74,8 +78,9 @@ def train(
     generator = np.random.default_rng(0)
     orders = [generator.permutation(len(inputs))[: epoch_steps * batch] for _ in range(epochs)]
     order = np.concatenate(orders).reshape(steps, batch)
-    for start in range(0, steps, STEPS):
-        chosen = order[start : start + STEPS]
+    together = steps_together(steps)
+    for start in range(0, steps, together):
+        chosen = order[start : start + together]
         model, state = take_steps(model, state, (inputs[chosen], target[chosen]), optimizer)
     return jax.block_until_ready(model)
 

@@ -59,8 +59,10 @@ def main(peer: Peer, limit_threads: Callable[[int], object] = lambda _threads: N
         inputs, target = read(options.train, options.windows)
         model = peer.build(options.hidden, options.seed)
         model = peer.train(model, inputs, target, options.batch, options.epochs, options.rate)
+        trained = time.perf_counter()
         inputs, target = read(options.test)
-        answer(mse=mse(peer.estimate(model, inputs), target))
+        score = mse(peer.estimate(model, inputs), target)
+        answer(mse=score, scoring_seconds=time.perf_counter() - trained)
     else:
         inputs, target = read(options.train, options.batch)
         with np.load(options.weights) as weights:

@@ -1,0 +1,23 @@
+"""`python -m quadrature heal`: mends what a killed DVC left torn, so that `dvc repro` runs again."""
+
+import argparse
+import logging
+import sys
+
+from quadrature.healing import heal
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares what can be chosen."""
+    parser.add_argument("--quiet", action="store_true", help="say nothing where there is nothing to mend")
+
+
+def main(arguments: argparse.Namespace) -> None:
+    """Says what was mended; fails where nothing was, so that a script knows whether to try again."""
+    mended = heal()
+    for line in mended:
+        logging.info("%s", line)
+    if not mended and not arguments.quiet:
+        logging.info("nothing to mend: DVC can read dvc.lock and .dvc/tmp/rwlock")
+    if not mended:
+        sys.exit(1)

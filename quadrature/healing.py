@@ -1,0 +1,78 @@
+"""Mends what DVC cannot read after a kill: it rewrites dvc.lock and .dvc/tmp/rwlock in place, so a kill can tear them.
+
+A torn record of what ran costs no result: the outputs lie in DVC's cache, and its run cache finds them by code,
+parameters and inputs. So the record of the last commit serves as well, and what was torn is kept beside for whoever
+wants to see it. Nothing that DVC can read is touched, nor what a running DVC may be about to write.
+"""
+
+import json
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+from dvc import rwlock  # type: ignore[import-untyped]
+from dvc.exceptions import DvcException  # type: ignore[import-untyped]
+from dvc.lock import LockError, make_lock  # type: ignore[import-untyped]
+from dvc.schema import COMPILED_LOCKFILE_SCHEMA  # type: ignore[import-untyped]
+from dvc.utils import strictyaml  # type: ignore[import-untyped]
+
+from quadrature.errors import QuadratureError
+from quadrature.files import write_bytes
+
+LOCKFILE = Path("dvc.lock")
+DVC_STATE = Path(".dvc/tmp")
+
+
+def heal() -> list[str]:
+    """Mends what is torn in the project of the working directory; returns a line for each file mended.
+
+    Raises QuadratureError where there is no project, or another DVC is running, which may be writing just then.
+    """
+    if not DVC_STATE.parent.is_dir():
+        raise QuadratureError(f"there is no {DVC_STATE.parent} here; run from the project's root")
+    DVC_STATE.mkdir(exist_ok=True)
+    try:
+        with make_lock(str(DVC_STATE / "lock")), make_lock(str(DVC_STATE / rwlock.RWLOCK_LOCK)):
+            return [*_heal_rwlock(DVC_STATE / rwlock.RWLOCK_FILE), *_heal_lockfile()]
+    except LockError:
+        raise QuadratureError("another DVC is at work here; wait until it is done") from None
+
+
+def _heal_rwlock(path: Path) -> Iterator[str]:
+    """Removes a list of who reads and writes what that is no list; those who wrote it last were killed."""
+    if not path.exists():
+        return
+    try:
+        rwlock.SCHEMA(json.loads(path.read_bytes()))
+    except (ValueError, rwlock.Invalid):
+        path.unlink()
+        yield f"{path} was torn; removed"
+
+
+def _heal_lockfile() -> Iterator[str]:
+    """Puts the last commit's dvc.lock in the place of one that DVC cannot read; a merge conflict is not a tear."""
+    if not LOCKFILE.exists() or b"<<<<<<< " in LOCKFILE.read_bytes():
+        return
+    try:
+        strictyaml.load(str(LOCKFILE), COMPILED_LOCKFILE_SCHEMA)
+    except (DvcException, UnicodeDecodeError):
+        copy = _free_name(DVC_STATE / "dvc.lock.torn")
+        shutil.copyfile(LOCKFILE, copy)
+        command = ("git", "show", f"HEAD:./{LOCKFILE}")
+        committed = subprocess.run(command, capture_output=True, check=False)  # noqa: S603, nothing of it is input
+        if committed.returncode == 0:
+            write_bytes(LOCKFILE, committed.stdout)
+            yield f"{LOCKFILE} was torn; it is the last commit's again, and what was there is kept in {copy}"
+        else:
+            LOCKFILE.unlink()
+            yield f"{LOCKFILE} was torn and no commit has it; removed, and what was there is kept in {copy}"
+
+
+def _free_name(path: Path) -> Path:
+    number = 0
+    free = path
+    while free.exists():
+        number += 1
+        free = path.with_name(f"{path.name}.{number}")
+    return free

@@ -1,0 +1,105 @@
+"""What a kill may leave of dvc.lock and .dvc/tmp/rwlock is mended, and nothing that DVC can read is touched."""
+
+import json
+import sys
+
+import pytest
+from dvc.lock import make_lock
+from dvc.schema import COMPILED_LOCKFILE_SCHEMA
+from dvc.utils import strictyaml
+
+from quadrature.errors import QuadratureError
+from quadrature.healing import heal
+from tests.checkout import git
+
+RWLOCK = json.dumps({"write": {"/there/model": {"pid": 12345678, "cmd": "dvc repro"}}, "read": {}}).encode()
+
+
+@pytest.fixture
+def project(finished, make_checkout, monkeypatch):
+    """A project whose dvc.lock is that of a finished run, committed; DVC has been at work."""
+    checkout = make_checkout()
+    (checkout.path / "dvc.lock").write_bytes((finished.path / "dvc.lock").read_bytes())
+    checkout.commit()
+    (checkout.path / ".dvc/tmp").mkdir()
+    monkeypatch.chdir(checkout.path)
+    return checkout.path
+
+
+def is_readable(path):
+    strictyaml.load(str(path), COMPILED_LOCKFILE_SCHEMA)
+    return True
+
+
+def test_wherever_dvc_lock_is_cut_dvc_can_read_it_afterwards_and_what_was_cut_is_kept(project):
+    lockfile, torn = project / "dvc.lock", project / ".dvc/tmp/dvc.lock.torn"
+    whole = lockfile.read_bytes()
+    mended = 0
+    for cut in range(0, len(whole), 211):
+        lockfile.write_bytes(whole[:cut])
+        torn.unlink(missing_ok=True)
+        lines = heal()
+        assert is_readable(lockfile)
+        if lines:
+            mended += 1
+            assert lines == [
+                "dvc.lock was torn; it is the last commit's again, and what was there is kept in .dvc/tmp/dvc.lock.torn"
+            ]
+            assert lockfile.read_bytes() == whole
+            assert torn.read_bytes() == whole[:cut]
+        else:
+            assert lockfile.read_bytes() == whole[:cut]  # a cut between two records leaves the others
+    assert mended > 10
+
+
+def test_a_torn_dvc_lock_that_no_commit_has_is_removed_and_each_copy_is_kept(project):
+    git("rm", "--quiet", "--cached", "dvc.lock", cwd=project)
+    git("commit", "--quiet", "--message", "Without it", cwd=project)
+    for copy in ("dvc.lock.torn", "dvc.lock.torn.1"):
+        (project / "dvc.lock").write_bytes(f"schema: '2.0'\nstages: [{copy}".encode())
+        (line,) = heal()
+        assert line.endswith(f"kept in .dvc/tmp/{copy}")
+        assert not (project / "dvc.lock").exists()
+        assert copy in (project / ".dvc/tmp" / copy).read_text()
+
+
+@pytest.mark.parametrize("torn", [b"", RWLOCK[: len(RWLOCK) // 2], RWLOCK[:-1], b"[]", b'{"write": 3}', b"\xff"])
+def test_a_torn_rwlock_is_removed(project, torn):
+    rwlock = project / ".dvc/tmp/rwlock"
+    rwlock.write_bytes(torn)
+    assert heal() == [".dvc/tmp/rwlock was torn; removed"]
+    assert not rwlock.exists()
+
+
+def test_what_dvc_can_read_and_a_merge_conflict_are_left_alone(project):
+    (project / ".dvc/tmp/rwlock").write_bytes(RWLOCK)
+    assert heal() == []
+    assert (project / ".dvc/tmp/rwlock").read_bytes() == RWLOCK
+    conflict = b"<<<<<<< HEAD\nschema: '2.0'\n=======\nschema: '2.0'\n>>>>>>> other\n"
+    (project / "dvc.lock").write_bytes(conflict)
+    assert heal() == []
+    assert (project / "dvc.lock").read_bytes() == conflict
+
+
+@pytest.mark.parametrize("lock", ["lock", "rwlock.lock"])
+def test_nothing_is_mended_while_another_dvc_is_at_work(project, lock):
+    (project / "dvc.lock").write_bytes(b"schema: '2.0'\nstages: [")
+    with make_lock(str(project / ".dvc/tmp" / lock)), pytest.raises(QuadratureError, match="another DVC is at work"):
+        heal()
+    assert (project / "dvc.lock").read_bytes() == b"schema: '2.0'\nstages: ["
+
+
+def test_where_there_is_no_project_that_is_said(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(QuadratureError, match=r"there is no \.dvc here"):
+        heal()
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_a_stage_that_fails_is_not_tried_again(checkout):
+    (checkout.path / ".venv").symlink_to(sys.prefix)
+    checkout.set(**{"train.learning_rate": -1.0})
+    result = checkout.run("make", "--old-file", "environment", "repro", check=False)
+    assert result.returncode == 2
+    assert (result.stdout + result.stderr).count("Running stage 'train'") == 1

@@ -1,6 +1,6 @@
 """The bench's results as a table and a picture.
 
-.venv/bin/python -m benchmarks.bench_page benchmarks   # results.json -> results.md, results.svg, README.md's section
+.venv/bin/python -m benchmarks.bench_page benchmarks   # results.json -> results.md, results.svg
 """
 
 import json
@@ -12,9 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
-from benchmarks.bench_processes import PROJECT
 from benchmarks.bench_results import OURS, Row
-from benchmarks.experiments import write_section
 from quadrature.figures import BLUE, GREEN, GREY, ORANGE, style, svg
 
 Results = dict[str, Any]
@@ -166,5 +164,3 @@ if __name__ == "__main__":
     measured = json.loads((folder / "results.json").read_text())
     (folder / "results.md").write_text(tabulate(measured))
     (folder / "results.svg").write_bytes(draw(measured))
-    if folder.resolve() == PROJECT / "benchmarks":
-        write_section(PROJECT / "README.md", "bench", tabulate(measured).strip())

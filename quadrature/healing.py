@@ -2,15 +2,18 @@
 
 A torn record of what ran costs no result: the outputs lie in DVC's cache, and its run cache finds them by code,
 parameters and inputs. So the record of the last commit serves as well, and what was torn is kept beside for whoever
-wants to see it. Nothing that DVC can read is touched, nor what a running DVC may be about to write.
+wants to see it. What DVC can read is left alone, but for a list of none but dead processes, and so is what a running
+DVC may be about to write.
 """
 
 import json
 import shutil
 import subprocess
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 
+import psutil
 from dvc import rwlock  # type: ignore[import-untyped]
 from dvc.exceptions import DvcException  # type: ignore[import-untyped]
 from dvc.lock import LockError, make_lock  # type: ignore[import-untyped]
@@ -40,14 +43,27 @@ def heal() -> list[str]:
 
 
 def _heal_rwlock(path: Path) -> Iterator[str]:
-    """Removes a list of who reads and writes what that is no list; those who wrote it last were killed."""
+    """Removes a list of who reads and writes what that is no list, or names none but the dead."""
     if not path.exists():
         return
     try:
-        rwlock.SCHEMA(json.loads(path.read_bytes()))
+        lists = rwlock.SCHEMA(json.loads(path.read_bytes()))
     except (ValueError, rwlock.Invalid):
         path.unlink()
         yield f"{path} was torn; removed"
+        return
+    pids = [entry["pid"] for entry in [*lists["write"].values(), *chain(*lists["read"].values())]]
+    if pids and not any(map(_is_alive, pids)):
+        path.unlink()
+        yield f"{path} named none but killed processes; removed"
+
+
+def _is_alive(pid: int) -> bool:
+    """Whether a process can still do something. DVC takes one for alive that was killed and that no init collects."""
+    try:
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _heal_lockfile() -> Iterator[str]:

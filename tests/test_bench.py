@@ -207,8 +207,8 @@ def test_the_search_finds_each_batchs_fewest_windows_that_reach_the_target_from_
 
     found = search([task], score)["made-up"]
     assert [(cell.batch, cell.rate) for cell in found] == [
-        (256, 0.01),
-        (512, 0.005),
+        (256, RATES[1]),
+        (512, RATES[0]),
     ]  # the others need more than there is
     for cell in found:
         assert all(score(task, cell, seed) <= 1.0 for seed in SEEDS)
@@ -254,17 +254,6 @@ def test_the_issues_sizes_are_measured_five_times():
     settings = Settings([], {})
     assert settings.sizes == ("16x32", "32x256", "32x1024", "64x1024", "128x1024")
     assert settings.rounds == 5
-
-
-def test_the_readme_quotes_the_committed_results():
-    folder = PROJECT / "benchmarks"
-    results = json.loads((folder / "results.json").read_text())
-    assert set(results["summary"]["target"]) == {task.name for task in tasks()}
-    assert {*results["summary"]["throughput"]["16x32"]} == set(FRAMEWORKS)
-    text = tabulate(results)
-    assert (folder / "results.md").read_text() == text
-    section = (PROJECT / "README.md").read_text().partition("<!-- bench -->")[2].partition("<!-- end of bench -->")[0]
-    assert section.strip() == text.strip()
 
 
 def test_every_framework_has_a_label_and_a_look_of_its_own():

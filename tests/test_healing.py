@@ -1,6 +1,8 @@
 """What a kill may leave of dvc.lock and .dvc/tmp/rwlock is mended, and nothing that DVC can read is touched."""
 
 import json
+import os
+import subprocess
 import sys
 
 import pytest
@@ -12,7 +14,13 @@ from quadrature.errors import QuadratureError
 from quadrature.healing import heal
 from tests.checkout import git
 
-RWLOCK = json.dumps({"write": {"/there/model": {"pid": 12345678, "cmd": "dvc repro"}}, "read": {}}).encode()
+
+def rwlock(pid):
+    entry = {"pid": pid, "cmd": "dvc repro"}
+    return json.dumps({"write": {"/there/model": entry}, "read": {"/there/windows": [entry]}}).encode()
+
+
+RWLOCK = rwlock(1)  # a process that is always there
 
 
 @pytest.fixture
@@ -69,6 +77,17 @@ def test_a_torn_rwlock_is_removed(project, torn):
     rwlock.write_bytes(torn)
     assert heal() == [".dvc/tmp/rwlock was torn; removed"]
     assert not rwlock.exists()
+
+
+def test_an_rwlock_of_none_but_dead_processes_is_removed(project):
+    killed = subprocess.Popen(["sleep", "60"])
+    killed.kill()
+    os.waitid(os.P_PID, killed.pid, os.WEXITED | os.WNOWAIT)  # and nobody collects it
+    for pid in (killed.pid, 2**22 + 1):  # beyond the largest there can be
+        (project / ".dvc/tmp/rwlock").write_bytes(rwlock(pid))
+        assert heal() == [".dvc/tmp/rwlock named none but killed processes; removed"]
+        assert not (project / ".dvc/tmp/rwlock").exists()
+    killed.wait()
 
 
 def test_what_dvc_can_read_and_a_merge_conflict_are_left_alone(project):

@@ -89,9 +89,9 @@ STALE = {
         "train.learning_rate is 0.005 and was 0.02",
     ),
     "parameter of one key": (
-        lambda: set_parameter("train", "threads", 2),
-        ["train", "evaluate", "report"],
-        "train.threads is 2 and was 1",
+        lambda: set_parameter("generate", "span", 3.0),
+        ["generate", "evaluate", "plot", "report"],
+        "generate.span is 3.0 and was 3.141592653589793",
     ),
     "parameter gone": (
         lambda: set_parameter("plot", "bins", None),

@@ -1,0 +1,83 @@
+"""What the tests here share: a golden run of each cell, copies of its project to torment, and a tally of it all."""
+
+import random
+import shutil
+import sys
+from contextlib import contextmanager
+
+import pytest
+
+from tests.checkout import SMALL, Checkout
+
+CELLS = ("rnn", "lstm", "gru")
+
+
+class Tally:
+    """What one test tried of each promise, and what came through."""
+
+    def __init__(self):
+        self.counts = {}
+
+    @contextmanager
+    def trying(self, promise):
+        """Counts the block as tried and, unless it raises, as survived."""
+        tried, survived = self.counts.get(promise, (0, 0))
+        self.counts[promise] = (tried + 1, survived)
+        yield
+        self.counts[promise] = (tried + 1, survived + 1)
+
+
+@pytest.fixture
+def tally(record_property):
+    found = Tally()
+    yield found
+    for promise, counts in found.counts.items():
+        record_property("torture", (promise, *counts))
+
+
+class Project:
+    """A cell's project that was never run, what an undisturbed run makes of it, and how long that takes."""
+
+    def __init__(self, folder, cell):
+        self.folder = folder
+        self.cell = cell
+        self.fresh = Checkout(folder / "fresh", {**SMALL, "model.cell": cell, "train.epochs": 8})
+        (self.fresh.path / ".venv").symlink_to(sys.prefix)
+        self.golden = self.copy("golden")
+        self.golden.run(*REPRO)
+        self.digests = self.golden.digests()
+
+    def copy(self, name):
+        """Returns a copy in the place of any earlier one of that name, with no state of an earlier training."""
+        path = self.folder / name
+        shutil.rmtree(path, ignore_errors=True)
+        shutil.rmtree(f"{path}.state", ignore_errors=True)
+        shutil.copytree(self.fresh.path, path, symlinks=True)
+        copy = Checkout.__new__(Checkout)
+        copy.path = path
+        copy.env = {**self.fresh.env, "QUADRATURE_STATE_DIR": f"{path}.state"}
+        return copy
+
+
+REPRO = ("make", "--old-file", "environment", "repro")
+
+
+@pytest.fixture(scope="session")
+def project_of(tmp_path_factory):
+    """Returns a cell's project, made when it is first asked for."""
+    made = {}
+
+    def get(cell):
+        if cell not in made:
+            made[cell] = Project(tmp_path_factory.mktemp(cell), cell)
+        return made[cell]
+
+    return get
+
+
+def pytest_generate_tests(metafunc):
+    """Gives a test marked `times(count)` a `moment` for each: from 0 to 1, the same each time, a fraction of them."""
+    if marker := metafunc.definition.get_closest_marker("times"):
+        count = max(1, round(marker.args[0] * metafunc.config.getoption("torture")))
+        drawn = random.Random(metafunc.function.__name__)
+        metafunc.parametrize("moment", [drawn.random() for _ in range(count)], ids=str)

@@ -12,7 +12,7 @@ repro: environment  ## Run the pipeline: the stages whose code, parameters or da
 test: environment  ## Run every test
 	@.venv/bin/python -m pytest --numprocesses auto --dist loadgroup
 
-torture: environment  ## Kill it and interrupt it at many moments: tests/torture in full, an hour or more
+torture: environment  ## Kill it and interrupt it at many moments: tests/torture in full
 	@.venv/bin/python -m pytest --numprocesses auto --dist loadgroup --torture 1 tests/torture
 
 article: environment  ## Run the article's experiment beside the article's own script

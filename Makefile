@@ -18,7 +18,7 @@ torture: environment  ## Kill it and interrupt it at many moments: tests/torture
 article: environment  ## Run the article's experiment beside the article's own script
 	@.venv/bin/python -m benchmarks.article
 
-bench: environment .venv-bench/stamp  ## Train beside other frameworks: speed, time to target, memory (half an hour)
+bench: environment .venv-bench/stamp  ## Train beside other frameworks: speed, time to target, memory (45 minutes)
 	@.venv/bin/python -m benchmarks.bench
 
 check: environment  ## Format check, lint and types

@@ -1,4 +1,4 @@
-"""Training beside other frameworks, on the same windows and the same network: `make bench`, half an hour.
+"""Training beside other frameworks, on the same windows and the same network: `make bench`, 45 minutes.
 
     .venv/bin/python -m benchmarks.bench           # measures, and writes benchmarks/results.{json,md,svg}
     .venv/bin/python -m benchmarks.bench search    # beforehand: the cells of benchmarks/grid.json
@@ -135,7 +135,7 @@ class Bench:
 
     def train_ours(self, task: Task, seed: int) -> dict[str, Any]:
         """Runs the train stage; its model is scored afterwards, as the stage has no test windows."""
-        tree, threads = self.our_trees[task.name], self.threads("ours", task.like)
+        tree, threads = self.our_trees[task.name], task.ours.get("train.threads") or self.threads("ours", task.like)
         set_params(tree, {**task.changes, **task.ours, "train.seed": seed, "train.threads": threads})
         done = run([sys.executable, "-m", "stages.train"], tree)
         score = run([sys.executable, "-m", "benchmarks.peers.ours", "score"], tree).answer

@@ -243,10 +243,13 @@ def peak_memory(checkout, windows, *options):
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 @pytest.mark.slow
 def test_generates_memory_does_not_grow_with_the_count(make_checkout):
-    """By one thread, as the peaks of several fall together in one run and apart in another."""
+    """By one thread, as the peaks of several fall together in one run and apart in another.
+
+    From 16 shards, as the peak of fewer is now and then 6 % lower; and twice, as runs of one count differ by 3 %.
+    """
     checkout = make_checkout(parameters={})
-    few, many = (peak_memory(checkout, windows, "--threads", "1") for windows in (2**18, 2**22))
-    assert many < 1.05 * few
+    few = max(peak_memory(checkout, 2**20, "--threads", "1") for _ in range(2))
+    assert peak_memory(checkout, 2**22, "--threads", "1") < 1.05 * few
     assert peak_memory(checkout, 2**22) < 500
 
 

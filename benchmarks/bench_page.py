@@ -1,6 +1,6 @@
 """The bench's results as a table and a picture.
 
-.venv/bin/python -m benchmarks.bench_page benchmarks   # results.json -> results.md, results.svg
+.venv/bin/python -m benchmarks.bench_page benchmarks   # results.json -> results.md, results.svg, README.md's section
 """
 
 import json
@@ -12,7 +12,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
+from benchmarks.bench_processes import PROJECT
 from benchmarks.bench_results import OURS, Row
+from benchmarks.experiments import write_section
 from quadrature.figures import BLUE, GREEN, GREY, ORANGE, style, svg
 
 Results = dict[str, Any]
@@ -136,12 +138,13 @@ def draw(results: Results) -> bytes:
 def draw_speeds(panel: Axes, speeds: dict[str, dict[str, Row]]) -> None:
     """Draws a line a framework over the sizes."""
     names = dict.fromkeys(name for rows in speeds.values() for name in rows)
+    sizes = [size.replace("x", "\n") for size in speeds]
     for name in names:
         color, line, marker = LOOKS[name]
         values = [rows[name]["windows_per_second"] for rows in speeds.values()]
         width = 2.4 if name == OURS else 1.4
-        panel.plot(list(speeds), values, line, color=color, marker=marker, linewidth=width, label=LABELS[name])
-    panel.set(yscale="log", xlabel="hidden size x batch", ylabel="windows a second", title="Steady training")
+        panel.plot(sizes, values, line, color=color, marker=marker, linewidth=width, label=LABELS[name])
+    panel.set(yscale="log", xlabel="hidden size, and batch below", ylabel="windows a second", title="Steady training")
     panel.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
     panel.grid(alpha=0.3, which="both")
 
@@ -164,3 +167,5 @@ if __name__ == "__main__":
     measured = json.loads((folder / "results.json").read_text())
     (folder / "results.md").write_text(tabulate(measured))
     (folder / "results.svg").write_bytes(draw(measured))
+    if folder.resolve() == PROJECT / "benchmarks":
+        write_section(PROJECT / "README.md", "bench", tabulate(measured).strip())

@@ -191,6 +191,24 @@ def test_estimates_go_from_the_store_to_the_store_shared_between_processes(serve
     assert server.objects("one.parquet") == {"": expected["part-00001.parquet"]}
 
 
+@pytest.mark.slow
+def test_training_on_windows_in_the_store_gives_the_bytes_of_training_on_them_here(server, made, tmp_path):
+    params = yaml.safe_load((made.parent.parent / "params.yaml").read_text())
+    params["train"] |= {"epochs": 1, "batch_size": 100, "shuffle_windows": 500, "threads": 1}
+    found = {}
+    for place in (made, "s3://bucket/windows"):
+        folder = tmp_path / str(len(found))
+        folder.mkdir()
+        (folder / "params.yaml").write_text(yaml.safe_dump(params))
+        train = ["-m", "stages.train", "--windows", place, "--memory", "0"]  # read anew in each pass
+        code, log = end(start(server, folder, *train, QUADRATURE_STATE_DIR=str(folder / "state")))
+        assert code == 0, log
+        found[place] = content(folder)
+    here, there = found.values()
+    assert "models/model.safetensors" in here
+    assert here == there
+
+
 WRITER = """
 import sys
 from pathlib import Path

@@ -144,13 +144,17 @@ def test_kernels_keep_the_bytes_or_all_that_no_network_enters(kernels, project_o
         checkout.run(*REPRO, **{variable: value})
         if value in KEEPING:
             assert checkout.digests() == project.digests
-        assert of_no_network(checkout) == of_no_network(project.golden)
+        assert windows(checkout) == windows(project.golden)
+        assert without_network(checkout) == pytest.approx(without_network(project.golden), rel=1e-9)
 
 
-def of_no_network(checkout):
-    """Returns the digests of the windows and the figures of what they are estimated by without a network."""
+def windows(checkout):
+    found = {path: digest for path, digest in checkout.digests().items() if path.startswith("data/windows/")}
+    assert len(found) == 6
+    return found
+
+
+def without_network(checkout):
+    """Returns the figures of metrics/test.json that no network enters."""
     test = json.loads((checkout.path / "metrics/test.json").read_text())
-    figures = {name: test[name] for name in ("floor_mse", "windows", "seen_in_training")} | test["baselines"]
-    windows = {path: digest for path, digest in checkout.digests().items() if path.startswith("data/windows/")}
-    assert len(windows) == 6
-    return windows, pytest.approx(figures, rel=1e-9)
+    return {name: test[name] for name in ("floor_mse", "windows", "seen_in_training")} | test["baselines"]

@@ -107,7 +107,7 @@ def surroundings(environment, folder):
     (folder / "home").mkdir()
     command = ["sh", "-c", 'umask "$0" && exec "$@"', environment["umask"], "env"]
     if environment["home"] == "none":
-        command += ["--unset=HOME", "--unset=USER", "--unset=LOGNAME"]
+        command += ["-u", "HOME", "-u", "USER", "-u", "LOGNAME"]
     else:
         command += [f"HOME={folder / 'home'}", "USER=somebody", "LOGNAME=somebody"]
     if environment["processors"] == "one":

@@ -21,10 +21,11 @@ article: environment  ## Run the article's experiment beside the article's own s
 bench: environment .venv-bench/stamp  ## Train beside other frameworks: speed, time to target, memory (45 minutes)
 	@.venv/bin/python -m benchmarks.bench
 
-check: environment  ## Format check, lint and types
+check: environment  ## Format check, lint, types, and a look at the workflows
 	@.venv/bin/ruff format --check .
 	@.venv/bin/ruff check .
 	@.venv/bin/mypy
+	@.venv/bin/zizmor --offline --quiet .github
 
 sweep: environment  ## Try CELLS x WIDTHS x SEEDS as experiments, JOBS at a time, and compare them
 	@.venv/bin/dvc repro --quiet generate
@@ -53,6 +54,13 @@ lock: environment  ## Choose every version anew: pyproject.toml -> constraints.t
 	@.venv/bin/uv pip compile --quiet --universal --upgrade --python-version 3.11 --group dev \
 		--custom-compile-command "make lock" --output-file constraints.txt pyproject.toml
 
+audit: environment  ## Has a package in constraints.txt a known vulnerability? Asks a database on the network
+	@.venv/bin/python .ci/audit.py
+
+sbom: environment  ## List every package with its version for other tools (CycloneDX) -> sbom.json
+	@PYTHONWARNINGS=ignore .venv/bin/cyclonedx-py requirements --pyproject pyproject.toml --output-reproducible \
+		--output-file sbom.json constraints.txt
+
 clean:  ## Remove .venv and every output that is not in git
 	@rm -rf .venv .venv-bench data models
 
@@ -71,8 +79,12 @@ export REQUIREMENTS
 
 # A stage's `python` is found on PATH. This file makes each program of .venv put .venv/bin there first, so that
 # `.venv/bin/dvc repro`, an editor's DVC and a queue's workers run the stages here without activation.
+#
+# And DVC keeps what it knows of files with a library that unpickles what it finds, so that whoever can write there can
+# run code: by default any user, below /var/tmp. Here its owner alone can; where that is someone else, it is the default.
 define FIRST_ON_PATH
 import os, sys; os.environ["PATH"] = os.path.join(sys.prefix, "bin") + os.pathsep + os.environ.get("PATH", os.defpath)
+import os, sys; own = os.path.join(sys.prefix, "dvc"); os.access(own, os.W_OK) and os.environ.setdefault("DVC_SITE_CACHE_DIR", own)
 endef
 export FIRST_ON_PATH
 
@@ -89,6 +101,7 @@ export FIRST_ON_PATH
 	@# On all cores, unlike pip. Where PYTHONDONTWRITEBYTECODE is set, as in many containers, each process would else
 	@# compile again whatever it imports: a small run of the pipeline took 24 seconds so, and takes 14.
 	@PYTHONDONTWRITEBYTECODE= .venv/bin/python -m compileall -q -j 0 -x '/tests?/' .venv/lib >/dev/null || true
+	@mkdir -m 700 .venv/dvc
 	@.venv/bin/python -c 'import os, sysconfig; open(sysconfig.get_path("purelib") + "/first_on_path.pth", "w").write(os.environ["FIRST_ON_PATH"])'
 	@$(STAMP) >.venv/stamp
 
@@ -102,4 +115,4 @@ export FIRST_ON_PATH
 	@touch .venv-bench/stamp
 
 .DEFAULT_GOAL := help
-.PHONY: help repro test torture article bench sweep check verify gate format lock clean environment .venv
+.PHONY: help repro test torture article bench sweep check verify gate audit sbom format lock clean environment .venv

@@ -131,7 +131,8 @@ def checkpoints(key: str, every: float) -> Iterator[Checkpoints | None]:
     everyone = state_folder()
     lock = filelock.FileLock(everyone / key / "lock", timeout=0)
     try:
-        (everyone / key).mkdir(parents=True, exist_ok=True, mode=0o700)
+        for folder in (everyone, everyone / key):  # what mkdir makes on the way has not the mode
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         lock.acquire()
     except filelock.Timeout:
         logging.warning("another process trains the same network; this one begins anew and keeps no state")

@@ -4,6 +4,7 @@ import hashlib
 import itertools
 import os
 import signal
+import stat
 import subprocess
 import time
 
@@ -51,6 +52,17 @@ def whole(training, snapshots):
 @pytest.fixture(autouse=True)
 def _own_states(monkeypatch, tmp_path):
     monkeypatch.setenv("QUADRATURE_STATE_DIR", str(tmp_path / "states"))
+
+
+def test_no_other_user_can_open_what_is_kept_whatever_the_umask():
+    mask = os.umask(0)
+    try:
+        with checkpoints("key", 0.0) as saved:
+            saved.save(1, {"a": torch.zeros(1)})
+    finally:
+        os.umask(mask)
+    folders = (checkpoint.state_folder(), checkpoint.state_folder() / "key")
+    assert [stat.S_IMODE(folder.stat().st_mode) for folder in folders] == [0o700, 0o700]
 
 
 @pytest.mark.parametrize(("cell", "optimizer"), FAMILY)

@@ -1,0 +1,160 @@
+"""Twenty-four unlike surroundings, among which any two choices meet: the pipeline makes the golden bytes in each.
+
+And what docs/reproducibility.md says of kernels: which of them keep the bytes, and what is kept by all.
+"""
+
+import itertools
+import json
+import os
+import random
+import shutil
+import subprocess
+
+import pytest
+import torch
+
+from tests.torture.conftest import CELLS, REPRO
+
+FACTORS = {
+    "cell": CELLS,
+    "directory": ("a folder with spaces", "Ordner für Übungen 日本", "d" * 200),
+    "TZ": ("<+14>-14", "<-14>+14"),  # POSIX counts westwards: these are 14 hours before and behind UTC
+    "LC_ALL": ("C", "tr_TR.UTF-8", "de_DE.UTF-8"),
+    "umask": ("000", "077"),
+    "PYTHONHASHSEED": ("0", "4294967295"),
+    "SHELL": ("/bin/sh", "/bin/bash"),
+    "home": ("none", "another"),
+    "clock": ("right", "ten years on"),
+    "processors": ("one", "all"),
+    "OMP_NUM_THREADS": ("1", "4"),
+    "MKL_NUM_THREADS": ("1", "4"),
+}
+
+
+def choices(environment, count):
+    """Returns what an environment tries together: each so many of its choices."""
+    return {*itertools.combinations(enumerate(environment), count)}
+
+
+def design(count):
+    """Returns so many environments: each has the most pairs, and then triples, that none before it has."""
+    everything, drawn = list(itertools.product(*FACTORS.values())), random.Random(0)
+    chosen = []
+    seen = {size: set() for size in (2, 3)}
+    for _ in range(count):
+        some = drawn.sample(everything, 300)
+        chosen.append(max(some, key=lambda one: [len(choices(one, size) - seen[size]) for size in seen]))
+        for size in seen:
+            seen[size] |= choices(chosen[-1], size)
+    return chosen
+
+
+DESIGN = design(24)
+
+
+def test_any_two_choices_meet():
+    pairs = set().union(*(choices(one, 2) for one in DESIGN))
+    for (first, firsts), (second, seconds) in itertools.combinations(enumerate(FACTORS.values()), 2):
+        for pair in itertools.product(firsts, seconds):
+            assert ((first, pair[0]), (second, pair[1])) in pairs
+
+
+KERNELS = [
+    ("ATEN_CPU_CAPABILITY", "avx2"),
+    ("ATEN_CPU_CAPABILITY", "avx512"),
+    ("ATEN_CPU_CAPABILITY", "default"),
+    ("MKL_CBWR", "AVX2"),
+    ("MKL_CBWR", "COMPATIBLE"),
+    ("MKL_ENABLE_INSTRUCTIONS", "AVX2"),
+    ("ONEDNN_MAX_CPU_ISA", "AVX2"),
+    ("OPENBLAS_CORETYPE", "Haswell"),
+]
+"""Variables by which torch, MKL, oneDNN and OpenBLAS compute as on another processor."""
+
+ABLE = torch.backends.cpu.get_cpu_capability()
+KEEPING = {"avx2": {"AVX2", "AVX512"}, "avx512": {"AVX512"}}
+"""Those of them that keep every bit, and what the processor must be able to do."""
+
+
+def pytest_generate_tests(metafunc):
+    """Gives a test the first of its cases, as many as --torture asks for."""
+    cases = {
+        "environment": [dict(zip(FACTORS, one, strict=True)) for one in DESIGN],
+        "kernels": [(cell, *one) for one in KERNELS for cell in CELLS],
+    }
+    for name in cases.keys() & {*metafunc.fixturenames}:
+        count = max(1, round(len(cases[name]) * metafunc.config.getoption("torture")))
+        metafunc.parametrize(name, cases[name][:count])
+
+
+def locale(name, folder):
+    """Returns the variables that choose a locale, which is made in a folder if the system has no such one."""
+    known = subprocess.run(["locale", "-a"], capture_output=True, text=True, check=False).stdout.lower().split()
+    if {name.lower(), name.lower().replace("utf-8", "utf8")} & {*known}:
+        return {"LC_ALL": name}
+    folder.mkdir(exist_ok=True)
+    source, _, charset = name.partition(".")
+    made = shutil.which("localedef") and subprocess.run(
+        ["localedef", "--inputfile", source, "--charmap", charset, folder / name], capture_output=True, check=False
+    )
+    if not made or made.returncode:
+        pytest.skip(f"no locale {name} here (Debian: apt install locales)")
+    return {"LC_ALL": name, "LOCPATH": str(folder)}
+
+
+def surroundings(environment, folder):
+    """Returns the command that runs another in an environment, and the variables for it."""
+    (folder / "home").mkdir()
+    command = ["sh", "-c", 'umask "$0" && exec "$@"', environment["umask"], "env"]
+    if environment["home"] == "none":
+        command += ["-u", "HOME", "-u", "USER", "-u", "LOGNAME"]
+    else:
+        command += [f"HOME={folder / 'home'}", "USER=somebody", "LOGNAME=somebody"]
+    if environment["processors"] == "one":
+        if shutil.which("taskset") is None:
+            pytest.skip("no taskset here, which takes processors away")
+        command += ["taskset", "--cpu-list", str(min(os.sched_getaffinity(0)))]
+    if environment["clock"] != "right":
+        if shutil.which("faketime") is None:
+            pytest.skip("no faketime here (Debian: apt install faketime)")
+        command += ["faketime", "-f", "+10y"]
+    variables = {name: value for name, value in environment.items() if name.isupper()}
+    return command, {**variables, **locale(environment["LC_ALL"], folder / "locales")}
+
+
+@pytest.mark.slow
+def test_the_bytes_are_golden_in(environment, project_of, tally, tmp_path):
+    command, variables = surroundings(environment, tmp_path)
+    project = project_of(environment["cell"])
+    checkout = project.copy(environment["directory"])
+    with tally.trying("surroundings unlike the first"):
+        checkout.run(*command, *REPRO, **variables)
+        assert checkout.digests() == project.digests
+        assert checkout.run(*command, "dvc", "status", "--quiet", **variables, check=False).returncode == 0
+
+
+@pytest.mark.slow
+def test_kernels_keep_the_bytes_or_all_that_no_network_enters(kernels, project_of, tally):
+    cell, variable, value = kernels
+    if not KEEPING.get(value, {ABLE}) & {ABLE}:
+        pytest.skip(f"this processor cannot do {value}")
+    project = project_of(cell)
+    checkout = project.copy("kernels")
+    with tally.trying("bytes under AVX2 and AVX-512" if value in KEEPING else "windows and floor under other kernels"):
+        checkout.run(*REPRO, **{variable: value})
+        if value in KEEPING:
+            assert checkout.digests() == project.digests
+        assert windows(checkout) == windows(project.golden)
+        assert without_network(checkout) == pytest.approx(without_network(project.golden), rel=1e-9)
+
+
+def windows(checkout):
+    found = {path: digest for path, digest in checkout.digests().items() if path.startswith("data/windows/")}
+    assert len(found) == 6
+    return found
+
+
+def without_network(checkout):
+    """Returns the figures of metrics/test.json that no network enters."""
+    test = json.loads((checkout.path / "metrics/test.json").read_text())
+    return {name: test[name] for name in ("floor_mse", "windows", "seen_in_training")} | test["baselines"]

@@ -166,13 +166,14 @@ def _open_parquet(path: Path) -> pq.ParquetFile:
 def _open_writer(file: BinaryIO, schema: pa.Schema) -> pq.ParquetWriter:
     """Opens a writer of the project's encoding: see benchmarks/parquet.py. Dictionaries serve what is no float."""
     floats = {field.name: field.type for field in schema if _is_float(field.type)}
+    others = [name for name in schema.names if name not in floats]
     leaves = [name if pa.types.is_floating(floats[name]) else f"{name}.list.element" for name in floats]
     return pq.ParquetWriter(
         file,
         schema,
         compression="zstd",
-        use_dictionary=[name for name in schema.names if name not in floats],
-        column_encoding=dict.fromkeys(leaves, "BYTE_STREAM_SPLIT"),
+        use_dictionary=others,
+        column_encoding={leaf: "BYTE_STREAM_SPLIT" for leaf in leaves if leaf not in others},  # or it takes neither
         write_statistics=False,
     )
 

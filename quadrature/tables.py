@@ -7,6 +7,7 @@ columns' names. What the columns mean is left to `quadrature.layout`.
 import csv
 import io
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -99,8 +100,8 @@ def open_table(path: Path, kind: Format, label: str, typed: bool) -> Table:
     else:
         schema = _text_schema(label, path)
         table = Table(label, kind, (path,), (0,), None, _infer_types(label, path, schema) if typed else schema)
-    for name in table.schema.names:
-        if table.schema.names.count(name) > 1:
+    for name, count in Counter(table.schema.names).items():
+        if count > 1:
             raise DataError(f"{label} has two columns named {name}; rename one")
     return table
 
@@ -195,13 +196,12 @@ def _text_schema(label: str, path: Path) -> pa.Schema:
 
 def _infer_types(label: str, path: Path, text: pa.Schema) -> pa.Schema:
     """Returns for each column the first of whole numbers, numbers and text that all its values can be."""
-    schema = pa.schema([(name, pa.int64()) for name in text.names])
+    types = [pa.int64() for _ in text.names]
     for batch in _read_csv(label, path, text):
         for index, column in enumerate(batch.columns):
-            while not _can_be(column, schema.field(index).type):
-                wider = pa.float64() if schema.field(index).type == pa.int64() else pa.string()
-                schema = schema.set(index, schema.field(index).with_type(wider))
-    return schema
+            while not _can_be(column, types[index]):
+                types[index] = pa.float64() if types[index] == pa.int64() else pa.string()
+    return pa.schema(zip(text.names, types, strict=True))
 
 
 def _can_be(column: pa.Array, kind: pa.DataType) -> bool:

@@ -8,7 +8,7 @@ import yaml
 
 from quadrature.model import save_model
 from tests.checkout import PROJECT
-from tests.torture.strange import damage, make_network, strange_model, strange_table, windows_table, write_table
+from tests.torture.strange import LENGTH, damage, make_network, strange_model, strange_table, windows_table, write_table
 
 pytestmark = pytest.mark.slow
 
@@ -151,3 +151,12 @@ def test_what_the_cage_lets_through_is_seen(place, cage):
     assert cage.run("tests.torture.misdeeds", "crash", cwd=place).code == -11
     assert cage.run("tests.torture.misdeeds", "hang", cwd=place, seconds=0.2).code is None
     assert "MemoryError" in cage.run("tests.torture.misdeeds", "eat", cwd=place, more=10**8).error
+
+
+def test_a_table_of_many_columns_takes_no_time_that_grows_with_their_square(place, cage, tally):
+    names = [*(f"input_{position}" for position in range(LENGTH)), *(f"x{number}" for number in range(20_000))]
+    for header in (names, names[LENGTH:]):
+        (place / "wide.csv").write_text(f"{','.join(header)}\n{','.join('1' for _ in header)}\n")
+        files = ("--model", "models/model.safetensors", "--input", "wide.csv", "--output", "output.parquet")
+        with tally.trying(PROMISE.format("table")):
+            assert cage.run("quadrature", "predict", *files, cwd=place).code == (0 if header is names else 65)

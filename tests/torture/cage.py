@@ -24,9 +24,14 @@ from tests.checkout import PROJECT
 IMPORTED = (
     *("quadrature.commands.predict", "quadrature.commands.gate", "quadrature.commands.compare", "quadrature.training"),
     *("quadrature.stream", "quadrature.baselines", "quadrature.floor", "quadrature.page", "quadrature.animation"),
-    *("quadrature.commands.verify", "quadrature.commands.heal", "quadrature.checkpoint", "scipy.signal"),
+    *("quadrature.commands.verify", "quadrature.commands.heal", "quadrature.checkpoint", "scipy.spatial"),
+    *("quadrature.figures", "quadrature.weights", "quadrature.verdict", "quadrature.breakdown"),
 )
 """What the commands and the stages import, none of which is run as a program."""
+
+
+DEEDS = {"pickle.find_class", "os.system", "os.exec", "os.posix_spawn", "os.spawn", "subprocess.Popen", "os.startfile"}
+"""Audit events (docs.python.org/3/library/audit_events.html) of what runs what a file holds or a name says."""
 
 
 class Ended(NamedTuple):
@@ -35,6 +40,7 @@ class Ended(NamedTuple):
     code: int | None
     output: str
     error: str
+    deeds: list[str]  # which of DEEDS it did, and with what
     seconds: float
     peak: int  # bytes in memory
 
@@ -52,15 +58,15 @@ class Cage:
 
     def run(self, *arguments, cwd, seconds=10.0, more=10**9, env=None):
         """Runs `python -m ARGUMENTS` in a folder, with so many bytes beyond what the imports take."""
-        said = [self._folder / name for name in ("output", "error")]
+        said = [self._folder / name for name in ("output", "error", "deeds")]
         asked = {
             "arguments": [os.fsencode(argument).decode("latin-1") for argument in arguments],
             "cwd": str(cwd), "seconds": seconds, "more": more, "env": env or {}, "said": [str(path) for path in said],
         }  # fmt: skip
         print(json.dumps(asked), file=self._process.stdin, flush=True)
         answer = json.loads(self._process.stdout.readline())
-        output, error = (path.read_text(errors="backslashreplace") for path in said)
-        return Ended(answer["code"], output, error, answer["seconds"], answer["peak"])
+        output, error, deeds = (path.read_text(errors="backslashreplace") for path in said)
+        return Ended(answer["code"], output, error, deeds.splitlines(), answer["seconds"], answer["peak"])
 
     def close(self):
         self._process.stdin.close()
@@ -93,9 +99,13 @@ def serve():
 
 def become(asked):
     """Does what `python -m` does; returns the exit code."""
-    for descriptor, path in enumerate(asked["said"], start=1):
-        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), descriptor)
+    output, error, deeds = (os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC) for path in asked["said"])
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    os.dup2(output, 1)
+    os.dup2(error, 2)
+    sys.addaudithook(
+        lambda event, said: event in DEEDS and os.write(deeds, ascii((event, *said[:2])).encode() + b"\n") and None
+    )
     with contextlib.suppress(StopIteration, OSError):
         status = Path("/proc/self/status").read_text().splitlines()
         in_use = int(next(line for line in status if line.startswith("VmData")).split()[1]) * 1024

@@ -4,9 +4,9 @@ import base64
 import gzip
 import io
 import json
-import marshal
+import marshal  # noqa: TID251
 import os
-import pickle
+import pickle  # noqa: TID251
 import struct
 import tarfile
 import zipfile
@@ -30,7 +30,7 @@ class Evil:
         self.program = program
 
     def __reduce__(self):
-        return os.system, (self.program,)
+        return os.system, (self.program,)  # noqa: TID251
 
 
 def zipped(names):

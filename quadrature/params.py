@@ -99,11 +99,11 @@ _Loader.add_implicit_resolver(
 def parse(path: Path) -> tuple[dict[object, object], list[Problem]]:
     """Returns the file's tree, and a problem for each key that stands twice. Raises ParameterError if it is none."""
     try:
-        if (size := path.stat().st_size) > LARGEST:
-            raise ParameterError(
-                f"{path} holds {size:,} bytes, of which at most {LARGEST:,} are read; is it the right file?"
-            )
-        text = path.read_text(encoding="utf-8")
+        with path.open("rb") as file:
+            content = file.read(LARGEST + 1)
+        if len(content) > LARGEST:
+            raise ParameterError(f"{path} holds more than {LARGEST:,} bytes; is it the right file?")
+        text = content.decode()
         _check_events(text, path)
         loader = _Loader(text)
         root = loader.get_single_node()

@@ -161,7 +161,8 @@ def _open_files(label: str, path: Path) -> Table:
 
 def _open_parquet(path: Path) -> pq.ParquetFile:
     # Buffered, and nothing fetched ahead: otherwise pyarrow holds a row group, or all of them.
-    return pq.ParquetFile(path, pre_buffer=False, buffer_size=_BUFFER)
+    # Absolute, as of one like s3:/x pyarrow would make a store's URL.
+    return pq.ParquetFile(path.absolute(), pre_buffer=False, buffer_size=_BUFFER)
 
 
 def _open_writer(file: BinaryIO, schema: pa.Schema) -> pq.ParquetWriter:

@@ -116,7 +116,7 @@ def _estimate(
 
 def _positive(text: str) -> int:
     if not text.isdecimal() or not 1 <= int(text) <= 2**24:
-        raise argparse.ArgumentTypeError(f"{text} is no whole number from 1 to {2**24}")
+        raise argparse.ArgumentTypeError(f"{' '.join(text.split())} is no whole number from 1 to {2**24}")
     return int(text)
 
 

@@ -11,12 +11,15 @@ import pytest
 
 from quadrature.model import save_model
 from tests.checkout import PROJECT
-from tests.torture.strange import COLUMNS, make_network, windows_table, write_table
+from tests.torture.strange import COLUMNS, make_network, strange_model, windows_table, write_table
 
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(importlib.util.find_spec("atheris") is None, reason="atheris is for Linux on x86-64"),
 ]
+
+LONGEST = 20_000
+"""Bytes of a file that is tried."""
 
 
 def seed_tables(folder):
@@ -33,8 +36,13 @@ def seed_tables(folder):
 
 
 def seed_models(folder):
-    """Writes a small good model."""
+    """Writes a small good model, and some that may be anything: what its header says is beyond what coverage sees."""
     save_model(make_network(), folder / "model")
+    for number in range(40):
+        path = folder / f"strange-{number}"
+        strange_model(path, np.random.default_rng([4, number]))
+        if path.stat().st_size > LONGEST:
+            path.unlink()
 
 
 SEEDS = {"tables": seed_tables, "models": seed_models}
@@ -47,7 +55,7 @@ def test_fuzzed_readers_only_ever_refuse(tmp_path, tally, request):
     for reader, seed in SEEDS.items():
         (tmp_path / reader).mkdir()
         seed(tmp_path / reader)
-        options = (f"-max_total_time={seconds}", "-timeout=10", "-rss_limit_mb=0", "-max_len=20000", "-seed=1")
+        options = (f"-max_total_time={seconds}", "-timeout=10", "-rss_limit_mb=0", f"-max_len={LONGEST}", "-seed=1")
         options += ("-print_final_stats=1", f"-artifact_prefix={tmp_path}/{reader}-")
         with (tmp_path / f"{reader}.txt").open("wb") as log:
             command = [sys.executable, "-m", "tests.torture.fuzz", reader, tmp_path / reader, *options]

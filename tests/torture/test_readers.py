@@ -1,5 +1,7 @@
 """Tables and models that may be anything, given to `predict` and to the evaluate stage: read properly, or refused."""
 
+import sys
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -150,7 +152,8 @@ def test_what_the_cage_lets_through_is_seen(place, cage):
     assert cage.run("tests.torture.misdeeds", "raise", cwd=place).code == 1
     assert cage.run("tests.torture.misdeeds", "crash", cwd=place).code == -11
     assert cage.run("tests.torture.misdeeds", "hang", cwd=place, seconds=0.2).code is None
-    assert "MemoryError" in cage.run("tests.torture.misdeeds", "eat", cwd=place, more=10**8).error
+    if sys.platform == "linux":  # the limit that others do not keep to
+        assert "MemoryError" in cage.run("tests.torture.misdeeds", "eat", cwd=place, more=10**8).error
 
 
 def test_a_table_of_many_columns_takes_no_time_that_grows_with_their_square(place, cage, tally):

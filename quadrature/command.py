@@ -3,15 +3,19 @@
 import gc
 import logging
 import os
+import re
+import reprlib
 import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from types import FrameType
 
-from quadrature.errors import Interruption, QuadratureError
+from quadrature.errors import Interruption, ParameterError, QuadratureError
+
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 _PARENT_SECONDS = 0.5
 """Between looks at whether the parent is there."""
@@ -26,6 +30,7 @@ def run(main: Callable[[], None]) -> None:
     _on_signals(_interrupt)
     code = os.EX_OK
     try:
+        _check_arguments(sys.argv[1:])
         if "DVC_ROOT" in os.environ:
             threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
         main()
@@ -59,6 +64,17 @@ def held_back() -> Iterator[Callable[[], str | None]]:
         yield lambda: came[0] if came else None
     finally:
         _on_signals(_interrupt)
+
+
+def _check_arguments(arguments: Sequence[str]) -> None:
+    """Refuses line breaks, a terminal's escapes and what is no UTF-8: arrow takes none of it, nor can a line say it."""
+    for argument in arguments:
+        if _UNPRINTABLE.search(argument):
+            raise ParameterError(
+                f"{reprlib.repr(argument)} is no name for a file here: it cannot be printed; rename it"
+            )
+        if argument.startswith("--") and argument.endswith("=--"):  # of which argparse makes an empty list
+            raise ParameterError(f"{argument} names nothing; a file named so is ./--")
 
 
 def _end_with(parent: int) -> None:

@@ -21,6 +21,11 @@ class DataError(QuadratureError):
 
     exit_code = 65
 
+    def __str__(self) -> str:
+        # One line whatever it quotes: names and bytes of files are others' to choose, escapes of terminals among them.
+        escaped = (c if c.isprintable() else c.encode("unicode_escape").decode() for c in super().__str__())
+        return "".join(escaped)
+
 
 class NonFiniteLossError(QuadratureError):
     """The training loss became infinite or not a number."""

@@ -55,7 +55,7 @@ class Rule(Section):
     @field_validator("against", mode="plain")
     @classmethod
     def _is_a_number_or_a_revision(cls, against: object) -> object:
-        if isinstance(_number(against), Fraction) or (isinstance(against, str) and against):
+        if isinstance(_number(against), Fraction) or (isinstance(against, str) and against and against.isprintable()):
             return against
         raise ValueError("it should be a finite number, or a revision: a branch, tag, commit or experiment")
 

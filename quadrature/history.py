@@ -41,6 +41,6 @@ def read_history(path: Path) -> list[Record]:
             raise ValueError("not every number is finite")
     except FileNotFoundError:
         raise DataError(f"{path} is missing; run `dvc repro train` to make it") from None
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, csv.Error) as error:
         raise DataError(f"{path} is no training history ({error}); run `dvc repro train` to make it again") from None
     return records

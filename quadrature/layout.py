@@ -5,6 +5,7 @@ column with a sample a row. All that a table may hold instead is refused here, b
 """
 
 import re
+from collections import Counter
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -81,8 +82,8 @@ def carried_names(table: Table, outputs: Sequence[str]) -> list[str]:
     Raises DataError if such a name is taken as well.
     """
     names = [f"given_{name}" if name in outputs else name for name in table.schema.names]
-    for name in names:
-        if names.count(name) > 1:
+    for name, count in Counter(names).items():
+        if count > 1:
             given = name.removeprefix("given_")
             raise DataError(f"{table.label} has both {given} and {name}, and {given} is to be the output's; rename one")
     return names
@@ -130,10 +131,11 @@ class Spread:
 
 
 def _reader_of_columns(table: Table, length: int) -> Read:
-    found = sum(_NUMBERED.fullmatch(name) is not None for name in table.schema.names)
+    given = set(table.schema.names)
+    found = sum(_NUMBERED.fullmatch(name) is not None for name in given)
     names = [f"input_{position}" for position in range(found)]
     for name in names:
-        if name not in table.schema.names:
+        if name not in given:
             raise DataError(
                 f"{table.label} has no column {name}; the windows' samples are input_0 to input_{length - 1}"
             )

@@ -8,6 +8,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from quadrature.comparison import Setting
+from quadrature.errors import DataError
 from quadrature.figures import BLUE, GREEN, GREY, MSE, ORANGE, ROUNDING, phase_ticks, style, svg
 from quadrature.page import listed
 from quadrature.printing import one_line
@@ -68,7 +69,11 @@ def draw(settings: Sequence[Setting], tables: Sequence[Sequence[Tables]]) -> Ite
     """Yields a picture for each table that some run has, each setting's mean over its runs bold, each run thin.
 
     tables holds each run's of each setting, in order. The floor is the reference's, whose task others may not share.
+    Raises DataError where a table is not one that the plot stage writes.
     """
+    for setting, runs in zip(settings, tables, strict=True):
+        for run, found in zip(setting.runs, runs, strict=True):
+            _check(run.name, found)
     for overlay in OVERLAYS:
         curves = [
             (label(setting), _curves([run[overlay.table] for run in runs if overlay.table in run], overlay))
@@ -84,6 +89,18 @@ def draw(settings: Sequence[Setting], tables: Sequence[Sequence[Tables]]) -> Ite
             ends = [f"{name}: {lines[0].iloc[-1]:.3g} at the right end" for name, lines in curves if lines]
             words = f"{overlay.title}, mean squared error. {'; '.join(ends)}."
             yield Picture(overlay.table, _draw(overlay, curves, floors), words)
+
+
+def _check(run: str, tables: Tables) -> None:
+    for overlay in OVERLAYS:
+        if (table := tables.get(overlay.table)) is None:
+            continue
+        floor = ["posterior_mean"] if "posterior_mean" in table else []
+        for name in (overlay.across, overlay.column, *floor):
+            if not len(table) or name not in table or not pd.api.types.is_numeric_dtype(table[name]):
+                raise DataError(
+                    f"{run} has no numbers in the column {name} of metrics/{overlay.table}.csv; run `dvc repro` there"
+                )
 
 
 def _curves(tables: Sequence[pd.DataFrame], overlay: Overlay) -> list[pd.Series]:

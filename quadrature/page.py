@@ -78,10 +78,11 @@ def moving_picture(path: Path) -> MovingPicture:
     """Returns a GIF. Raises DataError when the file is missing or no picture."""
     content, still = _read(path), io.BytesIO()
     try:
-        with Image.open(io.BytesIO(content)) as image:
+        # Left to itself, Pillow also takes PostScript, and runs Ghostscript on it.
+        with Image.open(io.BytesIO(content), formats=("GIF",)) as image:
             image.seek(getattr(image, "n_frames", 1) - 1)
             image.convert("RGB").save(still, "PNG", optimize=True)
-    except (OSError, SyntaxError) as error:
+    except (OSError, EOFError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise DataError(f"{path} cannot be read ({error}); {_REMEDY}") from None
     return MovingPicture(_data_uri(content, "image/gif"), _data_uri(still.getvalue(), "image/png"))
 

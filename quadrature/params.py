@@ -22,6 +22,9 @@ SECTIONS = ("device", "generate", "model", "train", "evaluate", "plot")
 LARGEST = 2**15
 """Bytes of a file of parameters or rules; a parser's time and memory grow with them."""
 
+DEEPEST = 16
+"""Levels of such a file, of which parameters take 3; a parser's time grows with their square."""
+
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 
 
@@ -96,16 +99,12 @@ _Loader.add_implicit_resolver(
 def parse(path: Path) -> tuple[dict[object, object], list[Problem]]:
     """Returns the file's tree, and a problem for each key that stands twice. Raises ParameterError if it is none."""
     try:
-        if (size := path.stat().st_size) > LARGEST:
-            raise ParameterError(
-                f"{path} holds {size:,} bytes, of which at most {LARGEST:,} are read; is it the right file?"
-            )
-        text = path.read_text(encoding="utf-8")
-        for event in yaml.parse(text, Loader=_Loader):
-            if isinstance(event, yaml.NodeEvent) and (event.anchor or getattr(event, "tag", None)):
-                # On what they stand for, PyYAML and DVC's parser differ; an alias can also hold itself.
-                line = f", line {event.start_mark.line + 1}" if event.start_mark else ""
-                raise ParameterError(f"{path}{line}: write the value itself, not an anchor, an alias or a tag")
+        with path.open("rb") as file:
+            content = file.read(LARGEST + 1)
+        if len(content) > LARGEST:
+            raise ParameterError(f"{path} holds more than {LARGEST:,} bytes; is it the right file?")
+        text = content.decode()
+        _check_events(text, path)
         loader = _Loader(text)
         root = loader.get_single_node()
         tree = {} if root is None else loader.construct_document(root)
@@ -118,6 +117,19 @@ def parse(path: Path) -> tuple[dict[object, object], list[Problem]]:
     if not isinstance(tree, dict):
         raise ParameterError(f"{path} holds {_show(tree)}; it should hold sections of parameters")
     return tree, duplicates
+
+
+def _check_events(text: str, path: Path) -> None:
+    """Raises ParameterError or ValueError for what is YAML, and yet no file of settings; reads no further than that."""
+    depth = 0
+    for event in yaml.parse(text, Loader=_Loader):
+        line = f"line {event.start_mark.line + 1}" if event.start_mark else ""
+        if isinstance(event, yaml.NodeEvent) and (event.anchor or getattr(event, "tag", None)):
+            # On what they stand for, PyYAML and DVC's parser differ; an alias can also hold itself.
+            raise ParameterError(f"{path}, {line}: write the value itself, not an anchor, an alias or a tag")
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > DEEPEST:
+            raise ValueError(f"{line} lies more than {DEEPEST} levels deep")
 
 
 def _duplicates(node: yaml.Node | None, prefix: str = "") -> Iterator[str]:

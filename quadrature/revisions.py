@@ -53,6 +53,8 @@ def _read_at(path: Path, revision: str) -> str | None:
     try:
         if not revision:  # DVC would take it for the working tree
             raise SCMError("it is empty")
+        if ":" in revision:  # git would take it for a file's content, and DVC for a commit
+            raise SCMError("it names a file")
         text: str = _files_at(revision).read_text(f"/{path.as_posix()}", encoding="utf-8")
     except FileNotFoundError:
         return None

@@ -7,6 +7,7 @@ columns' names. What the columns mean is left to `quadrature.layout`.
 import csv
 import io
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -99,8 +100,8 @@ def open_table(path: Path, kind: Format, label: str, typed: bool) -> Table:
     else:
         schema = _text_schema(label, path)
         table = Table(label, kind, (path,), (0,), None, _infer_types(label, path, schema) if typed else schema)
-    for name in table.schema.names:
-        if table.schema.names.count(name) > 1:
+    for name, count in Counter(table.schema.names).items():
+        if count > 1:
             raise DataError(f"{label} has two columns named {name}; rename one")
     return table
 
@@ -160,19 +161,21 @@ def _open_files(label: str, path: Path) -> Table:
 
 def _open_parquet(path: Path) -> pq.ParquetFile:
     # Buffered, and nothing fetched ahead: otherwise pyarrow holds a row group, or all of them.
-    return pq.ParquetFile(path, pre_buffer=False, buffer_size=_BUFFER)
+    # Absolute, as of one like s3:/x pyarrow would make a store's URL.
+    return pq.ParquetFile(path.absolute(), pre_buffer=False, buffer_size=_BUFFER)
 
 
 def _open_writer(file: BinaryIO, schema: pa.Schema) -> pq.ParquetWriter:
     """Opens a writer of the project's encoding: see benchmarks/parquet.py. Dictionaries serve what is no float."""
     floats = {field.name: field.type for field in schema if _is_float(field.type)}
+    others = [name for name in schema.names if name not in floats]
     leaves = [name if pa.types.is_floating(floats[name]) else f"{name}.list.element" for name in floats]
     return pq.ParquetWriter(
         file,
         schema,
         compression="zstd",
-        use_dictionary=[name for name in schema.names if name not in floats],
-        column_encoding=dict.fromkeys(leaves, "BYTE_STREAM_SPLIT"),
+        use_dictionary=others,
+        column_encoding={leaf: "BYTE_STREAM_SPLIT" for leaf in leaves if leaf not in others},  # or it takes neither
         write_statistics=False,
     )
 
@@ -194,13 +197,12 @@ def _text_schema(label: str, path: Path) -> pa.Schema:
 
 def _infer_types(label: str, path: Path, text: pa.Schema) -> pa.Schema:
     """Returns for each column the first of whole numbers, numbers and text that all its values can be."""
-    schema = pa.schema([(name, pa.int64()) for name in text.names])
+    types = [pa.int64() for _ in text.names]
     for batch in _read_csv(label, path, text):
         for index, column in enumerate(batch.columns):
-            while not _can_be(column, schema.field(index).type):
-                wider = pa.float64() if schema.field(index).type == pa.int64() else pa.string()
-                schema = schema.set(index, schema.field(index).with_type(wider))
-    return schema
+            while not _can_be(column, types[index]):
+                types[index] = pa.float64() if types[index] == pa.int64() else pa.string()
+    return pa.schema(zip(text.names, types, strict=True))
 
 
 def _can_be(column: pa.Array, kind: pa.DataType) -> bool:

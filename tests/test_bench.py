@@ -60,7 +60,7 @@ def reference(tree):
     program = "from benchmarks.peers.task import read; from pathlib import Path; import numpy as np, sys\n"
     program += f"np.save('windows.npy', np.stack(read(Path('data/windows/train'), {BATCH})))"
     subprocess.run([sys.executable, "-c", program], cwd=tree, check=True)
-    inputs, target = torch.from_numpy(np.load(tree / "windows.npy"))
+    inputs, target = torch.from_numpy(np.load(tree / "windows.npy"))  # noqa: TID251, not allowed to unpickle
     with torch.no_grad():
         loss = nn.functional.mse_loss(linear(gru(inputs.unsqueeze(-1))[0][:, -1]), target).item()
     return loss, sum(value.numel() for value in weights.values())

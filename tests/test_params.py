@@ -151,6 +151,7 @@ def test_a_batch_larger_than_the_training_split_is_refused(tmp_path):
         ("train:\n", "train in params.yaml is null; it should be a section with the parameters seed, epochs"),
         ('"a\\nb": 1\n', "a b in params.yaml is not a parameter"),
         ("[" * 5000, "params.yaml is not valid YAML"),
+        (f"a: {'[' * 20}{']' * 20}", "params.yaml is not valid YAML: line 1 lies more than 16 levels deep"),
         ("a: " + "9" * 5000, "params.yaml is not valid YAML"),
     ],
 )

@@ -65,7 +65,7 @@ def main(peer: Peer, limit_threads: Callable[[int], object] = lambda _threads: N
         answer(mse=score, scoring_seconds=time.perf_counter() - trained)
     else:
         inputs, target = read(options.train, options.batch)
-        with np.load(options.weights) as weights:
+        with np.load(options.weights) as weights:  # noqa: TID251, ours, and not allowed to unpickle
             model = peer.load(peer.build(options.hidden, 0), weights)
         answer(loss=mse(peer.estimate(model, inputs), target), parameters=peer.count(model))
 

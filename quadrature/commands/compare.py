@@ -9,6 +9,7 @@ from pathlib import Path
 
 from quadrature import overlays, page
 from quadrature.comparison import Difference, Setting, Statistic, compare
+from quadrature.errors import ParameterError
 from quadrature.files import write_bytes
 from quadrature.printing import markdown_table, text_table
 from quadrature.runs import WORKSPACE, experiment_names, read_run, read_tables
@@ -36,6 +37,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(arguments: argparse.Namespace) -> None:
     """Prints the comparison, and writes the page if one is asked for."""
+    if arguments.html is not None and arguments.html.exists() and not arguments.html.is_file():
+        raise ParameterError(f"--html {arguments.html} is there and is no file; name a file to write")
     names = list(dict.fromkeys(arguments.runs or [WORKSPACE, *experiment_names()]))
     reference = arguments.reference or names[0]
     if reference not in names:

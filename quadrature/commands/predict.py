@@ -116,7 +116,7 @@ def _estimate(
 
 def _positive(text: str) -> int:
     if not text.isdecimal() or not 1 <= int(text) <= 2**24:
-        raise argparse.ArgumentTypeError(f"{text} is no whole number from 1 to {2**24}")
+        raise argparse.ArgumentTypeError(f"{' '.join(text.split())} is no whole number from 1 to {2**24}")
     return int(text)
 
 
@@ -155,6 +155,8 @@ def _find_output(place: Place, folder: Path, asked: Format | None, kind: Format,
         return Output(folder / "output", asked or kind, "standard output")
     if is_folder(place):
         raise DataError(f"{place} is a folder; name a file to write")
+    if isinstance(place, Path) and place.exists() and not place.is_file():  # which a file would take the place of
+        raise DataError(f"{place} is a device; name a file to write, or - for standard output")
     return Output(place, asked or format_of(place), str(place), progress)
 
 

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import pytest
 
 from tests.checkout import SMALL, Checkout
+from tests.torture.cage import Cage
 
 CELLS = ("rnn", "lstm", "gru")
 
@@ -73,6 +74,14 @@ def project_of(tmp_path_factory):
         return made[cell]
 
     return get
+
+
+@pytest.fixture(scope="session")
+def cage(tmp_path_factory):
+    """Runs commands in processes with limits."""
+    cage = Cage(tmp_path_factory.mktemp("cage"))
+    yield cage
+    cage.close()
 
 
 def pytest_generate_tests(metafunc):

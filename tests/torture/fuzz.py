@@ -1,0 +1,55 @@
+"""Feeds a reader bytes that grow out of good files, led by what they reach in its code.
+
+`python -m tests.torture.fuzz READER CORPUS OPTION...` passes the options to libFuzzer. A reader may raise DataError
+and nothing else; it may not crash, hang or take more than the memory that this process allows itself.
+"""
+
+import resource
+import sys
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+
+import atheris
+
+with atheris.instrument_imports(include=["quadrature"]):
+    from quadrature.errors import DataError
+    from quadrature.layout import signal_reader, window_reader
+    from quadrature.model import load_model
+    from quadrature.tables import open_table
+    from quadrature.windows import WINDOW_COLUMNS, read_split
+
+FOLDER = Path(tempfile.mkdtemp())
+MORE = 10**9  # bytes beyond what the imports take
+
+
+def tables(content):
+    """Reads a parquet file as the stages do and as `predict` does."""
+    path = FOLDER / "part-00000.parquet"
+    path.write_bytes(content)
+    with suppress(DataError):
+        for columns in read_split(FOLDER, WINDOW_COLUMNS):
+            assert len(columns["input"]) == len(columns["phase"])
+    for make in (lambda table: window_reader(table, 10), lambda table: signal_reader(table, "phase")):
+        with suppress(DataError):
+            table = open_table(path, "parquet", str(path), typed=True)
+            read = make(table)
+            for first, rows in table.slabs(1000):
+                assert len(read(first, rows)) == len(rows)
+
+
+def models(content):
+    """Reads a model file."""
+    path = FOLDER / "model.safetensors"
+    path.write_bytes(content)
+    with suppress(DataError):
+        load_model(path)
+
+
+if __name__ == "__main__":
+    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    resource.setrlimit(resource.RLIMIT_DATA, (int(status["VmData"].split()[0]) * 1024 + MORE,) * 2)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    name, *options = sys.argv[1:]
+    atheris.Setup([sys.argv[0], *options], {"tables": tables, "models": models}[name])
+    atheris.Fuzz()

@@ -1,0 +1,17 @@
+"""What a command must not do, for the cage to catch."""
+
+import os
+import signal
+import sys
+import time
+
+match sys.argv[1]:
+    case "raise":
+        raise RuntimeError("unforeseen")
+    case "crash":
+        signal.signal(signal.SIGSEGV, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGSEGV)
+    case "hang":
+        time.sleep(60.0)
+    case "eat":
+        bytearray(2 * 10**8)

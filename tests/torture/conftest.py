@@ -47,12 +47,12 @@ class Project:
         self.golden.run(*REPRO)
         self.digests = self.golden.digests()
 
-    def copy(self, name):
-        """Returns a copy in the place of any earlier one of that name, with no state of an earlier training."""
+    def copy(self, name, of="fresh"):
+        """Returns a copy, of `fresh` or `golden`, in the place of any earlier one of that name, with no state."""
         path = self.folder / name
         shutil.rmtree(path, ignore_errors=True)
         shutil.rmtree(f"{path}.state", ignore_errors=True)
-        shutil.copytree(self.fresh.path, path, symlinks=True)
+        shutil.copytree(self.folder / of, path, symlinks=True)
         copy = Checkout.__new__(Checkout)
         copy.path = path
         copy.env = {**self.fresh.env, "QUADRATURE_STATE_DIR": f"{path}.state"}
@@ -81,3 +81,14 @@ def pytest_generate_tests(metafunc):
         count = max(1, round(marker.args[0] * metafunc.config.getoption("torture")))
         drawn = random.Random(metafunc.function.__name__)
         metafunc.parametrize("moment", [drawn.random() for _ in range(count)], ids=str)
+
+
+@pytest.fixture
+def chosen(request):
+    """Returns the fraction of the cases that is asked for, at least one, the same each time."""
+
+    def choose(cases):
+        count = max(1, round(len(cases) * request.config.getoption("torture")))
+        return random.Random(request.node.name).sample(cases, count)
+
+    return choose

@@ -1,0 +1,117 @@
+"""A disk that fails at any call: one clear line, no half-written file, and the next run ends as if nothing had been."""
+
+import errno
+import itertools
+import os
+import resource
+from contextlib import contextmanager
+from functools import partial
+
+import pytest
+
+from tests.checkout import SMALL, Checkout
+from tests.torture.forks import STAGES, run_stage, written
+from tests.torture.shim.sitecustomize import Torment
+
+pytestmark = pytest.mark.slow
+
+TINY = {
+    **SMALL,
+    "generate.windows": {"train": 300, "validation": 60, "test": 60},
+    "generate.shard_windows": 150,
+    "train.epochs": 1,
+    "train.batch_size": 100,
+    "train.snapshots": 2,
+    "train.validations_per_epoch": 1,
+    "plot.windows": 1,
+    "plot.bins": 2,
+}
+OPTIONS = {"train": ("--save-every", "0")}
+"""The state of training is written after each of its few steps."""
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+    """A project after all its stages: the next run of any is over what an earlier one has left."""
+    checkout = Checkout(tmp_path_factory.mktemp("faults"), TINY)
+    for name in STAGES:
+        assert run_stage(checkout, name).returncode == 0
+    return checkout
+
+
+@contextmanager
+def failing(kind, at, by):
+    Torment([kind], at, by).install()
+    yield
+
+
+@contextmanager
+def counting(kind, file):
+    """Writes down how many calls of a kind a stage makes."""
+    torment = Torment([kind], 0, "")
+    torment.install()
+    yield
+    file.write_text(str(torment.seen))
+
+
+@contextmanager
+def limiting(size):
+    """Lets no file grow beyond so many bytes, whoever writes it."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+    yield
+
+
+def assert_harmless(ended, told, checkout, name, golden):
+    """Whatever went wrong, a line tells of it, and every output is whole or not there."""
+    code, log = ended
+    assert "Traceback" not in log, log
+    found = written(checkout, name)
+    if code == 0:  # the state of a training may be lost: it is told of, and the training goes on
+        assert found == golden, log
+    else:
+        assert code in (2, 65, 74), log  # 2 where params.yaml, and 65 where windows or a model cannot be read
+        assert told in log.splitlines()[-1], log
+        assert found.items() <= golden.items()
+    assert not [path for path in checkout.path.rglob("*.tmp") if ".dvc" not in path.parts]
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_any_call_fails(done, tally, chosen, tmp_path, name):
+    golden, options = written(done, name), OPTIONS.get(name, ())
+    cases = []
+    for kind in ("open", "write", "fsync", "replace"):
+        assert run_stage(done, name, *options, torment=partial(counting, kind, tmp_path / "count")).returncode == 0
+        calls = int((tmp_path / "count").read_text())
+        assert calls >= (kind != "write")  # generate's files are all written by pyarrow
+        cases += itertools.product([kind], range(1, calls + 1), ["ENOSPC", "EIO", "EACCES"])
+    for kind, at, by in chosen(cases):
+        with tally.trying(f"{name}: an open, write, fsync or rename fails"):
+            ended = run_stage(done, name, *options, torment=partial(failing, kind, at, by))
+            assert_harmless(ended, os.strerror(getattr(errno, by)), done, name, golden)
+    assert run_stage(done, name, *options).returncode == 0
+    assert written(done, name) == golden
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_no_file_can_grow_beyond_any_size(done, tally, chosen, name):
+    golden, options = written(done, name), OPTIONS.get(name, ())
+    largest = max((done.path / file).stat().st_size for file in golden)
+    for size in chosen(range(0, largest, max(1, largest // 100))):
+        with tally.trying(f"{name}: no file can grow beyond a size"):
+            ended = run_stage(done, name, *options, torment=partial(limiting, size))
+            assert_harmless(ended, os.strerror(errno.EFBIG), done, name, golden)
+    assert run_stage(done, name, *options).returncode == 0
+    assert written(done, name) == golden
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_the_disk_is_full(done, tally, chosen, name):
+    """What is written to /dev/full is refused as by a disk without a byte left, whoever writes it."""
+    golden, options = written(done, name), OPTIONS.get(name, ())
+    for file in chosen(sorted(golden)):
+        path = done.path / file
+        path.with_name(f".{path.name}.tmp").symlink_to("/dev/full")
+        with tally.trying(f"{name}: the disk is full as a file is written"):
+            assert_harmless(run_stage(done, name, *options), os.strerror(errno.ENOSPC), done, name, golden)
+    assert run_stage(done, name, *options).returncode == 0
+    assert written(done, name) == golden

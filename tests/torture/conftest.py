@@ -3,11 +3,13 @@
 import random
 import shutil
 import sys
+import time
 from contextlib import contextmanager
 
 import pytest
 
 from tests.checkout import SMALL, Checkout
+from tests.torture.forks import STAGES, clear
 
 CELLS = ("rnn", "lstm", "gru")
 
@@ -44,7 +46,9 @@ class Project:
         self.fresh = Checkout(folder / "fresh", {**SMALL, "model.cell": cell, "train.epochs": 8})
         (self.fresh.path / ".venv").symlink_to(sys.prefix)
         self.golden = self.copy("golden")
+        began = time.monotonic()
         self.golden.run(*REPRO)
+        self.seconds = time.monotonic() - began
         self.digests = self.golden.digests()
 
     def copy(self, name, of="fresh"):
@@ -56,6 +60,24 @@ class Project:
         copy = Checkout.__new__(Checkout)
         copy.path = path
         copy.env = {**self.fresh.env, "QUADRATURE_STATE_DIR": f"{path}.state"}
+        return copy
+
+    def with_work(self, name, drawn):
+        """Returns a copy with something to do, and the seconds that takes: all stages, or one whose outputs are lost.
+
+        One stage, mostly: a run as short as that is worth as much, and there is time for more of them.
+        """
+        if drawn.random() < 0.1:
+            return self.copy(name), self.seconds
+        return self.without(name, drawn.choice([*STAGES])), self.seconds / 2.5
+
+    def without(self, name, stage):
+        """Returns a copy of the golden run that lacks a stage's outputs, and what DVC would take them from."""
+        copy = self.copy(name, of="golden")
+        shutil.rmtree(copy.path / ".dvc/cache/runs")
+        for output in copy.yaml("dvc.lock")["stages"][stage]["outs"]:
+            (copy.path / ".dvc/cache/files/md5" / output["md5"][:2] / output["md5"][2:]).unlink(missing_ok=True)
+        clear(copy, stage)
         return copy
 
 

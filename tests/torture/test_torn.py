@@ -30,24 +30,24 @@ def test_dvc_lock_is_cut_at_any_byte(project_of, tally, chosen, monkeypatch):
                     repo.status()
 
 
-@pytest.mark.parametrize(
-    ("name", "damage"),
-    [
-        ("dvc.lock", lambda whole: whole[: len(whole) // 2]),
-        ("dvc.lock", lambda whole: whole[: whole.index(b"hash: md5") + len(b"hash: md")]),
-        ("dvc.lock", lambda _whole: b""),
-        (".dvc/tmp/rwlock", lambda _whole: b""),
-        (".dvc/tmp/rwlock", lambda whole: whole[: len(whole) // 2]),
-        (".dvc/tmp/rwlock", lambda whole: whole[:-1]),
-    ],
-)
-def test_make_repro_mends_what_is_torn(project_of, tally, name, damage):
+DAMAGES = [
+    ("dvc.lock", lambda whole: whole[: len(whole) // 2]),
+    ("dvc.lock", lambda whole: whole[: whole.index(b"hash: md5") + len(b"hash: md")]),
+    ("dvc.lock", lambda _whole: b""),
+    (".dvc/tmp/rwlock", lambda _whole: b""),
+    (".dvc/tmp/rwlock", lambda whole: whole[: len(whole) // 2]),
+    (".dvc/tmp/rwlock", lambda whole: whole[:-1]),
+]
+
+
+def test_make_repro_mends_what_is_torn(project_of, tally):
     project = project_of("gru")
     checkout = project.copy("mended", of="golden")
     checkout.commit()
-    path = checkout.path / name
-    path.write_bytes(damage(path.read_bytes()))
-    with tally.trying("`make repro` mends a torn dvc.lock or rwlock"):
-        result = checkout.run(*REPRO)
-        assert checkout.digests() == project.digests, result.stderr
-        assert checkout.run("dvc", "status", "--quiet").returncode == 0
+    for name, damage in DAMAGES:
+        path = checkout.path / name
+        path.write_bytes(damage(path.read_bytes()))
+        with tally.trying("`make repro` mends a torn dvc.lock or rwlock"):
+            result = checkout.run(*REPRO)
+            assert checkout.digests() == project.digests, result.stderr
+            assert checkout.run("dvc", "status", "--quiet").returncode == 0

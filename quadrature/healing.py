@@ -70,9 +70,7 @@ def _heal_lockfile() -> Iterator[str]:
     """Puts the last commit's dvc.lock in the place of one that DVC cannot read; a merge conflict is not a tear."""
     if not LOCKFILE.exists() or b"<<<<<<< " in LOCKFILE.read_bytes():
         return
-    try:
-        strictyaml.load(str(LOCKFILE), COMPILED_LOCKFILE_SCHEMA)
-    except (DvcException, UnicodeDecodeError):
+    if _is_torn(LOCKFILE):
         copy = _free_name(DVC_STATE / "dvc.lock.torn")
         shutil.copyfile(LOCKFILE, copy)
         command = ("git", "show", f"HEAD:./{LOCKFILE}")
@@ -83,6 +81,17 @@ def _heal_lockfile() -> Iterator[str]:
         else:
             LOCKFILE.unlink()
             yield f"{LOCKFILE} was torn and no commit has it; removed, and what was there is kept in {copy}"
+
+
+def _is_torn(lockfile: Path) -> bool:
+    """Whether DVC cannot have meant what is there. Cut after the `md` of md5, it passes the schema and fails later."""
+    if not lockfile.read_bytes().endswith(b"\n"):
+        return True
+    try:
+        strictyaml.load(str(lockfile), COMPILED_LOCKFILE_SCHEMA)
+    except (DvcException, UnicodeDecodeError):
+        return True
+    return False
 
 
 def _free_name(path: Path) -> Path:

@@ -135,7 +135,7 @@ def train(
     """Trains the model in place to its end, yielding a record `validations_per_epoch` times an epoch.
 
     Calls `after_step` before the first step and after each, its record, if it has one, included.
-    Raises NonFiniteLossError, before the next record, when a step's loss is infinite or not a number.
+    Raises NonFiniteLossError, before the next record, when a step's loss or gradient is infinite or not a number.
     """
     model, params, epoch_steps = training.model, training.params, steps_per_epoch(windows, training.params)
     if training.step == 0:
@@ -218,9 +218,10 @@ class TrainStep:
         for other in others:
             total += other
         gradient: Tensor = total[:-1]
-        loss: Tensor = total[-1]
+        norm = gradient.norm()
+        loss: Tensor = total[-1] + 0.0 * norm  # not finite where the gradient is not
         if self._params.gradient_clip is not None:
-            gradient *= (self._params.gradient_clip / (gradient.norm() + 1e-6)).clamp(max=1.0)
+            gradient *= (self._params.gradient_clip / (norm + 1e-6)).clamp(max=1.0)
         parts = torch.split(gradient, self._sizes)
         self._optimizer.step([part.view_as(one) for part, one in zip(parts, self._weights, strict=True)], rate)
         return loss
@@ -285,5 +286,5 @@ def _sum_finite(losses: Tensor, step: int) -> float:
     finite = values.isfinite()
     if not finite.all():
         first = step - len(losses) + 1 + int(finite.int().argmin())
-        raise NonFiniteLossError(f"the loss is not finite at step {first}; {_REMEDY}")
+        raise NonFiniteLossError(f"the loss or its gradient is not finite at step {first}; {_REMEDY}")
     return values.sum().item()

@@ -13,13 +13,13 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import Annotated, NamedTuple, cast
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from quadrature.errors import DataError
 from quadrature.store import Place, StoreError, join, reading, replacing
@@ -40,7 +40,7 @@ class _Footer(BaseModel):
     """What a file says of itself: its place among a split's shards, and its columns in order with their digests."""
 
     shard: int
-    shards: int
+    shards: Annotated[int, Field(le=2**24)]  # a split's sizes are held in memory
     sha256: dict[str, str]
 
 
@@ -181,7 +181,7 @@ def _open_writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
         f"{field.name}.list.element" if pa.types.is_fixed_size_list(field.type) else field.name for field in schema
     ]
     return pq.ParquetWriter(
-        path,
+        str(path.absolute()),  # of a path like s3:/x pyarrow would make a store's URL
         schema,
         compression="zstd",
         use_dictionary=False,
@@ -203,7 +203,8 @@ def _look(place: Place, shard: int, shards: int | None) -> _Look:
     with _opening(place, whole=False) as file:
         footer = _footer(place, file)
         _check_place(place, footer, shard, shards or footer.shards)
-        kind = file.schema_arrow.field("input").type if "input" in file.schema_arrow.names else None
+        names = file.schema_arrow.names
+        kind = file.schema_arrow.field(names.index("input")).type if "input" in names else None
         if not (kind and pa.types.is_fixed_size_list(kind)):
             raise DataError(f"{place} holds no windows in a column input; {_REMEDY}")
         return _Look(footer, file.metadata.num_rows, kind.list_size)
@@ -237,7 +238,7 @@ def _opening(place: Place, whole: bool = True) -> Iterator[pq.ParquetFile]:
         raise DataError(f"{place} is missing; {_REMEDY}") from None
     except StoreError:
         raise
-    except (OSError, pa.ArrowException) as error:
+    except (OSError, ValueError, pa.ArrowException) as error:  # a column's name may be no UTF-8
         raise DataError(f"{place} is no readable parquet file ({' '.join(str(error).split())}); {_REMEDY}") from None
 
 
@@ -264,8 +265,9 @@ def _values(place: Place, name: str, column: pa.ChunkedArray, sha256: str) -> ND
     """Returns a column as an array, after checking its type, its digest and that every value there is finite."""
     rows = column.combine_chunks()
     flat = rows.flatten() if pa.types.is_fixed_size_list(rows.type) else rows  # without the lists that are null
-    if flat.type not in (pa.float32(), pa.float64()) or flat.null_count:
-        raise DataError(f"{place}: {name} holds {column.type} with {flat.null_count} nulls, not floats; {_REMEDY}")
+    nulls = flat.null_count if name in _NULLABLE else max(flat.null_count, rows.null_count)
+    if flat.type not in (pa.float32(), pa.float64()) or nulls:
+        raise DataError(f"{place}: {name} holds {column.type} with {nulls} nulls, not floats; {_REMEDY}")
     values = cast("NDArray[np.floating]", np.from_dlpack(flat))  # to_numpy would import pandas
     if hashlib.sha256(values.data).hexdigest() != sha256:
         raise DataError(f"{place}: the values of {name} are not the ones written there; {_REMEDY}")

@@ -55,7 +55,7 @@ def parse_arguments() -> argparse.Namespace:
 
 def positive(text: str) -> int:
     if not text.isdecimal() or not 1 <= int(text) <= 1024:
-        raise argparse.ArgumentTypeError(f"{text} is no whole number from 1 to 1024")
+        raise argparse.ArgumentTypeError(f"{' '.join(text.split())} is no whole number from 1 to 1024")
     return int(text)
 
 

@@ -109,9 +109,10 @@ def advance(
     def save() -> str:
         if saved is None:
             return "nothing unfinished was kept"
-        saved.save(
-            training.step, {**prefixed("training", training.state()), **prefixed("snapshots", snapshots.state())}
-        )
+        state = {**prefixed("training", training.state()), **prefixed("snapshots", snapshots.state())}
+        if not all(numbers.isfinite().all() for numbers in state.values()):
+            return "what was kept is from before a number was not finite"  # and stays; training is about to fail
+        saved.save(training.step, state)
         return f"the next run goes on after step {training.step}"
 
     with command.held_back() as signalled:

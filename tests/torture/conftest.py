@@ -3,12 +3,14 @@
 import random
 import shutil
 import sys
+import time
 from contextlib import contextmanager
 
 import pytest
 
 from tests.checkout import SMALL, Checkout
 from tests.torture.cage import Cage
+from tests.torture.forks import STAGES, clear
 
 CELLS = ("rnn", "lstm", "gru")
 
@@ -45,18 +47,38 @@ class Project:
         self.fresh = Checkout(folder / "fresh", {**SMALL, "model.cell": cell, "train.epochs": 8})
         (self.fresh.path / ".venv").symlink_to(sys.prefix)
         self.golden = self.copy("golden")
+        began = time.monotonic()
         self.golden.run(*REPRO)
+        self.seconds = time.monotonic() - began
         self.digests = self.golden.digests()
 
-    def copy(self, name):
-        """Returns a copy in the place of any earlier one of that name, with no state of an earlier training."""
+    def copy(self, name, of="fresh"):
+        """Returns a copy, of `fresh` or `golden`, in the place of any earlier one of that name, with no state."""
         path = self.folder / name
         shutil.rmtree(path, ignore_errors=True)
         shutil.rmtree(f"{path}.state", ignore_errors=True)
-        shutil.copytree(self.fresh.path, path, symlinks=True)
+        shutil.copytree(self.folder / of, path, symlinks=True)
         copy = Checkout.__new__(Checkout)
         copy.path = path
         copy.env = {**self.fresh.env, "QUADRATURE_STATE_DIR": f"{path}.state"}
+        return copy
+
+    def with_work(self, name, drawn):
+        """Returns a copy with something to do, and the seconds that takes: all stages, or one whose outputs are lost.
+
+        One stage, mostly: a run as short as that is worth as much, and there is time for more of them.
+        """
+        if drawn.random() < 0.1:
+            return self.copy(name), self.seconds
+        return self.without(name, drawn.choice([*STAGES])), self.seconds / 2.5
+
+    def without(self, name, stage):
+        """Returns a copy of the golden run that lacks a stage's outputs, and what DVC would take them from."""
+        copy = self.copy(name, of="golden")
+        shutil.rmtree(copy.path / ".dvc/cache/runs")
+        for output in copy.yaml("dvc.lock")["stages"][stage]["outs"]:
+            (copy.path / ".dvc/cache/files/md5" / output["md5"][:2] / output["md5"][2:]).unlink(missing_ok=True)
+        clear(copy, stage)
         return copy
 
 
@@ -90,3 +112,14 @@ def pytest_generate_tests(metafunc):
         count = max(1, round(marker.args[0] * metafunc.config.getoption("torture")))
         drawn = random.Random(metafunc.function.__name__)
         metafunc.parametrize("moment", [drawn.random() for _ in range(count)], ids=str)
+
+
+@pytest.fixture
+def chosen(request):
+    """Returns the fraction of the cases that is asked for, at least one, the same each time."""
+
+    def choose(cases):
+        count = max(1, round(len(cases) * request.config.getoption("torture")))
+        return random.Random(request.node.name).sample(cases, count)
+
+    return choose

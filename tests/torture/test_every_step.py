@@ -1,0 +1,35 @@
+"""Training that a signal stops after any step goes on to the bytes of one left in peace, in memory and streamed."""
+
+import pytest
+
+from tests.checkout import SMALL, Checkout
+from tests.torture.conftest import CELLS
+from tests.torture.forks import after_step, clear, interrupt, run_stage, written
+
+pytestmark = pytest.mark.slow
+
+STEPS = {"train.epochs": 12, "train.batch_size": 420, "train.validations_per_epoch": 2}
+"""Five steps an epoch, the last a smaller one; a record after the third and the last."""
+
+
+@pytest.mark.parametrize("memory", [1000, 0], ids=["in memory", "streamed"])
+@pytest.mark.parametrize("cell", CELLS)
+def test_training_stopped_after_any_step_ends_in_the_golden_bytes(tmp_path, tally, chosen, cell, memory):
+    checkout = Checkout(tmp_path, {**SMALL, **STEPS, "model.cell": cell})
+    options = ("train", "--memory", str(memory), "--save-every", "1000")
+    run_stage(checkout, "generate")
+    log = run_stage(checkout, *options).stderr
+    assert "60 steps in" in log, log
+    golden = written(checkout, "train")
+    for step in chosen(range(60)):
+        clear(checkout, "train")
+        with tally.trying(f"SIGTERM after any step, {'streamed' if memory == 0 else 'in memory'}"):
+            stopped = run_stage(checkout, *options, torment=after_step(step, interrupt))
+            told = f"interrupted by SIGTERM; the next run goes on after step {step}"
+            assert (stopped.returncode, stopped.stderr.splitlines()[-1]) == (75, told)
+            assert written(checkout, "train") == {}
+            resumed = run_stage(checkout, *options)
+            assert resumed.returncode == 0
+            assert f"going on after step {step}," in resumed.stderr
+            assert f"\n{60 - step} steps in" in resumed.stderr
+            assert written(checkout, "train") == golden

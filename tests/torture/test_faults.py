@@ -1,0 +1,118 @@
+"""A disk that fails at any call: one clear line, no half-written file, and the next run ends as if nothing had been."""
+
+import errno
+import json
+import os
+import resource
+from contextlib import contextmanager
+from functools import partial
+
+import pytest
+
+from tests.checkout import SMALL, Checkout
+from tests.torture.forks import STAGES, run_stage, written
+from tests.torture.shim.sitecustomize import Torment
+
+pytestmark = pytest.mark.slow
+
+TINY = {
+    **SMALL,
+    "generate.windows": {"train": 300, "validation": 60, "test": 60},
+    "generate.shard_windows": 150,
+    "train.epochs": 1,
+    "train.batch_size": 100,
+    "train.snapshots": 2,
+    "train.validations_per_epoch": 1,
+    "plot.windows": 1,
+    "plot.bins": 2,
+}
+KINDS = ("write", "open", "fsync", "replace")
+OPTIONS = {"train": ("--save-every", "0")}
+"""The state of training is written after each of its few steps."""
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+    """A project after all its stages: the next run of any is over what an earlier one has left."""
+    checkout = Checkout(tmp_path_factory.mktemp("faults"), TINY)
+    for name in STAGES:
+        assert run_stage(checkout, name).returncode == 0
+    return checkout
+
+
+@contextmanager
+def failing(kind, at, by):
+    Torment([kind], at, by).install()
+    yield
+
+
+@contextmanager
+def counting(file):
+    """Writes down how many calls of each kind a stage makes."""
+    torments = {kind: Torment([kind], 0, "") for kind in KINDS}
+    for torment in torments.values():
+        torment.install()
+    yield
+    file.write_text(json.dumps({kind: torment.seen for kind, torment in torments.items()}))
+
+
+@contextmanager
+def limiting(size):
+    """Lets no file grow beyond so many bytes, whoever writes it."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+    yield
+
+
+def assert_harmless(ended, told, checkout, name, golden):
+    """Whatever went wrong, a line tells of it, and every output is whole or not there."""
+    code, log = ended
+    assert "Traceback" not in log, log
+    found = written(checkout, name)
+    if code == 0:  # the state of a training may be lost: it is told of, and the training goes on
+        assert found == golden, log
+    else:
+        assert code in (2, 65, 74), log  # 2 where params.yaml, and 65 where windows or a model cannot be read
+        assert told in log.splitlines()[-1], log
+        assert found.items() <= golden.items()
+    assert not [path for path in checkout.path.rglob("*.tmp") if ".dvc" not in path.parts]
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_any_call_fails(done, tally, chosen, tmp_path, name):
+    golden, options = written(done, name), OPTIONS.get(name, ())
+    assert run_stage(done, name, *options, torment=partial(counting, tmp_path / "counts")).returncode == 0
+    counts = json.loads((tmp_path / "counts").read_text())
+    assert all(counts[kind] for kind in KINDS if kind != "write")  # what pyarrow writes is not seen
+    numbered = [(kind, at) for kind in KINDS for at in range(1, counts[kind] + 1)]
+    cases = [(*call, by) for call in numbered for by in ("ENOSPC", "EIO", "EACCES")]
+    for kind, at, by in chosen(cases):
+        with tally.trying(f"{name}: an open, write, fsync or rename fails"):
+            ended = run_stage(done, name, *options, torment=partial(failing, kind, at, by))
+            assert_harmless(ended, os.strerror(getattr(errno, by)), done, name, golden)
+    assert run_stage(done, name, *options).returncode == 0
+    assert written(done, name) == golden
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_no_file_can_grow_beyond_any_size(done, tally, chosen, name):
+    golden, options = written(done, name), OPTIONS.get(name, ())
+    largest = max((done.path / file).stat().st_size for file in golden)
+    for size in chosen(range(0, largest, max(1, largest // 100))):
+        with tally.trying(f"{name}: no file can grow beyond a size"):
+            ended = run_stage(done, name, *options, torment=partial(limiting, size))
+            assert_harmless(ended, os.strerror(errno.EFBIG), done, name, golden)
+    assert run_stage(done, name, *options).returncode == 0
+    assert written(done, name) == golden
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_the_disk_is_full(done, tally, chosen, name):
+    """What is written to /dev/full is refused as by a disk without a byte left, whoever writes it."""
+    golden, options = written(done, name), OPTIONS.get(name, ())
+    for file in chosen(sorted(golden)):
+        path = done.path / file
+        path.with_name(f".{path.name}.tmp").symlink_to("/dev/full")
+        with tally.trying(f"{name}: the disk is full as a file is written"):
+            assert_harmless(run_stage(done, name, *options), os.strerror(errno.ENOSPC), done, name, golden)
+    assert run_stage(done, name, *options).returncode == 0
+    assert written(done, name) == golden

@@ -71,16 +71,8 @@ def load_exceptions(path: Path) -> list[Excepted]:
 def ask(database: str, constraints: Path) -> list[tuple[dict[str, str], dict[str, list[str]]]]:
     """Returns each package that has a known vulnerability with each that it has; exits if there is no answer."""
     command = [sys.executable, "-m", "pip_audit", "--requirement", str(constraints), "--no-deps", "--disable-pip"]
-    command += [
-        "--vulnerability-service",
-        "osv",
-        "--osv-url",
-        database,
-        "--format",
-        "json",
-        "--progress-spinner",
-        "off",
-    ]
+    command += ["--vulnerability-service", "osv", "--osv-url", database]
+    command += ["--format", "json", "--progress-spinner", "off"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     try:
         packages = json.loads(done.stdout)["dependencies"]

@@ -86,10 +86,21 @@ def spoil(network):
     network.linear.bias[0] = math.nan
 
 
-def test_a_weight_that_a_fault_spoils_costs_no_more_than_the_run(tmp_path, tally, chosen):
-    checkout = make_checkout(tmp_path)
+def spoil_and_interrupt(network):
+    spoil(network)
+    interrupt(network)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A checkout, and the digests of what its training makes undisturbed."""
+    checkout = make_checkout(tmp_path_factory.mktemp("trained"))
     assert run_stage(checkout, *OPTIONS).returncode == 0
-    golden = written(checkout, "train")
+    return checkout, written(checkout, "train")
+
+
+def test_a_weight_that_a_fault_spoils_costs_no_more_than_the_run(trained, tally, chosen):
+    checkout, golden = trained
     for step in chosen(range(30)):
         clear(checkout, "train")
         with tally.trying("a weight that is not finite"):
@@ -104,20 +115,13 @@ def test_a_weight_that_a_fault_spoils_costs_no_more_than_the_run(tmp_path, tally
             assert written(checkout, "train") == golden
 
 
-def test_a_state_that_is_not_finite_is_not_kept_either_when_a_signal_comes(tmp_path, tally, chosen):
-    checkout = make_checkout(tmp_path)
-    assert run_stage(checkout, *OPTIONS).returncode == 0
-    golden = written(checkout, "train")
+def test_a_state_that_is_not_finite_is_not_kept_either_when_a_signal_comes(trained, tally, chosen):
+    checkout, golden = trained
     for step in chosen(range(30)):
         clear(checkout, "train")
         with tally.trying("a weight that is not finite, as a signal comes"):
             ended = run_stage(checkout, *OPTIONS, torment=after_step(step, spoil_and_interrupt))
             told = "interrupted by SIGTERM; what was kept is from before a number was not finite"
             assert (ended.returncode, ended.stderr.splitlines()[-1]) == (75, told)
-            run_stage(checkout, *OPTIONS)
+            assert run_stage(checkout, *OPTIONS).returncode == 0
             assert written(checkout, "train") == golden
-
-
-def spoil_and_interrupt(network):
-    spoil(network)
-    interrupt(network)

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
+from quadrature.digest import Listed
 from quadrature.errors import DataError
 from quadrature.files import write_bytes
 
@@ -30,17 +31,15 @@ def write_history(path: Path, records: Iterable[Record]) -> None:
     write_bytes(path, text.getvalue().encode())
 
 
-def read_history(path: Path) -> list[Record]:
-    """Returns the records. Raises DataError when the file is missing, empty or not as write_history leaves it."""
+def read_history(path: Path, listed: Listed) -> list[Record]:
+    """Returns the records. Raises DataError when the file is missing, changed or not as write_history leaves it."""
     try:
-        header, *rows = csv.reader(path.read_text(encoding="utf-8").splitlines())
+        header, *rows = csv.reader(listed.read(path).decode().splitlines())
         if tuple(header) != Record._fields or not rows:
             raise ValueError(f"expected the columns {', '.join(Record._fields)} and a row for each record")
         records = [Record(float(epoch), int(step), *map(float, others)) for epoch, step, *others in rows]
         if not all(math.isfinite(number) for record in records for number in record):
             raise ValueError("not every number is finite")
-    except FileNotFoundError:
-        raise DataError(f"{path} is missing; run `dvc repro train` to make it") from None
     except (ValueError, TypeError, csv.Error) as error:
         raise DataError(f"{path} is no training history ({error}); run `dvc repro train` to make it again") from None
     return records

@@ -5,6 +5,7 @@ from typing import TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from quadrature.digest import Listed
 from quadrature.errors import DataError
 
 
@@ -52,12 +53,10 @@ class TrainMetrics(Metrics):
 Model = TypeVar("Model", bound=Metrics)
 
 
-def read_metrics(model: type[Model], path: Path) -> Model:
+def read_metrics(model: type[Model], path: Path, listed: Listed) -> Model:
     """Returns a metrics file's content. Raises DataError naming the file and all that is wrong with it."""
     try:
-        return model.model_validate_json(path.read_bytes())
-    except FileNotFoundError:
-        raise DataError(f"{path} is missing; run `dvc repro` to make it") from None
+        return model.model_validate_json(listed.read(path))
     except ValidationError as error:
         reasons = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}".lstrip(": ") for each in error.errors())
         raise DataError(

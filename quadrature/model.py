@@ -18,9 +18,10 @@ from pydantic import Field, ValidationInfo, field_validator
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from quadrature import digest
 from quadrature.device import compute_alone, computing_alone
 from quadrature.errors import DataError
-from quadrature.files import canonical_json, write_bytes
+from quadrature.files import canonical_json, replacing
 from quadrature.gru import GRU
 from quadrature.params import Section
 from quadrature.stepwise import State, Stepwise
@@ -136,14 +137,17 @@ class _Blueprint(Section):
 
     model: ModelParams
     window_length: Annotated[int, Field(ge=1)]
+    sha256: str
 
 
 def save_model(network: QuadratureNetwork, path: Path) -> None:
     """Writes the weights and all that it takes to build the network again; the same network gives the same bytes."""
-    blueprint = _Blueprint(model=network.params, window_length=network.window_length)
+    blueprint = _Blueprint(model=network.params, window_length=network.window_length, sha256=digest.ZEROS)
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
     # One metadata key: safetensors writes several in an order that changes from run to run.
-    write_bytes(path, save(weights, metadata={"quadrature": canonical_json(blueprint.model_dump())}))
+    with replacing(path) as temporary:
+        temporary.write_bytes(save(weights, metadata={"quadrature": canonical_json(blueprint.model_dump())}))
+        digest.write(temporary)
 
 
 def load_model(path: Path, execution: Execution | None = None) -> QuadratureNetwork:
@@ -152,6 +156,8 @@ def load_model(path: Path, execution: Execution | None = None) -> QuadratureNetw
     It is executed as it was trained, unless another `execution` is asked for: the weights serve both.
     """
     try:
+        with path.open("rb") as whole:
+            digest.check(whole)
         with safetensors.safe_open(path, framework="pt") as file:
             blueprint = _Blueprint.model_validate_json((file.metadata() or {}).get("quadrature", ""))
             # Copied out of the file's buffer: its tensors lie at any address, torch's own at multiples of 64 bytes,
@@ -168,7 +174,9 @@ def load_model(path: Path, execution: Execution | None = None) -> QuadratureNetw
         raise DataError(f"{path} is missing; run `dvc repro train` to make it") from None
     except (OSError, safetensors.SafetensorError, ValueError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[0]
-        raise DataError(f"{path} is no model of this project ({reason}); run `dvc repro train` to make it") from None
+        raise DataError(
+            f"{path} is no model of this project ({reason}); `dvc repro train` makes one where none is"
+        ) from None
     return network.eval()
 
 

@@ -17,11 +17,12 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from PIL import Image
 
+from quadrature.digest import Listed
 from quadrature.errors import DataError
 
 TEMPLATES = Path(__file__).parent / "templates"
 
-_REMEDY = "run `dvc repro plot` to make it again"
+_REMEDY = "remove it and run `dvc repro plot`"
 _ELEMENTS = {"svg", "g", "defs", "path", "use", "clipPath", "rect"}
 _ATTRIBUTES = {"id", "d", "style", "transform", "clip-path", "x", "y", "width", "height", "href", "viewBox"}
 _COLORS = {
@@ -74,9 +75,9 @@ class MovingPicture(NamedTuple):
     still: str
 
 
-def moving_picture(path: Path) -> MovingPicture:
-    """Returns a GIF. Raises DataError when the file is missing or no picture."""
-    content, still = _read(path), io.BytesIO()
+def moving_picture(path: Path, listed: Listed) -> MovingPicture:
+    """Returns a GIF. Raises DataError when the file is missing, changed or no picture."""
+    content, still = listed.read(path), io.BytesIO()
     try:
         # Left to itself, Pillow also takes PostScript, and runs Ghostscript on it.
         with Image.open(io.BytesIO(content), formats=("GIF",)) as image:
@@ -87,13 +88,13 @@ def moving_picture(path: Path) -> MovingPicture:
     return MovingPicture(_data_uri(content, "image/gif"), _data_uri(still.getvalue(), "image/png"))
 
 
-def inline_svg(path: Path, alternative: str) -> Markup:
+def inline_svg(path: Path, listed: Listed, alternative: str) -> Markup:
     """Returns a picture of matplotlib's as an element of a page; alternative says in words what it shows.
 
-    Raises DataError when the file is missing, or no SVG of matplotlib's.
+    Raises DataError when the file is missing, changed or no SVG of matplotlib's.
     """
     try:
-        return embed_svg(path.stem, _read(path), alternative)
+        return embed_svg(path.stem, listed.read(path), alternative)
     except ValueError as error:
         raise DataError(f"{path} is no SVG of this project ({error}); {_REMEDY}") from None
 
@@ -121,13 +122,6 @@ def embed_svg(name: str, content: bytes, alternative: str) -> Markup:
         root.attrib.pop(size, None)
     root.attrib |= {"role": "img", "aria-label": alternative, "fill": "currentColor"}
     return Markup(ET.tostring(root, encoding="unicode"))  # noqa: S704, known elements; ElementTree escapes values
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        raise DataError(f"{path} is missing; {_REMEDY}") from None
 
 
 def _data_uri(content: bytes, media_type: str) -> str:

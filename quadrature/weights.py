@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import safetensors
 
+from quadrature import digest
 from quadrature.errors import DataError
 
 
@@ -24,9 +25,13 @@ class Weights(NamedTuple):
 def read_weights(path: Path) -> list[Weights]:
     """Returns the tensors of a model file, by name. Raises DataError when it is missing or damaged."""
     try:
+        with path.open("rb") as whole:
+            digest.check(whole)
         with safetensors.safe_open(path, framework="np") as file:
             return [Weights(name, tuple(file.get_slice(name).get_shape())) for name in sorted(file.keys())]
     except FileNotFoundError:
         raise DataError(f"{path} is missing; run `dvc repro train` to make it") from None
-    except (OSError, safetensors.SafetensorError) as error:
-        raise DataError(f"{path} is no model of this project ({error}); run `dvc repro train` to make it") from None
+    except (OSError, ValueError, safetensors.SafetensorError) as error:
+        raise DataError(
+            f"{path} is no model of this project ({error}); `dvc repro train` makes one where none is"
+        ) from None

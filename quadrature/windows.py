@@ -3,9 +3,8 @@
 A split is a folder of shards, part-00000.parquet onwards, each but the last with as many windows;
 data/predictions.parquet has the same rows plus estimates of the target; data/snapshots.parquet has the same few
 windows again for each snapshot of training.
-A file's footer holds, under the key `quadrature`, its place among the split's shards and a SHA-256 of each column's
-values, so a file that was truncated, reordered, edited or put in another's place is refused, however it came about,
-at the cost of one hash over the columns that are read.
+A file's footer holds, under the key `quadrature`, its place among the split's shards and the file's SHA-256, so a file
+that was truncated, edited or put in another's place is refused, however it came about.
 """
 
 import hashlib
@@ -21,6 +20,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from pydantic import BaseModel, Field, ValidationError
 
+from quadrature import digest
 from quadrature.errors import DataError
 from quadrature.store import Place, StoreError, join, reading, replacing
 
@@ -33,15 +33,15 @@ SNAPSHOT_COLUMNS = ("step", "input", "target", "prediction")
 _NULLABLE = ("posterior_mean",)  # null where a row has none, not a number in the array
 _SHARD = re.compile(r"/\.?part-([0-9]+)\.parquet(?:\.tmp)?$")  # with the names that quadrature.files writes to
 _KEY = b"quadrature"
-_REMEDY = "run `dvc repro` to make it again"
+_REMEDY = "remove it and run `dvc repro`"
 
 
 class _Footer(BaseModel):
-    """What a file says of itself: its place among a split's shards, and its columns in order with their digests."""
+    """What a file says of itself: its place among a split's shards, and its digest."""
 
     shard: int
     shards: Annotated[int, Field(le=2**24)]  # a split's sizes are held in memory
-    sha256: dict[str, str]
+    sha256: str
 
 
 def shard_path(folder: Place, shard: int) -> Place:
@@ -65,24 +65,18 @@ class WindowWriter:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._file: pq.ParquetWriter | None = None
-        self._digests: dict[str, hashlib._Hash] = {}
 
     def write(self, columns: Columns) -> None:
         """Appends one row group; every call brings the same columns."""
         table = _table(columns)
         if self._file is None:
             self._file = _open_writer(self._path, table.schema)
-            self._digests = {name: hashlib.sha256() for name in columns}
-        for name, values in columns.items():
-            known = values[~np.isnan(values[:, 0])] if name in _NULLABLE else values
-            self._digests[name].update(np.ascontiguousarray(known).data)
         self._file.write_table(table, row_group_size=table.num_rows)
 
     def close(self, shard: int, shards: int) -> None:
-        """Writes the footer."""
+        """Writes the footer, without the digest, which is of the whole file."""
         if self._file is not None:
-            sha256 = {name: digest.hexdigest() for name, digest in self._digests.items()}
-            footer = _Footer(shard=shard, shards=shards, sha256=sha256).model_dump_json()
+            footer = _Footer(shard=shard, shards=shards, sha256=digest.ZEROS).model_dump_json()
             self._file.add_key_value_metadata({_KEY: footer.encode()})
             self._file.close()
 
@@ -96,6 +90,7 @@ def writing(place: Place, shard: int = 0, shards: int = 1) -> Iterator[WindowWri
             yield writer
         finally:
             writer.close(shard, shards)
+        digest.write(temporary)
 
 
 class Split:
@@ -110,7 +105,12 @@ class Split:
         self._folder = folder
         first = _look(shard_path(folder, 0), 0, None)
         shards = first.footer.shards
-        last = _look(shard_path(folder, shards - 1), shards - 1, shards)
+        try:
+            last = _look(shard_path(folder, shards - 1), shards - 1, shards)
+        except DataError:
+            with _opening(shard_path(folder, 0)):
+                pass  # it names what is to blame if the first shard has changed
+            raise
         self.window_length = length or first.window_length
         self.sizes = (*(first.windows for _ in range(shards - 1)), last.windows)
         _check_length(shard_path(folder, 0), first.window_length, self.window_length)
@@ -131,7 +131,7 @@ class Split:
         return arrays
 
     def digest(self) -> str:
-        """Returns a digest of all columns of all shards, as their footers tell them. Raises DataError."""
+        """Returns a digest of all shards, as their footers tell them. Raises DataError."""
         shards = range(len(self.sizes))
         footers = (_look(shard_path(self._folder, shard), shard, len(self.sizes)).footer for shard in shards)
         return hashlib.sha256("".join(footer.model_dump_json() for footer in footers).encode()).hexdigest()
@@ -221,25 +221,31 @@ def _read(
 
     _check_place(place, footer, shard, shards)
     expected = (*leading, *(name for name in columns if name not in leading))
-    if names != tuple(footer.sha256) or names[: len(expected)] != expected:
+    if names[: len(expected)] != expected:
         raise DataError(f"{place} has the columns {', '.join(names)}, not {', '.join(expected)}; {_REMEDY}")
     if table.num_rows == 0:
         raise DataError(f"{place} holds no windows; {_REMEDY}")
-    return {name: _values(place, name, table.column(name), footer.sha256[name]) for name in columns}
+    return {name: _values(place, name, table.column(name)) for name in columns}
 
 
 @contextmanager
 def _opening(place: Place, whole: bool = True) -> Iterator[pq.ParquetFile]:
-    """Yields an open file, and turns what reading it may raise into a DataError."""
+    """Yields an open file, checked if the `whole` is read; turns what reading may raise into a DataError."""
     try:
-        with reading(place, whole) as source, pq.ParquetFile(source) as file:
-            yield file
+        with reading(place, whole) as source:
+            if whole:
+                digest.check(source)
+                source.seek(0)
+            with pq.ParquetFile(source) as file:
+                yield file
     except FileNotFoundError:
-        raise DataError(f"{place} is missing; {_REMEDY}") from None
+        raise DataError(f"{place} is missing; run `dvc repro` to make it") from None
     except StoreError:
         raise
     except (OSError, ValueError, pa.ArrowException) as error:  # a column's name may be no UTF-8
-        raise DataError(f"{place} is no readable parquet file ({' '.join(str(error).split())}); {_REMEDY}") from None
+        raise DataError(
+            f"{place} is no parquet file of this project ({' '.join(str(error).split())}); {_REMEDY}"
+        ) from None
 
 
 def _footer(place: Place, file: pq.ParquetFile) -> _Footer:
@@ -247,7 +253,7 @@ def _footer(place: Place, file: pq.ParquetFile) -> _Footer:
     try:
         return _Footer.model_validate_json(text)
     except ValidationError:
-        raise DataError(f"{place} was not written by this project (its footer lacks digests); {_REMEDY}") from None
+        raise DataError(f"{place} was not written by this project (its footer does not say so); {_REMEDY}") from None
 
 
 def _check_place(place: Place, footer: _Footer, shard: int, shards: int) -> None:
@@ -261,16 +267,14 @@ def _check_length(place: Place, found: int, expected: int) -> None:
         raise DataError(f"{place} holds windows of {found} samples, not of {expected}; {_REMEDY}")
 
 
-def _values(place: Place, name: str, column: pa.ChunkedArray, sha256: str) -> NDArray[np.floating]:
-    """Returns a column as an array, after checking its type, its digest and that every value there is finite."""
+def _values(place: Place, name: str, column: pa.ChunkedArray) -> NDArray[np.floating]:
+    """Returns a column as an array, after checking its type and that every value there is finite."""
     rows = column.combine_chunks()
     flat = rows.flatten() if pa.types.is_fixed_size_list(rows.type) else rows  # without the lists that are null
     nulls = flat.null_count if name in _NULLABLE else max(flat.null_count, rows.null_count)
     if flat.type not in (pa.float32(), pa.float64()) or nulls:
         raise DataError(f"{place}: {name} holds {column.type} with {nulls} nulls, not floats; {_REMEDY}")
     values = cast("NDArray[np.floating]", np.from_dlpack(flat))  # to_numpy would import pandas
-    if hashlib.sha256(values.data).hexdigest() != sha256:
-        raise DataError(f"{place}: the values of {name} are not the ones written there; {_REMEDY}")
     if not np.isfinite(values).all():
         row = int(np.argwhere(~np.isfinite(values))[0, 0]) // (getattr(rows.type, "list_size", 1))
         raise DataError(f"{place}, row {row}: {name} is not finite; {_REMEDY}")

@@ -13,6 +13,7 @@ from pydantic import Field
 from quadrature import command
 from quadrature.baselines import LeastSquares, hilbert, zero
 from quadrature.device import Device, set_up_device
+from quadrature.digest import write_list
 from quadrature.errors import DataError
 from quadrature.files import write_json
 from quadrature.floor import Floor
@@ -57,8 +58,9 @@ def main() -> None:
         scores, excess = score(network.window_length, estimate, least_squares, None)
 
     network_score = scores["prediction"]
+    metrics = Path("metrics/test.json")
     write_json(
-        Path("metrics/test.json"),
+        metrics,
         {
             "mse": network_score.mse,
             "rmse": network_score.rmse,
@@ -71,6 +73,7 @@ def main() -> None:
             "seen_in_training": seen / network_score.windows,
         },
     )
+    write_list(Path("data/digests/evaluate.sha256"), [metrics])
     words = (network_score.mse, f"{network_score.windows:,}", excess.in_words())
     logging.info("mean squared error %.4g on %s windows, %s", *words)
 

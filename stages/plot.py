@@ -6,6 +6,7 @@ from typing import Annotated
 from pydantic import Field
 
 from quadrature import animation, breakdown, command, figures
+from quadrature.digest import Listed, write_list
 from quadrature.figures import PlotParams
 from quadrature.files import write_bytes
 from quadrature.history import read_history
@@ -22,7 +23,7 @@ def main() -> None:
     params = load_params(Params)
     columns = read_windows(Path("data/predictions.parquet"), (*WINDOW_COLUMNS, *ESTIMATE_COLUMNS))
     snapshots = read_snapshots(Path("data/snapshots.parquet"))
-    history = read_history(Path("metrics/history.csv"))
+    history = read_history(Path("metrics/history.csv"), Listed(Path("data/digests/train.sha256")))
     errors = {
         "position": breakdown.error_by_position(columns),
         "frequency": breakdown.error_by_frequency(columns, params.plot.bins),
@@ -36,10 +37,12 @@ def main() -> None:
         "error_by_signal.svg": figures.error_by_signal(errors["frequency"], errors["phase"]),
         "training.gif": animation.training(snapshots, params.span),
     }
+    written = {Path(f"metrics/plots/{name}"): picture for name, picture in pictures.items()}
     for name, table in errors.items():
         breakdown.write_table(Path(f"metrics/error_by_{name}.csv"), table)
-    for name, picture in pictures.items():
-        write_bytes(Path(f"metrics/plots/{name}"), picture)
+    for path, picture in written.items():
+        write_bytes(path, picture)
+    write_list(Path("data/digests/plot.sha256"), written)
 
 
 if __name__ == "__main__":

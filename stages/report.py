@@ -5,6 +5,7 @@ import platform
 from pathlib import Path
 
 from quadrature import command, page
+from quadrature.digest import Listed
 from quadrature.files import write_bytes
 from quadrature.history import read_history
 from quadrature.metrics import TestMetrics, TrainMetrics, read_metrics
@@ -13,7 +14,7 @@ from quadrature.signals import GenerateParams
 from quadrature.verdict import alternatives, verdict, warnings
 from quadrature.weights import read_weights
 
-PLOTS = Path("metrics/plots")
+DIGESTS, PLOTS = Path("data/digests"), Path("metrics/plots")
 SOFTWARE = ("torch", "numpy", "scipy", "pandas", "pyarrow", "matplotlib", "safetensors", "dvc")
 
 
@@ -38,9 +39,10 @@ class Params(Section):
 
 def main() -> None:
     params = load_params(Params)
-    train = read_metrics(TrainMetrics, Path("metrics/train.json"))
-    test = read_metrics(TestMetrics, Path("metrics/test.json"))
-    history = read_history(Path("metrics/history.csv"))
+    trained, evaluated, plotted = (Listed(DIGESTS / f"{stage}.sha256") for stage in ("train", "evaluate", "plot"))
+    train = read_metrics(TrainMetrics, Path("metrics/train.json"), trained)
+    test = read_metrics(TestMetrics, Path("metrics/test.json"), evaluated)
+    history = read_history(Path("metrics/history.csv"), trained)
     versions = {name: importlib.metadata.version(name) for name in SOFTWARE}
     values = {
         "verdict": verdict(test),
@@ -51,10 +53,10 @@ def main() -> None:
         "test": test,
         "weights": read_weights(Path("models/model.safetensors")),
         "pictures": {
-            name: page.inline_svg(PLOTS / f"{name}.svg", alternative)
+            name: page.inline_svg(PLOTS / f"{name}.svg", plotted, alternative)
             for name, alternative in alternatives(test, history).items()
         },
-        "moving": page.moving_picture(PLOTS / "training.gif"),
+        "moving": page.moving_picture(PLOTS / "training.gif", plotted),
         "parameters": {name: page.listed(section) for name, section in params.model_dump().items()},
         "versions": {"Python": platform.python_version(), **versions},
     }

@@ -1,4 +1,7 @@
-"""Trains the network: windows -> models/model.safetensors, data/snapshots.parquet, metrics/{train.json,history.csv}."""
+"""Trains the network: windows -> models/model.safetensors, data/snapshots.parquet, metrics/{train.json,history.csv}.
+
+The digests of the latter are in data/digests/train.sha256.
+"""
 
 import argparse
 import logging
@@ -13,6 +16,7 @@ from pydantic import Field
 from quadrature import command
 from quadrature.checkpoint import Checkpoints, checkpoints, prefixed, training_key, unpack, within
 from quadrature.device import Device, set_up_device
+from quadrature.digest import write_list
 from quadrature.distributed import LostRankError, Ranks, joined, start_processes
 from quadrature.errors import Interruption
 from quadrature.files import write_json
@@ -139,10 +143,11 @@ def write(network: QuadratureNetwork, training: Training, snapshots: Snapshots) 
     """Writes the outputs."""
     snapshots.write(Path("data/snapshots.parquet"))
     save_model(network, Path("models/model.safetensors"))
-    write_history(Path("metrics/history.csv"), training.records)
+    history, metrics = Path("metrics/history.csv"), Path("metrics/train.json")
+    write_history(history, training.records)
     last = training.records[-1]
     write_json(
-        Path("metrics/train.json"),
+        metrics,
         {
             "epochs": training.params.epochs,
             "steps": last.step,
@@ -151,6 +156,7 @@ def write(network: QuadratureNetwork, training: Training, snapshots: Snapshots) 
             "validation_mse": last.validation_mse,
         },
     )
+    write_list(Path("data/digests/train.sha256"), [history, metrics])
 
 
 def count(network: QuadratureNetwork) -> int:

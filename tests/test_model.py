@@ -10,6 +10,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
+from quadrature import digest
 from quadrature.errors import DataError
 from quadrature.model import ModelParams, QuadratureNetwork, initialize, load_model, predict, save_model
 
@@ -92,7 +93,8 @@ def test_the_same_network_gives_the_same_bytes_with_one_metadata_key(tmp_path):
     with safe_open(paths[0], framework="pt") as file:
         metadata = file.metadata()
     assert list(metadata) == ["quadrature"]
-    blueprint = {"model": make_params(num_layers=2).model_dump(), "window_length": 7}
+    sha256 = json.loads(metadata["quadrature"])["sha256"]
+    blueprint = {"model": make_params(num_layers=2).model_dump(), "sha256": sha256, "window_length": 7}
     assert metadata["quadrature"] == json.dumps(blueprint, sort_keys=True, separators=(",", ":"))
 
 
@@ -124,21 +126,31 @@ def tensors():
     return {name: tensor.clone() for name, tensor in make_network().state_dict().items()}
 
 
-def blueprint(**changes):
-    return {"quadrature": json.dumps({"model": make_params().model_dump() | changes, "window_length": 7})}
+def forge(tensors, path, **changes):
+    """Writes a model file whose digest is right, whatever else is wrong with it."""
+    blueprint = {"model": make_params().model_dump() | changes, "window_length": 7, "sha256": digest.ZEROS}
+    save_file(tensors, path, {"quadrature": json.dumps(blueprint)})
+    digest.write(path)
+
+
+def flip(path, bit):
+    content = bytearray(path.read_bytes())
+    content[bit // 8] ^= 1 << bit % 8
+    path.write_bytes(content)
 
 
 FOREIGN = {
     "text": lambda path: path.write_text("not a model"),
     "nothing": lambda path: path.write_bytes(b""),
-    "truncated": lambda path: (save_file(tensors(), path, blueprint()), path.write_bytes(path.read_bytes()[:-9])),
+    "truncated": lambda path: (forge(tensors(), path), path.write_bytes(path.read_bytes()[:-9])),
+    "a flipped bit of a weight": lambda path: (forge(tensors(), path), flip(path, -31)),
     "another project's": lambda path: save_file(tensors(), path),
-    "another network's": lambda path: save_file(tensors(), path, blueprint(hidden_size=6)),
-    "huge": lambda path: save_file(tensors(), path, blueprint(hidden_size=8192, num_layers=64)),
-    "unknown parameters": lambda path: save_file(tensors(), path, blueprint(colour="red")),
-    "a tensor missing": lambda path: save_file(dict(list(tensors().items())[1:]), path, blueprint()),
-    "half precision": lambda path: save_file({k: v.half() for k, v in tensors().items()}, path, blueprint()),
-    "not finite": lambda path: save_file({k: v / 0 for k, v in tensors().items()}, path, blueprint()),
+    "another network's": lambda path: forge(tensors(), path, hidden_size=6),
+    "huge": lambda path: forge(tensors(), path, hidden_size=8192, num_layers=64),
+    "unknown parameters": lambda path: forge(tensors(), path, colour="red"),
+    "a tensor missing": lambda path: forge(dict(list(tensors().items())[1:]), path),
+    "half precision": lambda path: forge({k: v.half() for k, v in tensors().items()}, path),
+    "not finite": lambda path: forge({k: v / 0 for k, v in tensors().items()}, path),
     "a folder": lambda path: path.mkdir(),
 }
 

@@ -10,6 +10,7 @@ import yaml
 from axe_playwright_python.sync_playwright import Axe
 
 from tests.checkout import PROJECT
+from tests.torture.strange import relist
 
 HOSTILE = [
     *(f"{quote}{bracket}<{element}>" for quote in ("", '"', "'") for bracket in ("", ">", "/>") for element in (
@@ -137,7 +138,7 @@ def test_the_report_prints_without_loss(browser, report):
 
 def make_report(finished, folder, change):
     """Runs the stage in a copy of the finished tree whose parameters were changed; returns the page."""
-    shutil.copytree(finished.path, folder, ignore=shutil.ignore_patterns(".git", ".dvc", "data"))
+    shutil.copytree(finished.path, folder, ignore=shutil.ignore_patterns(".git", ".dvc", "windows"))
     params = finished.yaml("params.yaml")
     change(params)
     (folder / "params.yaml").write_text(yaml.safe_dump(params, allow_unicode=True))
@@ -166,9 +167,10 @@ def test_hostile_names_and_values_of_parameters_add_no_element_and_no_attribute(
 
 
 def test_a_picture_that_brings_a_script_along_is_refused(finished, tmp_path):
-    shutil.copytree(finished.path, tmp_path / "tree", ignore=shutil.ignore_patterns(".git", ".dvc", "data"))
+    shutil.copytree(finished.path, tmp_path / "tree", ignore=shutil.ignore_patterns(".git", ".dvc", "windows"))
     picture = tmp_path / "tree/metrics/plots/task.svg"
     picture.write_text(picture.read_text().replace("</svg>", "<script>pwned = 1</script></svg>"))
+    relist(tmp_path / "tree")  # as one who means harm would
     command = [sys.executable, "-m", "stages.report"]
     done = subprocess.run(command, cwd=tmp_path / "tree", env=finished.env, capture_output=True, text=True, check=False)
     assert done.returncode == 65

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from quadrature import digest
 from quadrature.errors import DataError
 from quadrature.windows import WINDOW_COLUMNS, Split, read_split, read_windows, shard_number, shard_path, writing
 from tests.checkout import PROJECT
@@ -97,13 +98,19 @@ def rewrite(path, change):
     pq.write_table(change(pq.read_table(path)).replace_schema_metadata(metadata), path)
 
 
+def forge(path, change):
+    """Does the same, and gives the file a digest that is right."""
+    rewrite(path, change)
+    digest.write(path)
+
+
 def truncate(path):
     path.write_bytes(path.read_bytes()[:-20])
 
 
-def flip_a_data_bit(path):
+def flip(path, bit):
     content = bytearray(path.read_bytes())
-    content[100] ^= 1
+    content[bit // 8] ^= 1 << bit % 8
     path.write_bytes(content)
 
 
@@ -111,19 +118,20 @@ DAMAGE = {
     "truncated": truncate,
     "zero bytes": lambda path: path.write_bytes(b""),
     "text": lambda path: path.write_text("phase,frequency\n0,1\n"),
-    "a flipped bit": flip_a_data_bit,
+    "a flipped bit": lambda path: flip(path, 800),
+    "a flipped bit of what nobody reads": lambda path: flip(path, 8 * path.read_bytes().index(b"parquet-cpp")),
     "removed": lambda path: path.unlink(),
     "a folder": lambda path: (path.unlink(), path.mkdir()),
-    "no rows": lambda path: rewrite(path, lambda table: table.slice(0, 0)),
+    "no rows": lambda path: forge(path, lambda table: table.slice(0, 0)),
     "rewritten whole": lambda path: rewrite(
         path, lambda table: table.set_column(2, "phase", table.column("frequency"))
     ),
     "rows reordered": lambda path: rewrite(path, lambda table: table.take(list(range(19, -1, -1)))),
     "rows cut": lambda path: rewrite(path, lambda table: table.slice(0, 10)),
-    "columns reordered": lambda path: rewrite(path, lambda table: table.select(WINDOW_COLUMNS[::-1])),
-    "a column removed": lambda path: rewrite(path, lambda table: table.drop_columns("phase")),
-    "a column of text": lambda path: rewrite(path, lambda table: table.set_column(0, "input", pa.array(["x"] * 20))),
-    "a null": lambda path: rewrite(path, lambda table: table.set_column(2, "phase", pa.array([None] + [0.0] * 19))),
+    "columns reordered": lambda path: forge(path, lambda table: table.select(WINDOW_COLUMNS[::-1])),
+    "a column removed": lambda path: forge(path, lambda table: table.drop_columns("phase")),
+    "a column of text": lambda path: forge(path, lambda table: table.set_column(0, "input", pa.array(["x"] * 20))),
+    "a null": lambda path: forge(path, lambda table: table.set_column(2, "phase", pa.array([None] + [0.0] * 19))),
     "another project's": lambda path: pq.write_table(pa.table({"x": [1.0]}), path),
     "another shard": lambda path: shutil.copy(shard_path(path.parent, 1), path),
 }

@@ -1,7 +1,8 @@
 """Feeds a reader bytes that grow out of good files, led by what they reach in its code.
 
 `python -m tests.torture.fuzz READER CORPUS OPTION...` passes the options to libFuzzer. A reader may raise DataError
-and nothing else; it may not crash, hang or take more than the memory that this process allows itself.
+and nothing else; it may not crash, hang or take more than the memory that this process allows itself. The files'
+digests are made right before they are read: a fuzzer would never find one.
 """
 
 import resource
@@ -19,6 +20,8 @@ with atheris.instrument_imports(include=["quadrature"]):
     from quadrature.tables import open_table
     from quadrature.windows import WINDOW_COLUMNS, read_split
 
+from tests.torture.strange import forge
+
 FOLDER = Path(tempfile.mkdtemp())
 MORE = 10**9  # bytes beyond what the imports take
 
@@ -27,6 +30,7 @@ def tables(content):
     """Reads a parquet file as the stages do and as `predict` does."""
     path = FOLDER / "part-00000.parquet"
     path.write_bytes(content)
+    forge(path)
     with suppress(DataError):
         for columns in read_split(FOLDER, WINDOW_COLUMNS):
             assert len(columns["input"]) == len(columns["phase"])
@@ -42,6 +46,7 @@ def models(content):
     """Reads a model file."""
     path = FOLDER / "model.safetensors"
     path.write_bytes(content)
+    forge(path)
     with suppress(DataError):
         load_model(path)
 

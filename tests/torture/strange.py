@@ -1,17 +1,19 @@
 """Tables and model files that may be anything: what the project writes, changed in ways that a file can be changed."""
 
-import hashlib
 import json
 import math
 import struct
+from contextlib import chdir, suppress
 from datetime import UTC, datetime
 from decimal import Decimal
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from safetensors.torch import save
 
+from quadrature import digest
 from quadrature.model import ModelParams, QuadratureNetwork, initialize, save_model
 
 LENGTH = 10  # samples per window
@@ -41,23 +43,34 @@ def windows_table(rng, count):
     return pa.table(arrays)
 
 
-def footer(table, shard=0, shards=1):
-    """Returns what the project writes beside the columns, for columns of any kind."""
-    digests = {}
-    for name, column in zip(table.column_names, table.columns, strict=True):
-        digests[name] = ""
-        flat = column.combine_chunks()
-        if pa.types.is_fixed_size_list(flat.type):
-            flat = flat.flatten()
-        if pa.types.is_floating(flat.type) and not flat.null_count:
-            digests[name] = hashlib.sha256(flat.to_numpy(zero_copy_only=False).tobytes()).hexdigest()
-    return {"shard": shard, "shards": shards, "sha256": digests}
+FOOTER = json.dumps({"shard": 0, "shards": 1, "sha256": digest.ZEROS}).encode()
+"""What the project writes beside the columns."""
+
+
+def forge(path):
+    """Gives a file the digest that is right for what it is by now, if it has a place for one."""
+    with suppress(ValueError):
+        digest.write(path)
+
+
+def relist(folder):
+    """Makes the digests right that a project's lists hold of its text and pictures."""
+    with chdir(folder):
+        for path in Path("data/digests").glob("*.sha256"):
+            lines = path.read_text(encoding="utf-8").splitlines()[1:]
+            digest.write_list(path, [Path(line.partition("  ")[2]) for line in lines])
 
 
 def write_table(path, table, metadata=None, **options):
-    """Writes a table, with the project's footer unless other metadata is given."""
-    metadata = {b"quadrature": json.dumps(footer(table)).encode()} if metadata is None else metadata
-    with pq.ParquetWriter(path, table.schema, **options) as writer:
+    """Writes a table, with the project's footer unless other metadata is given, and the digest that is right for it."""
+    write_unsigned(path, table, metadata, **options)
+    forge(path)
+
+
+def write_unsigned(file, table, metadata=None, **options):
+    """Writes what `write_table` does, to a path or an open file, with zeros for the digest."""
+    metadata = {b"quadrature": FOOTER} if metadata is None else metadata
+    with pq.ParquetWriter(file, table.schema, **options) as writer:
         if len(table):
             writer.write_table(table)
         if metadata:
@@ -167,8 +180,8 @@ NAMES = [
 ]
 FOOTERS = [
     *(b"", b"{}", b"null", b"[]", b"\xff", b"{" * 10**5, b"[" * 10**5, b'{"shard":', b"9" * 10**5),
-    *(b'{"shard":0,"shards":1,"sha256":{}}', b'{"shard":0,"shards":1,"sha256":{"input":""}}'),
-    *(f'{{"shard":{shard},"shards":{shards},"sha256":{{}}}}'.encode() for shard, shards in (
+    *(b'{"shard":0,"shards":1}', b'{"shard":0,"shards":1,"sha256":{"input":""}}'),
+    *(f'{{"shard":{shard},"shards":{shards},"sha256":"{digest.ZEROS}"}}'.encode() for shard, shards in (
         (0, 0), (0, -1), (-1, 1), (1, 1), (0, 2), (0, 10**12), (0, 2**64), (1e300, 1), (0, '"1"'), (0, "1e999"),
     )),
 ]  # fmt: skip
@@ -203,7 +216,7 @@ def strange_table(path, rng):
             case "footer":
                 metadata = {b"quadrature": FOOTERS[int(rng.integers(0, len(FOOTERS)))]}
             case "bomb":
-                metadata = {b"quadrature": json.dumps(footer(table)).encode()} | {
+                metadata = {b"quadrature": FOOTER} | {
                     str(rng.choice(["pandas", "ARROW:schema", "quadrature", "org.apache.spark", "x"])): bytes(
                         rng.choice([b"A", b"{", b"\x00"])
                     )
@@ -225,9 +238,12 @@ def strange_table(path, rng):
     write_table(path, table, metadata, **options)
 
 
-def damage(content, rng):
-    """Returns bytes with some flipped, cut out, put in or moved; most often near the end, where footers are."""
-    content = bytearray(content)
+def damage(path, rng):
+    """Flips, cuts out, puts in or moves some bytes of a file, most often near the end, where footers are.
+
+    Half of the files have the right digest then, if a place for it is left: what they hold must be judged.
+    """
+    content = bytearray(path.read_bytes())
     for _ in range(int(rng.choice([1, 1, 2, 5, 50]))):
         if not content:
             break
@@ -247,7 +263,9 @@ def damage(content, rng):
                 content[place:place] = content[max(0, place - length) : place]
             case 6:
                 del content[place:]
-    return bytes(content)
+    path.write_bytes(content)
+    if rng.integers(0, 2):
+        forge(path)
 
 
 HEADERS = [
@@ -312,6 +330,7 @@ def strange_model(path, rng):
             case "size":
                 size = int(rng.choice([0, 1, 7, 2**31, 2**40, 10**8, 10**8 + 1, 2**62]))
                 path.write_bytes(struct.pack("<Q", size) + content[8:])
+                forge(path)
                 return
             case "metadata":
                 header["__metadata__"] = {"quadrature": "[" * 10**5, "x": "y" * 10**6}
@@ -319,8 +338,10 @@ def strange_model(path, rng):
             case "retyped":
                 weights = {key: weight.double() for key, weight in network.state_dict().items()}
                 path.write_bytes(save(weights, metadata={"quadrature": json.dumps(blueprint)}))
+                forge(path)
                 return
     if raw is None:
         header["__metadata__"] = {"quadrature": json.dumps(blueprint)}
         raw = json.dumps(header).encode()
     path.write_bytes(struct.pack("<Q", len(raw)) + raw + data)
+    forge(path)

@@ -85,7 +85,7 @@ def test_a_strange_table_is_read_properly_or_refused_by_predict(place, cage, tal
         strange_table(source, rng)
         damaged = number % 4 == 0
         if damaged:
-            source.write_bytes(damage(source.read_bytes(), rng))
+            damage(source, rng)
         output = place / ("output.parquet" if number % 2 else "output.csv")
         output.unlink(missing_ok=True)
         signal = ("--hop", "3", "--column", str(rng.choice(["input", "phase"]))) if number % 5 == 0 else ()
@@ -108,7 +108,7 @@ def test_a_strange_table_is_read_properly_or_refused_by_evaluate(place, cage, ta
         rng = np.random.default_rng([2, number])
         strange_table(source, rng)
         if number % 4 == 0:
-            source.write_bytes(damage(source.read_bytes(), rng))
+            damage(source, rng)
         output.unlink(missing_ok=True)
         ended = cage.run("stages.evaluate", cwd=place)
 
@@ -129,7 +129,7 @@ def test_a_strange_model_is_read_properly_or_refused(place, cage, tally, request
         rng = np.random.default_rng([3, number])
         strange_model(source, rng)
         if number % 4 == 0:
-            source.write_bytes(damage(source.read_bytes(), rng))
+            damage(source, rng)
         output = place / ("data/predictions.parquet" if number % 3 == 0 else "output.parquet")
         output.unlink(missing_ok=True)
         if number % 3:

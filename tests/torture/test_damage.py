@@ -1,0 +1,99 @@
+"""Files that were cut short, or had a bit flipped: the stage that reads one refuses it by name, every time."""
+
+import importlib
+import json
+import logging
+import random
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from quadrature.errors import DataError
+from tests.checkout import Checkout
+from tests.torture.forks import STAGES, run_stage, written
+from tests.torture.test_faults import TINY
+
+pytestmark = pytest.mark.slow
+
+CUTS, FLIPS = 200, 1000
+READERS = [name for name in STAGES if name != "generate"]
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+    """A project after all its stages."""
+    checkout = Checkout(tmp_path_factory.mktemp("damage"), TINY)
+    for name in STAGES:
+        assert run_stage(checkout, name).returncode == 0
+    return checkout
+
+
+def inputs(checkout, name):
+    """Returns the files that a stage reads and an earlier one wrote."""
+    written_by_stages = ("data/", "metrics/", "models/")
+    places = [checkout.path / path for path in STAGES[name]["deps"] if path.startswith(written_by_stages)]
+    files = [file for place in places for file in (place.rglob("*") if place.is_dir() else [place])]
+    return [str(file.relative_to(checkout.path)) for file in files]
+
+
+def damages(content, drawn):
+    """Returns what a file may become, by what was done to it."""
+    cuts = {length: content[:length] for length in drawn.sample(range(len(content)), min(CUTS, len(content)))}
+    flips = {}
+    for bit in drawn.sample(range(8 * len(content)), min(FLIPS, 8 * len(content))):
+        flipped = bytearray(content)
+        flipped[bit // 8] ^= 1 << bit % 8
+        flips[bit] = bytes(flipped)
+    return {"cut to bytes": cuts, "with a flipped bit": flips}
+
+
+@contextmanager
+def damaged(name, file, fraction, answer):
+    """Runs a stage over each damage of a file, and writes down which ones it took or refused in other words."""
+    path, main = Path(file), importlib.import_module(f"stages.{name}").main
+    content, missed = path.read_bytes(), {}
+    drawn = random.Random(f"{name} {file}")
+    logging.disable()
+    for kind, others in damages(content, drawn).items():
+        chosen = drawn.sample(sorted(others), max(1, round(len(others) * fraction)))
+        missed[kind] = len(chosen), []
+        for at in chosen:
+            path.write_bytes(others[at])
+            try:
+                main()
+                missed[kind][1].append((at, "taken"))
+            except DataError as error:
+                if not str(error).startswith(f"{file} "):
+                    missed[kind][1].append((at, str(error)))
+    path.write_bytes(content)
+    logging.disable(logging.NOTSET)
+    answer.write_text(json.dumps(missed))
+    yield
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_a_file_that_is_damaged_is_refused_by_name(done, tally, request, tmp_path, name):
+    golden, fraction = written(done, name), request.config.getoption("torture")
+    for file in inputs(done, name):
+        ended = run_stage(done, name, torment=partial(damaged, name, file, fraction, tmp_path / "missed"))
+        assert ended.returncode == 0, ended.stderr
+        for kind, (tried, missed) in json.loads((tmp_path / "missed").read_text()).items():
+            before = tally.counts.get(promise := f"{name} refuses a file {kind}", (0, 0))
+            tally.counts[promise] = before[0] + tried, before[1] + tried - len(missed)
+            assert not missed, f"{file} {kind}"
+        assert written(done, name) == golden
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_a_damaged_file_ends_the_process_with_65_and_a_line(done, name):
+    for file in inputs(done, name):
+        path = done.path / file
+        content = path.read_bytes()
+        for damage in damages(content, random.Random(file)).values():
+            path.write_bytes(next(iter(damage.values())))
+            ended = run_stage(done, name)
+            assert ended.returncode == 65
+            assert ended.stderr.splitlines()[-1].startswith(f"{file} ")
+        path.write_bytes(content)

@@ -22,6 +22,7 @@ def test_the_pipeline_makes_every_file_of_the_contract(finished):
     assert made == {
         *(f"data/windows/{split}/part-{shard:05}.parquet" for split in shards for shard in range(shards[split])),
         "data/snapshots.parquet",
+        *(f"data/digests/{stage}.sha256" for stage in ("train", "evaluate", "plot")),
         "models/model.safetensors",
         "metrics/train.json",
         "metrics/history.csv",

@@ -176,7 +176,7 @@ def test_a_picture_that_brings_a_script_along_is_refused(finished, tmp_path):
     assert done.returncode == 65
     assert done.stderr == (
         "metrics/plots/task.svg is no SVG of this project (it holds the element script); "
-        "run `dvc repro plot` to make it again\n"
+        "remove it and run `dvc repro plot`\n"
     )
 
 

@@ -3,6 +3,7 @@
 import importlib
 import json
 import logging
+import os
 import random
 from contextlib import contextmanager
 from functools import partial
@@ -12,6 +13,7 @@ import pytest
 
 from quadrature.errors import DataError
 from tests.checkout import Checkout
+from tests.test_readme import commands
 from tests.torture.forks import STAGES, run_stage, written
 from tests.torture.test_faults import TINY
 
@@ -97,3 +99,29 @@ def test_a_damaged_file_ends_the_process_with_65_and_a_line(done, name):
             assert ended.returncode == 65
             assert ended.stderr.splitlines()[-1].startswith(f"{file} ")
         path.write_bytes(content)
+
+
+def test_damage_in_dvcs_cache_is_refused_and_mended_as_the_document_says(make_checkout):
+    look, mend = commands("docs/reliability.md")
+    checkout = make_checkout(parameters=TINY)
+    checkout.repro()
+    golden, path = checkout.digests(), checkout.path / "data/predictions.parquet"
+    content = path.read_bytes()
+    outs = {out["path"]: out["md5"] for out in checkout.yaml("dvc.lock")["stages"]["evaluate"]["outs"]}
+    copy = next((checkout.path / ".dvc/cache").glob(f"**/{outs['data/predictions.parquet'][2:]}"))
+    before = copy.stat()
+    copy.chmod(0o644)
+    copy.write_bytes(content[:-9] + bytes([content[-9] ^ 1]) + content[-8:])
+    copy.chmod(before.st_mode)
+    os.utime(copy, ns=(before.st_atime_ns, before.st_mtime_ns))
+    path.unlink()
+    checkout.run("dvc", "repro")  # DVC takes what it finds
+    (checkout.path / "metrics/plots/task.svg").unlink()
+    refused = checkout.run("dvc", "repro", "--force", "--single-item", "plot", check=False)
+    assert refused.returncode != 0
+    assert "data/predictions.parquet is no parquet file" in refused.stderr
+    path.unlink()
+    checkout.run("bash", "-c", mend)
+    checkout.repro()
+    assert checkout.digests() == golden
+    assert checkout.run("bash", "-c", look).stdout.count(": OK\n") == 9

@@ -1,8 +1,8 @@
 """What it costs a stage that its files are digested: of all processor seconds, those spent in quadrature.digest.
 
-Each stage runs in a process of its own, on a copy of what the last `make repro` left:
+Each stage runs in a process of its own, in a folder that holds nothing but params.yaml at first:
 
-    python -m benchmarks.digests [ROUNDS [STAGE ...]]
+    python -m benchmarks.digests [ROUNDS]
 """
 
 import shutil
@@ -10,7 +10,6 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 
 import yaml
@@ -50,18 +49,18 @@ def measure(stage: str, folder: Path) -> tuple[float, float]:
     return part, whole
 
 
-def main(rounds: int, stages: Sequence[str]) -> None:
-    print("| stage | all of it (s) | digests (s) | share (%) |\n|---|---|---|---|")
+def main(rounds: int = 3) -> None:
+    runs: dict[str, list[tuple[float, float]]] = {stage: [] for stage in STAGES}
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        shutil.copy(PROJECT / "params.yaml", folder)
-        for part in ("data", "models", "metrics"):
-            shutil.copytree(PROJECT / part, folder / part)
-        for stage in stages:
-            runs = [measure(stage, folder) for _ in range(rounds)]
-            part, whole = (statistics.median(column) for column in zip(*runs, strict=True))
-            print(f"| {stage} | {whole:.2f} | {part:.4f} | {100 * part / whole:.2f} |")
+        shutil.copy(PROJECT / "params.yaml", name)
+        for _ in range(rounds):
+            for stage in STAGES:
+                runs[stage].append(measure(stage, Path(name)))
+    print("| stage | all of it (s) | digests (s) | share (%) |\n|---|---|---|---|")
+    for stage in STAGES:
+        part, whole = (statistics.median(column) for column in zip(*runs[stage], strict=True))
+        print(f"| {stage} | {whole:.2f} | {part:.4f} | {100 * part / whole:.2f} |")
 
 
 if __name__ == "__main__":
-    main(int((sys.argv[1:] or [3])[0]), sys.argv[2:] or STAGES)
+    main(*map(int, sys.argv[1:]))

@@ -2,6 +2,7 @@
 
 import argparse
 import importlib
+import signal
 import sys
 from functools import partial
 
@@ -18,6 +19,7 @@ COMMANDS = {
 
 def main() -> None:
     """Parses the command line and runs the command; only the chosen one's modules are imported."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # until the command has begun: stages/__init__.py says why
     parser = argparse.ArgumentParser(prog="python -m quadrature", description=__doc__.partition(",")[0])
     parsers = parser.add_subparsers(required=True, metavar="COMMAND")
     for name, summary in COMMANDS.items():

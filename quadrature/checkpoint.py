@@ -14,7 +14,6 @@ import logging
 import os
 import re
 import shutil
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -26,7 +25,8 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from quadrature.files import canonical_json, write_bytes
+from quadrature.files import write_bytes
+from quadrature.fingerprint import fingerprint
 
 State = Mapping[str, Tensor]
 """Tensors on the CPU, by name."""
@@ -44,14 +44,7 @@ _FILE = re.compile(r"lock|step-[0-9]{12}|\.step-[0-9]{12}\.tmp")
 
 def training_key(**what: object) -> str:
     """Returns a name for a training: a digest of what is given, of the code in use, of torch and of the processor."""
-    code = {
-        name: hashlib.sha256(Path(path).read_bytes()).hexdigest()
-        for name, module in sys.modules.items()
-        if name.partition(".")[0] in ("quadrature", "stages", "__main__")
-        and (path := getattr(module, "__file__", None))
-    }
-    machine = {"torch": torch.__version__, "cpu": torch.backends.cpu.get_cpu_capability()}
-    return hashlib.sha256(canonical_json({"code": code, **machine, **what}).encode()).hexdigest()[:32]
+    return fingerprint(torch=torch.__version__, cpu=torch.backends.cpu.get_cpu_capability(), **what)
 
 
 def state_folder() -> Path:

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -23,6 +23,13 @@ def replacing(path: Path) -> Iterator[Path]:
         _sync(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def move_into(folder: Path, paths: Iterable[Path]) -> None:
+    """Moves files into a folder of the same disk, where they stay though the power fails."""
+    for path in paths:
+        path.replace(folder / path.name)
+    _sync(folder)
 
 
 def write_bytes(path: Path, content: bytes) -> None:

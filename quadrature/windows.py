@@ -156,6 +156,16 @@ def read_snapshots(path: Path) -> dict[str, NDArray[np.floating]]:
     return _read(path, SNAPSHOT_COLUMNS, 0, 1, leading=())
 
 
+def is_whole(place: Place, shard: int, shards: int) -> bool:
+    """Whether a file is as it was written, as one of so many shards."""
+    try:
+        with _opening(place) as file:
+            _check_place(place, _footer(place, file), shard, shards)
+    except DataError:
+        return False
+    return True
+
+
 def _table(columns: Columns) -> pa.Table:
     """Returns an arrow table over the arrays, without copying them."""
     arrays, fields = [], []

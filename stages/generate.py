@@ -5,16 +5,18 @@ The bytes are the same however many threads draw them and, under torchrun, howev
 
 import argparse
 import logging
-from collections.abc import Collection
+from pathlib import PurePath
 
 import pyarrow as pa
 from tqdm import tqdm
 
 from quadrature import command, store
+from quadrature.fingerprint import fingerprint
 from quadrature.launch import Launch, read_launch
 from quadrature.params import Section, load_params
+from quadrature.shards import drawing
 from quadrature.signals import SPLITS, GenerateParams, draw_shard, shard_count
-from quadrature.windows import shard_number, shard_path, writing
+from quadrature.windows import is_whole, shard_path, writing
 from quadrature.workers import Workers
 
 
@@ -33,14 +35,10 @@ def main() -> None:
         logging.info("%s windows; processes %d, threads %d", sizes, launch.world_size, threads)
 
     pa.set_memory_pool(pa.system_memory_pool())  # pyarrow's own keeps what it has; this one takes 35 MB less
-    folders = {split: store.join(windows, split) for split in SPLITS}
-    remove(folders.values(), launch, threads)
-    try:
-        for split, folder in folders.items():
-            draw_split(params, split, folder, launch, threads)
-    except BaseException:
-        remove(folders.values(), launch, threads)  # some of a data set would pass for all of it
-        raise
+    key = fingerprint(params=params.model_dump(), pyarrow=pa.__version__, processes=launch.world_size)
+    with drawing(windows, SPLITS, key, launch) as folder:
+        for split in SPLITS:
+            draw_split(params, split, store.join(folder, split), launch, threads)
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -60,26 +58,25 @@ def positive(text: str) -> int:
 
 
 def draw_split(params: GenerateParams, split: str, folder: store.Place, launch: Launch, threads: int) -> None:
-    """Draws and writes this process's share of a split's shards."""
+    """Draws and writes this process's share of a split's shards, but for those that are there and whole."""
     shards = shard_count(params, split)
+    there = set(store.list_files(folder))
 
-    def draw(shard: int) -> None:
-        with writing(shard_path(folder, shard), shard, shards) as file:
+    def draw(shard: int) -> bool:
+        path = shard_path(folder, shard)
+        if PurePath(path).name in there and is_whole(path, shard, shards):
+            return False
+        with writing(path, shard, shards) as file:
             file.write(draw_shard(params, split, shard))
+        return True
 
     share = launch.share(range(shards))
     with Workers(threads) as workers:
-        for _ in tqdm(workers.map(draw, share), split, len(share), unit="shard", disable=launch.rank > 0 or None):
-            pass
-
-
-def remove(folders: Collection[store.Place], launch: Launch, threads: int) -> None:
-    """Removes what is there of this process's share, so that none removes what another writes."""
-    files = (store.join(folder, name) for folder in folders for name in store.list_files(folder))
-    own = (file for file in files if shard_number(file) % launch.world_size == launch.rank)
-    with Workers(threads) as workers:
-        for _ in workers.map(store.remove, own):
-            pass
+        drawn = workers.map(draw, share)
+        progress = tqdm(drawn, split, len(share), unit="shard", disable=launch.rank > 0 or None)
+        found = len(share) - sum(progress)
+    if found:
+        logging.info("%s: %d of %d shards had been drawn by a run that was stopped", split, found, len(share))
 
 
 if __name__ == "__main__":

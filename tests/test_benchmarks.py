@@ -43,14 +43,6 @@ def test_the_commands_benchmark_prints_a_row_for_each_way():
 
 
 @pytest.mark.slow
-def test_the_digests_benchmark_prints_a_row_for_each_stage(finished):
-    lines = finished.run("python", "-m", "benchmarks.digests", "1", "generate", "report").stdout.splitlines()
-    rows = [line.split("|")[1:-1] for line in lines[2:]]
-    assert [row[0].strip() for row in rows] == ["generate", "report"]
-    assert all(0.0 < float(part) < float(whole) for _, whole, part, _ in rows)
-
-
-@pytest.mark.slow
 def test_the_tracking_benchmark_prints_the_error_of_both_networks_at_each_sample(checkout):
     lines = checkout.run("python", "-m", "benchmarks.tracking", "50").stdout.splitlines()
     rows = [[float(cell.replace(",", "")) for cell in line.split("|")[1:-1]] for line in lines[2:]]

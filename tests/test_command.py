@@ -7,10 +7,12 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
 from quadrature.files import replacing, write_json
+from tests.checkout import PROJECT
 
 PROGRAM = """
 import time
@@ -80,6 +82,24 @@ def test_a_signal_ends_a_command_with_75_and_leaves_no_temporary_file(tmp_path, 
     assert stderr == f"interrupted by {number.name}; nothing unfinished was kept\n"
     assert target.read_text() == "old"
     assert list(tmp_path.iterdir()) == [target]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.parametrize("library", ["multiarray", "libc10.", "libtorch_cpu.", "libtorch_python.", "_C."])
+@pytest.mark.parametrize(
+    "command", [("stages.train",), ("quadrature", "predict", "--model", "a", "--input", "b", "--output", "c")], ids=len
+)
+def test_ctrl_c_as_libraries_are_loaded_ends_a_command_as_it_ends_any_program(tmp_path, command, library):
+    """Were it lost, the command would go on, and end with another code: there is nothing here to work on."""
+    (tmp_path / "params.yaml").write_bytes((PROJECT / "params.yaml").read_bytes())
+    environment = {**os.environ, "PYTHONPATH": str(PROJECT)}
+    process = subprocess.Popen([sys.executable, "-m", *command], cwd=tmp_path, env=environment, stderr=subprocess.PIPE)
+    with process:
+        while library not in Path(f"/proc/{process.pid}/maps").read_text():
+            assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        assert process.communicate(timeout=20)[1] == b""
+    assert process.returncode == -signal.SIGINT
 
 
 def test_a_signal_that_a_librarys_guard_meets_still_ends_the_command():

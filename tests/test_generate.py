@@ -1,6 +1,8 @@
 """The generate stage: the same bytes from any number of threads and processes, all of a data set or none of it."""
 
+import fcntl
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,6 +12,7 @@ import yaml
 
 from tests.checkout import CALLERS, PROJECT
 
+MANY = {"windows": {"train": 40_000, "validation": 300, "test": 1}, "shard_windows": 100}  # 400, 3 and 1 shards
 SMALL = {"windows": {"train": 2000, "validation": 300, "test": 1}, "shard_windows": 200}  # 10, 2 and 1 shards
 
 
@@ -106,17 +109,72 @@ def test_a_failure_takes_the_whole_data_set_with_it(run, tmp_path):
     assert list(content(tmp_path / "data")) == ["windows/test"]
 
 
+@pytest.fixture
+def stop(run, tmp_path):
+    """Starts the stage on many shards and ends it by a signal in the midst; returns the process and what it logged."""
+
+    def start(number):
+        process = run("--threads", "2", wait=False, changes=MANY)
+        while len(list(tmp_path.glob("data/windows/.drawn-*/train/part-*.parquet"))) < 20:
+            assert process.poll() is None
+        process.send_signal(number)
+        log = process.communicate(timeout=20)[1]
+        return process, log.splitlines()
+
+    return start
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_in_the_midst_ends_it_soon_with_75_and_leaves_no_file(run, tmp_path, number):
-    process = run("--threads", "3", wait=False, changes={"windows": {"train": 10**8, "validation": 1, "test": 1}})
-    shard = tmp_path / "data/windows/train/part-00005.parquet"
-    while not shard.exists():
-        assert process.poll() is None
-    process.send_signal(number)
-    log = process.communicate(timeout=20)[1]
+def test_a_signal_in_the_midst_ends_it_soon_with_75_and_keeps_what_is_finished(stop, tmp_path, number):
+    process, log = stop(number)
     assert process.returncode == 75
-    assert log.splitlines()[1:] == [f"interrupted by {number.name}; nothing unfinished was kept"]
+    drawn, (folder,) = content(tmp_path / "data/windows"), (tmp_path / "data/windows").glob(".drawn-*")
+    assert log[1:] == [
+        f"{len(drawn)} finished shards are kept in {folder.relative_to(tmp_path)}, for the next run",
+        f"interrupted by {number.name}; nothing unfinished was kept",
+    ]
+    assert all(name.startswith(".drawn-") and "/part-" in name for name in drawn)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_the_next_run_goes_on_at_the_first_missing_shard_and_draws_anew_what_is_not_whole(run, stop, tmp_path, number):
+    assert run("--windows", "undisturbed", changes=MANY).returncode == 0
+    stop(number)
+    finished = sorted(tmp_path.glob("data/windows/.drawn-*/train/part-*.parquet"))
+    nodes = {path.name: path.stat().st_ino for path in finished}
+    finished[3].write_bytes(finished[3].read_bytes()[:-1])
+    shutil.copy(finished[5], finished[6])
+    log = run(changes=MANY).stderr_text
+    assert f"train: {len(finished) - 2} of 400 shards had been drawn by a run that was stopped" in log
+    assert "validation:" not in log
+    made = content(tmp_path / "data/windows")
+    assert made == content(tmp_path / "undisturbed")
+    folder = tmp_path / "data/windows/train"
+    again = {name for name, node in nodes.items() if (folder / name).stat().st_ino != node}
+    assert again == {finished[3].name, finished[6].name}
+
+
+@pytest.mark.parametrize(("variables", "changes"), [({}, {"seed": 9}), ({"NPY_DISABLE_CPU_FEATURES": ""}, {})])
+def test_what_another_run_has_drawn_is_removed(run, stop, tmp_path, variables, changes):
+    stop(signal.SIGKILL)
+    process = run(changes={**MANY, **changes}, **variables)
+    assert (process.returncode, "had been drawn" in process.stderr_text) == (0, False)
+    assert run("--windows", "undisturbed", changes={**MANY, **changes}).returncode == 0
+    assert content(tmp_path / "data/windows") == content(tmp_path / "undisturbed")
+
+
+def test_a_run_waits_for_another_that_draws_there(run, tmp_path):
+    (tmp_path / "data/windows").mkdir(parents=True)
+    held = os.open(tmp_path / "data/windows", os.O_RDONLY)
+    fcntl.flock(held, fcntl.LOCK_EX)
+    process = run(wait=False)
+    assert "processes 1" in process.stderr.readline()
+    assert process.stderr.readline() == "data/windows: another process draws there; waiting for its end\n"
     assert content(tmp_path / "data") == {}
+    os.close(held)
+    process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert len(content(tmp_path / "data")) == 13
 
 
 def test_what_makes_no_sense_is_refused_in_a_line_before_anything_is_removed(run, tmp_path):

@@ -18,6 +18,7 @@ TINY = {
     "generate": (["1000", "1"], "1,000 windows, medians of 1 rounds (lowest to highest)"),
     "generate memory 1000000 10000000 100000000": (["memory", "1000", "2000"], "| windows | peak memory (MB) |"),
     "imports": (["1", "generate", "report"], "| stage | start (ms) | ours | of it params.yaml | Python | libraries |"),
+    "digests": (["1"], "| stage | all of it (s) | digests (s) | share (%) |"),
     "evaluate": (["500", "700"], "| training windows | test windows | peak memory (MB) | seconds |"),
     "roofline": (
         ["1", "0.001", "8,16"],
@@ -50,6 +51,9 @@ def test_a_command_of_the_page_prints_its_table(name, checkout):
     if name == "imports":
         assert [row[0] for row in rows] == ["generate", "report"]
         assert all(0.0 < float(ours) < float(whole) for _, whole, ours, *_ in rows)
+    if name == "digests":
+        assert [row[0] for row in rows] == ["generate", "train", "evaluate", "plot", "report"]
+        assert all(0.0 < float(part) < float(whole) for _, whole, part, _ in rows)
     if name == "evaluate":
         assert [row[:2] for row in rows] == [["500", "500"], ["500", "700"], ["700", "500"]]
         assert all(100.0 < float(peak) < 2000.0 for _, _, peak, _ in rows)

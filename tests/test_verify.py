@@ -119,7 +119,7 @@ STALE = {
         "quadrature/more.py is not among the recorded inputs",
     ),
     "added output": (
-        lambda: in_pipeline(lambda stages: stages["plot"].update(outs=["data/more.csv"])),
+        lambda: in_pipeline(lambda stages: stages["plot"]["outs"].append("data/more.csv")),
         ["plot"],
         "data/more.csv is not among the recorded outputs",
     ),

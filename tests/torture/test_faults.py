@@ -105,9 +105,12 @@ def test_no_file_can_grow_beyond_any_size(done, tally, chosen, name):
     assert written(done, name) == golden
 
 
-@pytest.mark.parametrize("name", STAGES)
+@pytest.mark.parametrize("name", [name for name in STAGES if name != "generate"])
 def test_the_disk_is_full(done, tally, chosen, name):
-    """What is written to /dev/full is refused as by a disk without a byte left, whoever writes it."""
+    """What is written to /dev/full is refused as by a disk without a byte left, whoever writes it.
+
+    Where generate writes, only its key tells.
+    """
     golden, options = written(done, name), OPTIONS.get(name, ())
     for file in chosen(sorted(golden)):
         path = done.path / file

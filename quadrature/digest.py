@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 from quadrature.errors import DataError
-from quadrature.files import replacing
+from quadrature.files import replacing, reraise_systems
 
 ZEROS = "0" * 64
 """What a writer puts where the digest is to stand, after the word sha256."""
@@ -118,3 +118,6 @@ def _read(path: Path) -> bytes:
         return path.read_bytes()
     except FileNotFoundError:
         raise DataError(f"{path} is missing; run `dvc repro` to make it") from None
+    except OSError as error:
+        reraise_systems(error, path)
+        raise

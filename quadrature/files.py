@@ -44,6 +44,15 @@ def write_json(path: Path, value: Mapping[str, object]) -> None:
     write_bytes(path, f"{text}\n".encode())
 
 
+def reraise_systems(error: Exception, path: Path | str) -> None:
+    """Raises an error that is the system's again, with the file's name, which reads and some libraries leave out.
+
+    What a library says of a file's content may be an OSError as well, but has no number; a folder has no content.
+    """
+    if isinstance(error, OSError) and error.errno and not isinstance(error, IsADirectoryError):
+        raise OSError(error.errno, os.strerror(error.errno), str(path)) from None
+
+
 def canonical_json(value: object) -> str:
     """Returns the one JSON text of a value: sorted keys, no spaces, no NaN."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from quadrature import digest
 from quadrature.device import compute_alone, computing_alone
 from quadrature.errors import DataError
-from quadrature.files import canonical_json, replacing
+from quadrature.files import canonical_json, replacing, reraise_systems
 from quadrature.gru import GRU
 from quadrature.params import Section
 from quadrature.stepwise import State, Stepwise
@@ -173,6 +173,7 @@ def load_model(path: Path, execution: Execution | None = None) -> QuadratureNetw
     except FileNotFoundError:
         raise DataError(f"{path} is missing; run `dvc repro train` to make it") from None
     except (OSError, safetensors.SafetensorError, ValueError, RuntimeError) as error:
+        reraise_systems(error, path)
         reason = str(error).strip().splitlines()[0]
         raise DataError(
             f"{path} is no model of this project ({reason}); `dvc repro train` makes one where none is"

@@ -8,6 +8,7 @@ import safetensors
 
 from quadrature import digest
 from quadrature.errors import DataError
+from quadrature.files import reraise_systems
 
 
 class Weights(NamedTuple):
@@ -32,6 +33,7 @@ def read_weights(path: Path) -> list[Weights]:
     except FileNotFoundError:
         raise DataError(f"{path} is missing; run `dvc repro train` to make it") from None
     except (OSError, ValueError, safetensors.SafetensorError) as error:
+        reraise_systems(error, path)
         raise DataError(
             f"{path} is no model of this project ({error}); `dvc repro train` makes one where none is"
         ) from None

@@ -22,6 +22,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from quadrature import digest
 from quadrature.errors import DataError
+from quadrature.files import reraise_systems
 from quadrature.store import Place, StoreError, join, reading, replacing
 
 Columns = Mapping[str, NDArray[np.floating]]
@@ -253,6 +254,7 @@ def _opening(place: Place, whole: bool = True) -> Iterator[pq.ParquetFile]:
     except StoreError:
         raise
     except (OSError, ValueError, pa.ArrowException) as error:  # a column's name may be no UTF-8
+        reraise_systems(error, place)
         raise DataError(
             f"{place} is no parquet file of this project ({' '.join(str(error).split())}); {_REMEDY}"
         ) from None

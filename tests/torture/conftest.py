@@ -41,9 +41,11 @@ def tally(record_property):
 class Project:
     """A cell's project that was never run, what an undisturbed run makes of it, and how long that takes."""
 
-    def __init__(self, folder, cell):
+    def __init__(self, folder, cell, whole):
+        """From nothing to the end are a fraction `whole` of the runs that are tormented."""
         self.folder = folder
         self.cell = cell
+        self.whole = whole
         self.fresh = Checkout(folder / "fresh", {**SMALL, "model.cell": cell, "train.epochs": 8})
         (self.fresh.path / ".venv").symlink_to(sys.prefix)
         self.golden = self.copy("golden")
@@ -53,22 +55,24 @@ class Project:
         self.digests = self.golden.digests()
 
     def copy(self, name, of="fresh"):
-        """Returns a copy, of `fresh` or `golden`, in the place of any earlier one of that name, with no state."""
+        """Returns a copy, of `fresh` or `golden`, in the place of any earlier one of that name, with no state.
+
+        Nor does DVC know its files: it takes a file for one that it has read where path, inode and time are the same,
+        so that it would open more files in one copy than in the next.
+        """
         path = self.folder / name
-        shutil.rmtree(path, ignore_errors=True)
-        shutil.rmtree(f"{path}.state", ignore_errors=True)
+        for former in (path, f"{path}.state", f"{path}.known"):
+            shutil.rmtree(former, ignore_errors=True)
         shutil.copytree(self.folder / of, path, symlinks=True)
         copy = Checkout.__new__(Checkout)
         copy.path = path
-        copy.env = {**self.fresh.env, "QUADRATURE_STATE_DIR": f"{path}.state"}
+        places = {"QUADRATURE_STATE_DIR": f"{path}.state", "DVC_SITE_CACHE_DIR": f"{path}.known"}
+        copy.env = {**self.fresh.env, **places}
         return copy
 
     def with_work(self, name, drawn):
-        """Returns a copy with something to do, and the seconds that takes: all stages, or one whose outputs are lost.
-
-        One stage, mostly: a run as short as that is worth as much, and there is time for more of them.
-        """
-        if drawn.random() < 0.1:
+        """Returns a copy with all stages to run, or one whose outputs are lost, and the seconds that takes."""
+        if drawn.random() < self.whole:
             return self.copy(name), self.seconds
         return self.without(name, drawn.choice([*STAGES])), self.seconds / 2.5
 
@@ -86,13 +90,17 @@ REPRO = ("make", "--old-file", "environment", "repro")
 
 
 @pytest.fixture(scope="session")
-def project_of(tmp_path_factory):
-    """Returns a cell's project, made when it is first asked for."""
+def project_of(tmp_path_factory, request):
+    """Returns a cell's project, made when it is first asked for.
+
+    In full, each run is one from nothing. Of the few that every change has time for most are of one stage.
+    """
     made = {}
+    whole = 1.0 if request.config.getoption("torture") >= 1.0 else 0.1
 
     def get(cell):
         if cell not in made:
-            made[cell] = Project(tmp_path_factory.mktemp(cell), cell)
+            made[cell] = Project(tmp_path_factory.mktemp(cell), cell, whole)
         return made[cell]
 
     return get

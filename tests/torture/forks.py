@@ -18,6 +18,8 @@ from quadrature.snapshots import Snapshots
 from tests.checkout import PROJECT
 
 STAGES = load_yaml(str(PROJECT / "dvc.yaml"))["stages"]
+OPTIONS = {"train": ("--save-every", "0")}
+"""The state of training is written after each of its few steps."""
 
 
 def outputs(name):
@@ -25,6 +27,14 @@ def outputs(name):
     stage = STAGES[name]
     entries = [*stage.get("outs", []), *stage.get("metrics", []), *stage.get("plots", [])]
     return [next(iter(entry)) if isinstance(entry, dict) else entry for entry in entries]
+
+
+def inputs(checkout, name):
+    """Returns the files that a stage reads and an earlier one wrote."""
+    written_by_stages = ("data/", "metrics/", "models/")
+    places = [checkout.path / path for path in STAGES[name]["deps"] if path.startswith(written_by_stages)]
+    files = [file for place in places for file in (place.rglob("*") if place.is_dir() else [place])]
+    return [str(file.relative_to(checkout.path)) for file in files]
 
 
 def written(checkout, name):

@@ -14,7 +14,7 @@ import pytest
 from quadrature.errors import DataError
 from tests.checkout import Checkout
 from tests.test_readme import commands
-from tests.torture.forks import STAGES, run_stage, written
+from tests.torture.forks import STAGES, inputs, run_stage, written
 from tests.torture.test_faults import TINY
 
 pytestmark = pytest.mark.slow
@@ -30,14 +30,6 @@ def done(tmp_path_factory):
     for name in STAGES:
         assert run_stage(checkout, name).returncode == 0
     return checkout
-
-
-def inputs(checkout, name):
-    """Returns the files that a stage reads and an earlier one wrote."""
-    written_by_stages = ("data/", "metrics/", "models/")
-    places = [checkout.path / path for path in STAGES[name]["deps"] if path.startswith(written_by_stages)]
-    files = [file for place in places for file in (place.rglob("*") if place.is_dir() else [place])]
-    return [str(file.relative_to(checkout.path)) for file in files]
 
 
 def damages(content, drawn):

@@ -73,9 +73,16 @@ class Torment:
                 return write(content)
 
         def opened(target, mode="r", buffering=-1, encoding=None, errors=None, newline=None, **options):
-            if "write" not in self.kinds or "r" in mode or options or not self.is_ours(target):
+            if (
+                "write" not in self.kinds
+                or mode in ("r", "rb", "rt")
+                or buffering != -1
+                or options
+                or not self.is_ours(target)
+            ):
                 return original(target, mode, buffering, encoding, errors, newline, **options)
-            file = io.BufferedWriter(Writing(target, mode.replace("b", "").replace("t", "")))
+            buffered = io.BufferedRandom if "+" in mode else io.BufferedWriter
+            file = buffered(Writing(target, mode.replace("b", "").replace("t", "")))
             return file if "b" in mode else io.TextIOWrapper(file, encoding, errors, newline)
 
         return opened

@@ -14,8 +14,9 @@ def replacing(path: Path) -> Iterator[Path]:
     However the block ends, the temporary file is gone; until it ends well, `path` is untouched.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    # The name is the same every time, so what a killed process left is overwritten by the next one.
+    # The name is the same every time, so what a killed process left is replaced by the next one.
     temporary = path.with_name(f".{path.name}.tmp")
+    temporary.unlink(missing_ok=True)  # were it a link, what is written would go where it leads
     try:
         yield temporary
         _sync(temporary)

@@ -89,6 +89,8 @@ def _locked(folder: Path, shared: bool) -> Iterator[None]:
         except BlockingIOError:
             logging.info("%s: another process draws there; waiting for its end", folder)
             fcntl.flock(descriptor, kind)
+        except OSError:
+            pass  # NFS, for one, has no such lock for a folder: there, nobody waits
         yield
     finally:
         os.close(descriptor)

@@ -125,6 +125,17 @@ def test_a_replaced_file_has_the_permissions_of_any_new_file(tmp_path):
     assert modes[0] == modes[1]
 
 
+def test_a_link_in_the_place_of_the_temporary_file_leads_nowhere(tmp_path):
+    (tmp_path / "another's").write_text("kept")
+    (tmp_path / ".file.tmp").symlink_to(tmp_path / "another's")
+    (tmp_path / "file").symlink_to(tmp_path / "another's")
+    with replacing(tmp_path / "file") as temporary:
+        temporary.write_text("new")
+    assert (tmp_path / "another's").read_text() == "kept"
+    assert not (tmp_path / "file").is_symlink()
+    assert (tmp_path / "file").read_text() == "new"
+
+
 def test_json_refuses_what_is_not_json(tmp_path):
     with pytest.raises(ValueError, match="not JSON compliant"):
         write_json(tmp_path / "metrics.json", {"mse": float("nan")})

@@ -1,5 +1,6 @@
 """The generate stage: the same bytes from any number of threads and processes, all of a data set or none of it."""
 
+import errno
 import fcntl
 import os
 import shutil
@@ -10,6 +11,8 @@ import sys
 import pytest
 import yaml
 
+from quadrature.launch import Launch
+from quadrature.shards import drawing
 from tests.checkout import CALLERS, PROJECT
 
 MANY = {"windows": {"train": 40_000, "validation": 300, "test": 1}, "shard_windows": 100}  # 400, 3 and 1 shards
@@ -175,6 +178,17 @@ def test_a_run_waits_for_another_that_draws_there(run, tmp_path):
     process.communicate(timeout=60)
     assert process.returncode == 0
     assert len(content(tmp_path / "data")) == 13
+
+
+def test_where_a_folder_cannot_be_locked_windows_are_drawn_all_the_same(monkeypatch, tmp_path):
+    def refuse(*_arguments):
+        raise OSError(errno.EBADF, "as NFS does")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with drawing(tmp_path / "windows", ["train"], "key", Launch()) as folder:
+        (folder / "train").mkdir(parents=True)
+        (folder / "train/part-00000.parquet").write_text("drawn")
+    assert content(tmp_path) == {"windows/train/part-00000.parquet": b"drawn"}
 
 
 def test_what_makes_no_sense_is_refused_in_a_line_before_anything_is_removed(run, tmp_path):

@@ -6,6 +6,7 @@ import pytest
 import torch
 import yaml
 
+from quadrature.errors import DataError
 from quadrature.model import load_model, save_model
 from tests.checkout import PROJECT, git
 from tests.test_remotes import at, blocks, copy_of, execute, stored
@@ -92,7 +93,10 @@ def test_a_damaged_version_is_fetched_unseen_and_refused_by_pull(registry, tmp_p
     try:
         kept.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
         kept.chmod(0o444)  # as DVC leaves it: a file that may be written to, it would look at again
-        assert fetch(registry, tmp_path / "fetched", "--rev v1.1.0").read_bytes() != content
+        fetched = fetch(registry, tmp_path / "fetched", "--rev v1.1.0")
+        assert fetched.read_bytes() != content
+        with pytest.raises(DataError, match="it has changed since"):
+            load_model(fetched)
         whole = blocks(PAGE)["Fetch it and know that it is whole"]
         places = {URL: f"{registry.path.parent / 'git'} quadrature", "v1.0.0": "v1.1.0"}
         printed = execute(at(registry, tmp_path), whole, check=False, **places)

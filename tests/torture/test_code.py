@@ -19,7 +19,8 @@ from safetensors.torch import save
 
 from quadrature.digest import ZEROS
 from tests.checkout import Checkout
-from tests.torture.strange import FOOTER, forge, make_network, relist, windows_table, write_table, write_unsigned
+from tests.torture.strange import FOOTER, forge, relist, windows_table, write_table, write_unsigned
+from tests.torture.strange_models import make_network
 
 pytestmark = pytest.mark.slow
 

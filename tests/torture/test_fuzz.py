@@ -11,7 +11,8 @@ import pytest
 
 from quadrature.model import save_model
 from tests.checkout import PROJECT
-from tests.torture.strange import COLUMNS, make_network, strange_model, windows_table, write_table
+from tests.torture.strange import COLUMNS, windows_table, write_table
+from tests.torture.strange_models import make_network, strange_model
 
 pytestmark = [
     pytest.mark.slow,

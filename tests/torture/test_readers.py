@@ -10,7 +10,8 @@ import yaml
 
 from quadrature.model import save_model
 from tests.checkout import PROJECT
-from tests.torture.strange import LENGTH, damage, make_network, strange_model, strange_table, windows_table, write_table
+from tests.torture.strange import LENGTH, damage, strange_table, windows_table, write_table
+from tests.torture.strange_models import make_network, strange_model
 
 pytestmark = pytest.mark.slow
 

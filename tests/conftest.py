@@ -16,7 +16,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 
 def pytest_addoption(parser):
     """Adds the scale of tests/torture."""
-    parser.addoption("--torture", type=float, default=0.05, metavar="FRACTION", help="of the full counts of torments")
+    parser.addoption("--torture", type=float, default=0.1, metavar="FRACTION", help="of the full counts of torments")
 
 
 tormented: dict[str, list[int]] = {}

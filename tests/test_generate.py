@@ -3,6 +3,7 @@
 import errno
 import fcntl
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -155,6 +156,24 @@ def test_the_next_run_goes_on_at_the_first_missing_shard_and_draws_anew_what_is_
     folder = tmp_path / "data/windows/train"
     again = {name for name, node in nodes.items() if (folder / name).stat().st_ino != node}
     assert again == {finished[3].name, finished[6].name}
+
+
+@pytest.mark.slow
+def test_so_it_does_under_dvc_which_deletes_a_stages_outputs(checkout):
+    checkout.set(**{f"generate.{name}": value for name, value in MANY.items()})
+    process = subprocess.Popen(
+        ["dvc", "repro", "generate"], cwd=checkout.path, env=checkout.env, start_new_session=True,
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    while len(list(checkout.path.glob("data/windows/.drawn-*/train/part-*.parquet"))) < 20:
+        assert process.poll() is None
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    log = checkout.run("dvc", "repro", "generate").stderr
+    assert int(re.search(r"train: (\d+) of 400 shards had been drawn", log)[1]) >= 20
+    resumed = checkout.digests()
+    checkout.run("dvc", "repro", "--force", "generate")
+    assert checkout.digests() == resumed
 
 
 @pytest.mark.parametrize(("variables", "changes"), [({}, {"seed": 9}), ({"NPY_DISABLE_CPU_FEATURES": ""}, {})])

@@ -232,7 +232,7 @@ def _read(
 
     _check_place(place, footer, shard, shards)
     expected = (*leading, *(name for name in columns if name not in leading))
-    if names[: len(expected)] != expected:
+    if names[: len(expected)] != expected or len(set(names)) < len(names):
         raise DataError(f"{place} has the columns {', '.join(names)}, not {', '.join(expected)}; {_REMEDY}")
     if table.num_rows == 0:
         raise DataError(f"{place} holds no windows; {_REMEDY}")

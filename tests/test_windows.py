@@ -129,6 +129,7 @@ DAMAGE = {
     "rows reordered": lambda path: rewrite(path, lambda table: table.take(list(range(19, -1, -1)))),
     "rows cut": lambda path: rewrite(path, lambda table: table.slice(0, 10)),
     "columns reordered": lambda path: forge(path, lambda table: table.select(WINDOW_COLUMNS[::-1])),
+    "a column twice": lambda path: forge(path, lambda table: table.append_column("target", table["target"])),
     "a column removed": lambda path: forge(path, lambda table: table.drop_columns("phase")),
     "a column of text": lambda path: forge(path, lambda table: table.set_column(0, "input", pa.array(["x"] * 20))),
     "a null": lambda path: forge(path, lambda table: table.set_column(2, "phase", pa.array([None] + [0.0] * 19))),

@@ -9,6 +9,7 @@ which of the library's functions the stage's file has called, and books the time
 """
 
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -45,10 +46,11 @@ def watch(stage: str, started: float) -> None:
 
     looking = threading.Thread(target=look)
     looking.start()
-    command.run(module.main)
+    code = command.attempt(module.main)
     done.set()
     looking.join()
     print(json.dumps(spent | {"now": time.time()}), flush=True)
+    os._exit(code)
 
 
 def called(frame: FrameType | None, file: str) -> str:

@@ -1,6 +1,5 @@
 """What every command does around its work: log to people, stop on signals, end with the right exit code."""
 
-import gc
 import logging
 import os
 import re
@@ -12,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from types import FrameType
+from typing import NoReturn
 
 from quadrature.errors import Interruption, ParameterError, QuadratureError
 
@@ -24,8 +24,17 @@ _GRACE_SECONDS = 2.0
 """For what was signalled together with its parent: a second signal would end it before it has saved its state."""
 
 
-def run(main: Callable[[], None]) -> None:
-    """Runs main and exits: 0 when it is done, a QuadratureError's code and message in place of a traceback."""
+def run(main: Callable[[], None]) -> NoReturn:
+    """Runs main and exits: 0 when it is done, a QuadratureError's code and message in place of a traceback.
+
+    At once, without Python's clearing up, which takes torch a quarter of a second. How the work ended is settled, so a
+    signal must not deny it then; and DVC heeds no Ctrl-C while a stage is there, so that one would be lost on both.
+    """
+    os._exit(attempt(main))
+
+
+def attempt(main: Callable[[], None]) -> int:
+    """Runs main; returns the exit code that says how it ended. Signals are ignored from then on."""
     logging.basicConfig(format="%(message)s", level=logging.INFO, stream=sys.stderr)
     _on_signals(_interrupt)
     code = os.EX_OK
@@ -34,6 +43,7 @@ def run(main: Callable[[], None]) -> None:
         if "DVC_ROOT" in os.environ:
             threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
         main()
+        sys.stdout.flush()
     except (QuadratureError, Interruption) as error:
         logging.error("%s", error)
         code = error.exit_code
@@ -41,10 +51,8 @@ def run(main: Callable[[], None]) -> None:
         # The files a command reads are checked where they are read; what is left is the disk and its permissions.
         logging.error("%s", f"{error.filename}: {error.strerror}" if error.filename else error)
         code = os.EX_IOERR
-    _on_signals(signal.SIG_IGN)  # how the work ended is settled: a signal while the interpreter ends must not deny it
-    gc.freeze()  # as it ends, it would look through all of torch's objects for garbage: 0.3 seconds
-    if code:
-        sys.exit(code)
+    _on_signals(signal.SIG_IGN)
+    return code
 
 
 @contextmanager

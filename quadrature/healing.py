@@ -1,5 +1,7 @@
 """Mends what DVC cannot read after a kill: it rewrites dvc.lock and .dvc/tmp/rwlock in place, so a kill can tear them.
 
+Records of its run cache it writes beside and moves; but what a kill has left there it takes for the newest record.
+
 A torn record of what ran costs no result: the outputs lie in DVC's cache, and its run cache finds them by code,
 parameters and inputs. So the record of the last commit serves as well, and what was torn is kept beside for whoever
 wants to see it. What DVC can read is left alone, but for a list of none but dead processes, and so is what a running
@@ -7,6 +9,7 @@ DVC may be about to write.
 """
 
 import json
+import os
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -17,6 +20,7 @@ import psutil
 from dvc import rwlock  # type: ignore[import-untyped]
 from dvc.exceptions import DvcException  # type: ignore[import-untyped]
 from dvc.lock import LockError, make_lock  # type: ignore[import-untyped]
+from dvc.repo import Repo  # type: ignore[import-untyped]
 from dvc.schema import COMPILED_LOCKFILE_SCHEMA  # type: ignore[import-untyped]
 from dvc.utils import strictyaml  # type: ignore[import-untyped]
 
@@ -37,7 +41,8 @@ def heal() -> list[str]:
     DVC_STATE.mkdir(exist_ok=True)
     try:
         with make_lock(str(DVC_STATE / "lock")), make_lock(str(DVC_STATE / rwlock.RWLOCK_LOCK)):
-            return [*_heal_rwlock(DVC_STATE / rwlock.RWLOCK_FILE), *_heal_lockfile()]
+            runs = Path(Repo().stage_cache.cache_dir)
+            return [*_heal_rwlock(DVC_STATE / rwlock.RWLOCK_FILE), *_heal_lockfile(), *_heal_run_cache(runs)]
     except LockError:
         raise QuadratureError("another DVC is at work here; wait until it is done") from None
 
@@ -92,6 +97,13 @@ def _is_torn(lockfile: Path) -> bool:
     except (DvcException, UnicodeDecodeError):
         return True
     return False
+
+
+def _heal_run_cache(runs: Path) -> Iterator[str]:
+    """Removes half-written records of runs: one that ends before its outputs would stop DVC, and name no file."""
+    for path in runs.glob("*/*/.*.tmp"):
+        path.unlink(missing_ok=True)
+        yield f"{os.path.relpath(path)} was half written; removed"
 
 
 def _free_name(path: Path) -> Path:

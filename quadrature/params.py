@@ -22,6 +22,9 @@ SECTIONS = ("device", "generate", "model", "train", "evaluate", "plot")
 LARGEST = 2**15
 """Bytes of a file of parameters or rules; a parser's time and memory grow with them."""
 
+LONGEST = 60
+"""Characters of a key that a line quotes."""
+
 DEEPEST = 16
 """Levels of such a file, of which parameters take 3; a parser's time grows with their square."""
 
@@ -141,9 +144,9 @@ def _duplicates(node: yaml.Node | None, prefix: str = "") -> Iterator[str]:
     seen = set()
     for key, value in node.value:
         name = f"{prefix}{_key(key.value)}"
-        if name in seen:
+        if str(key.value) in seen:
             yield name
-        seen.add(name)
+        seen.add(str(key.value))
         yield from _duplicates(value, f"{name}.")
 
 
@@ -203,8 +206,9 @@ def _question(near: list[str]) -> str:
 
 
 def _key(part: object) -> str:
-    """Returns a key as it can stand in one line."""
-    return " ".join(str(part).split())
+    """Returns a key as it can stand in one line: one that is too long for a name without its middle."""
+    key = " ".join(str(part).split())
+    return key if len(key) <= LONGEST else f"{key[: LONGEST // 2]}...{key[-LONGEST // 2 :]}"
 
 
 def _show(value: object) -> str:

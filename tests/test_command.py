@@ -47,10 +47,19 @@ def test_a_command_that_is_done_exits_0():
     assert run("pass").returncode == 0
 
 
+def test_a_command_that_is_done_ends_at_once():
+    """While Python would clear up, a signal could no longer be heeded."""
+    body = "import atexit; atexit.register(time.sleep, 60); print('done')"
+    done = run(body, timeout=20)
+    assert (done.returncode, done.stdout) == (0, "done\n")
+
+
 def test_a_full_disk_and_a_file_out_of_reach_are_one_line():
     result = run("Path('/dev/full').write_text('x')")
     assert (result.returncode, result.stderr.count("\n")) == (74, 1)
     assert "No space left on device" in result.stderr
+    with Path("/dev/full").open("w") as full:
+        assert subprocess.run([sys.executable, "-c", PROGRAM.format(body="print(1)")], stdout=full).returncode == 74
     result = run("Path('nowhere/file').read_text()")
     assert result.stderr == "nowhere/file: No such file or directory\n"
 

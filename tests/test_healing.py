@@ -1,9 +1,11 @@
-"""What a kill may leave of dvc.lock and .dvc/tmp/rwlock is mended, and nothing that DVC can read is touched."""
+"""What a kill may leave of DVC's own files is mended, and nothing that it can read is touched."""
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+from functools import partial
 
 import pytest
 from dvc.lock import make_lock
@@ -88,6 +90,22 @@ def test_an_rwlock_of_none_but_dead_processes_is_removed(project):
         assert heal() == [".dvc/tmp/rwlock named none but killed processes; removed"]
         assert not (project / ".dvc/tmp/rwlock").exists()
     killed.wait()
+
+
+def test_a_half_written_record_of_a_run_is_removed(project, finished):
+    """What Ctrl-C may leave of one while DVC writes it, which DVC takes for the newest: its outputs are missing."""
+    shutil.copytree(finished.path / ".dvc/cache", project / ".dvc/cache")
+    (project / "dvc.lock").unlink()
+    records = sorted(project.glob(".dvc/cache/runs/*/*/*"))
+    torn = [record.with_name(f".{record.name[:22]}.tmp") for record in records]
+    for whole, half in zip(records, torn, strict=True):
+        half.write_text(whole.read_text().partition("outs:")[0])
+    repro = partial(subprocess.run, [shutil.which("dvc"), "repro"], capture_output=True, text=True, check=False)
+    assert repro().stderr.endswith("ERROR: failed to reproduce 'generate': 'outs'\n")
+    assert sorted(heal()) == [f"{half.relative_to(project)} was half written; removed" for half in torn]
+    assert sorted(project.glob(".dvc/cache/runs/*/*/*")) == records
+    assert repro().returncode == 0
+    assert (project / "dvc.lock").read_bytes() == (finished.path / "dvc.lock").read_bytes()
 
 
 def test_what_dvc_can_read_and_a_merge_conflict_are_left_alone(project):

@@ -46,6 +46,14 @@ def test_a_misspelt_key_is_named_once_with_its_right_spelling(tmp_path):
     ]
 
 
+def test_a_key_that_is_too_long_for_a_name_is_quoted_without_its_middle(tmp_path):
+    long = f"epochs{'-' * 900}{{}}epochs"
+    lines = refusal(tmp_path, TEXT.replace("  epochs:", f"  {long.format(1)}: 1\n  {long.format(2)}: 2\n  epochs:"))
+    assert [line.partition(" in params.yaml ")[0] for line in lines] == [
+        f"train.epochs{'-' * 24}...{'-' * 23}{number}epochs" for number in (1, 2)
+    ]
+
+
 def test_a_misspelt_section_is_named_once_with_its_right_spelling(tmp_path):
     assert refusal(tmp_path, TEXT.replace("\ntrain:", "\ntrian:")) == [
         "trian in params.yaml is not a parameter; did you mean train?"

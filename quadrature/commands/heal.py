@@ -18,6 +18,6 @@ def main(arguments: argparse.Namespace) -> None:
     for line in mended:
         logging.info("%s", line)
     if not mended and not arguments.quiet:
-        logging.info("nothing to mend: DVC can read dvc.lock and .dvc/tmp/rwlock")
+        logging.info("nothing to mend: DVC can read dvc.lock, .dvc/tmp/rwlock and its run cache")
     if not mended:
         sys.exit(1)

@@ -85,7 +85,7 @@ def _run(path, env, name, options, torment, writer):
     sys.argv = [f"stages.{name}", *options]
     stage = importlib.import_module(f"stages.{name}")
     with torment():
-        command.run(stage.main)
+        sys.exit(command.attempt(stage.main))
 
 
 def after_step(step, act):

@@ -38,14 +38,12 @@ def at_work(checkout):
     return found
 
 
-def all_gone(checkout, seconds):
-    """Returns whether nothing runs in a checkout any more, or soon."""
+def remaining(checkout, seconds):
+    """Returns what still runs in a checkout after so many seconds: nothing as soon as that is so."""
     end = time.monotonic() + seconds
-    while at_work(checkout):
-        if time.monotonic() > end:
-            return False
+    while (left := at_work(checkout)) and time.monotonic() < end:
         time.sleep(0.1)
-    return True
+    return left
 
 
 def assert_golden(project, checkout):
@@ -54,7 +52,7 @@ def assert_golden(project, checkout):
     assert checkout.digests() == project.digests, result.stdout + result.stderr
     assert checkout.run("dvc", "status", "--quiet").returncode == 0
     assert [path for path in checkout.path.rglob("*.tmp") if ".dvc" not in path.parts] == []
-    assert all_gone(checkout, 1.0)
+    assert remaining(checkout, 1.0) == []
 
 
 def assert_nothing_half_done_committed(project, checkout):
@@ -90,7 +88,7 @@ def test_a_run_killed_whole(project_of, tally, cell, moment):
         end_after(process, moment * seconds)
         send(process, signal.SIGKILL)
         process.communicate()
-        assert all_gone(checkout, 5.0)
+        assert remaining(checkout, 5.0) == []
         assert_nothing_half_done_committed(project, checkout)
         assert_golden(project, checkout)
 
@@ -127,7 +125,7 @@ def test_a_process_killed_where_it_writes(project_of, calls_of, tally, cell, mom
         killed = checkout.run("dvc", "repro", check=False, **torment(words, TORMENT_AT=str(at), TORMENT_BY="SIGKILL"))
         assert f" {at}, of " in killed.stderr, killed.stderr
         assert killed.returncode != 0
-        assert all_gone(checkout, 10.0)
+        assert remaining(checkout, 10.0) == []
         assert_nothing_half_done_committed(project, checkout)
         records = [file.read_text() for file in checkout.path.glob(".dvc/cache/runs/*/*/*")]
         assert words == "dvc repro" or not any(f"stages.{stage}" in record for record in records)
@@ -144,7 +142,7 @@ def test_a_run_whose_dvc_is_killed_alone(project_of, tally, cell, moment):
         end_after(process, moment * seconds)
         process.kill()
         process.wait()
-        assert all_gone(checkout, 10.0)  # torch is imported before a stage looks for its parent
+        assert remaining(checkout, 10.0) == []  # torch is imported before a stage looks for its parent
         process.communicate()
         assert_nothing_half_done_committed(project, checkout)
         assert_golden(project, checkout)
@@ -163,7 +161,7 @@ def test_a_run_that_is_interrupted(project_of, tally, signals, moment):
         for name in signals:
             send(process, getattr(signal, name))
             time.sleep(0.2)
-        assert all_gone(checkout, 5.0)
+        assert remaining(checkout, 5.0) == []
         log, _ = process.communicate()
         number = getattr(signal, signals[0])
         assert process.returncode == 0 if ended else process.returncode in (-number, 2), log  # make's own

@@ -4,13 +4,12 @@
     TORMENT_AT     which of them goes wrong, counted from 1, over all kinds and threads; 0 for none
     TORMENT_BY     what becomes of it: the name of an errno, or SIGKILL
     TORMENT_IN     words of the command line of the processes that this is for
-    TORMENT_COUNT  a file that the number of such calls is written to as the process ends
+    TORMENT_COUNT  a file that the number of such calls so far is written to
 
 Counted are calls on what lies in the working directory, in this project or in QUADRATURE_STATE_DIR; an fsync counts
 whatever it is of. A write that goes wrong has written half. What libraries do without Python is not seen.
 """
 
-import atexit
 import builtins
 import errno
 import io
@@ -28,6 +27,7 @@ class Torment:
 
     def __init__(self, kinds, at, by):
         self.seen = 0
+        self.tally = None
         self.kinds, self.at, self.by = kinds, at, by
         self.lock = threading.Lock()
         self.places = tuple(map(os.path.realpath, filter(None, (".", PROJECT, os.environ.get("QUADRATURE_STATE_DIR")))))
@@ -50,6 +50,8 @@ class Torment:
             return
         with self.lock:
             self.seen += 1
+            if self.tally is not None:
+                os.pwrite(self.tally, str(self.seen).encode(), 0)
             if self.seen != self.at:
                 return
         before()
@@ -93,6 +95,5 @@ if "TORMENT" in os.environ and os.environ.get("TORMENT_IN", "") in " ".join(sys.
         os.environ["TORMENT"].split(","), int(os.environ.get("TORMENT_AT", "0")), os.environ.get("TORMENT_BY", "")
     )
     if "TORMENT_COUNT" in os.environ:
-        number = os.open(os.environ["TORMENT_COUNT"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-        atexit.register(lambda: os.write(number, str(torment.seen).encode()))
+        torment.tally = os.open(os.environ["TORMENT_COUNT"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     torment.install()

@@ -62,13 +62,16 @@ class Ended(NamedTuple):
     stderr: str
 
 
-def run_stage(checkout, name, *options, torment=nullcontext):
-    """Runs a stage as `python -m stages.NAME` would, but for its imports, within the context that torments it."""
+def run_stage(checkout, name, *options, torment=nullcontext, seconds=60.0):
+    """Runs a stage as `python -m stages.NAME` would, but for its imports, within the context that torments it.
+
+    Raises AssertionError where that takes more than so many seconds.
+    """
     reader, writer = _FORKS.Pipe(duplex=False)
     process = _FORKS.Process(target=_run, args=(checkout.path, checkout.env, name, options, torment, writer))
     process.start()
     writer.close()
-    process.join(60.0)
+    process.join(seconds)
     if process.is_alive():
         process.kill()
         raise AssertionError(f"{name} did not end")

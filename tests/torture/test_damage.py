@@ -71,7 +71,8 @@ def damaged(name, file, fraction, answer):
 def test_a_file_that_is_damaged_is_refused_by_name(done, tally, request, tmp_path, name):
     golden, fraction = written(done, name), request.config.getoption("torture")
     for file in inputs(done, name):
-        ended = run_stage(done, name, torment=partial(damaged, name, file, fraction, tmp_path / "missed"))
+        torment = partial(damaged, name, file, fraction, tmp_path / "missed")
+        ended = run_stage(done, name, torment=torment, seconds=600.0)  # of which each of 1,200 runs takes a part
         assert ended.returncode == 0, ended.stderr
         for kind, (tried, missed) in json.loads((tmp_path / "missed").read_text()).items():
             before = tally.counts.get(promise := f"{name} refuses a file {kind}", (0, 0))

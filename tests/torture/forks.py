@@ -88,7 +88,8 @@ def _run(path, env, name, options, torment, writer):
     sys.argv = [f"stages.{name}", *options]
     stage = importlib.import_module(f"stages.{name}")
     with torment():
-        sys.exit(command.attempt(stage.main))
+        code = command.attempt(stage.main)
+    sys.exit(code)
 
 
 def after_step(step, act):

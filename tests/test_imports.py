@@ -53,7 +53,9 @@ def test_a_stage_loads_no_more_at_work(finished, stage, tmp_path):
     """Nor does pyarrow load pandas for it, as it does where arrays become numpy's or arrow's in the plainest way."""
     folder = tmp_path / "tree"
     shutil.copytree(finished.path, folder, ignore=shutil.ignore_patterns(".dvc", ".git"))
-    modules = loaded(f"import runpy; runpy.run_module('stages.{stage}', run_name='__main__')", folder, finished.env)
+    going_on = "import os, runpy; os._exit = lambda code: code and sys.exit(code)"
+    program = f"{going_on}; runpy.run_module('stages.{stage}', run_name='__main__')"
+    modules = loaded(program, folder, finished.env)
     assert modules & COSTLY == LOADED[stage]
     assert not modules & SPARED
 

@@ -234,7 +234,8 @@ def peak_memory(checkout, windows, *options):
     """
     checkout.set(**{"generate.windows.train": windows})
     program = (
-        "import runpy\n"
+        "import os, runpy, sys\n"
+        "os._exit = sys.exit\n"
         "try: runpy.run_module('stages.generate', run_name='__main__')\n"
         "finally: print(next(line for line in open('/proc/self/status') if line.startswith('VmHWM')))"
     )

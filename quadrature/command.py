@@ -43,7 +43,8 @@ def attempt(main: Callable[[], None]) -> int:
         if "DVC_ROOT" in os.environ:
             threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
         main()
-        print(end="", flush=True)  # nothing where there is no stdout, as in some services
+        if sys.stdout is not None:  # as where it was closed
+            sys.stdout.flush()
     except (QuadratureError, Interruption) as error:
         logging.error("%s", error)
         code = error.exit_code

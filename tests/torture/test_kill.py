@@ -166,7 +166,9 @@ def test_a_run_that_is_interrupted(project_of, tally, signals, moment):
         number = getattr(signal, signals[0])
         assert process.returncode == 0 if ended else process.returncode in (-number, 2), log  # make's own
         codes = set(re.findall(r"exited with (-?[0-9]+)", log))
-        assert codes <= {"75", str(-number)}, log
+        # Python's own, for a Ctrl-C before it has read a line of ours: "What is not promised" in docs/reliability.md.
+        unread = {"1"} if number == signal.SIGINT and "Fatal Python error: init_" in log else set()
+        assert codes <= {"75", str(-number)} | unread, log
         assert_nothing_half_done_committed(project, checkout)
         assert_golden(project, checkout)
 

@@ -27,7 +27,7 @@ check: environment  ## Format check, lint, types, and a look at the workflows
 	@.venv/bin/mypy
 	@.venv/bin/zizmor --offline --quiet .github
 
-sweep: environment  ## Try CELLS x WIDTHS x SEEDS as experiments, JOBS at a time, and compare them
+sweep: environment  ## Try CELLS x WIDTHS x SEEDS as experiments of an epoch, JOBS at a time, and compare them
 	@.venv/bin/dvc repro --quiet generate
 	@.venv/bin/dvc exp run --queue --set-param model.cell=$(CELLS) --set-param model.hidden_size=$(WIDTHS) \
 		--set-param train.seed=$(SEEDS) --set-param train.epochs=1 --set-param train.threads=1
@@ -61,8 +61,8 @@ sbom: environment  ## List every package with its version for other tools (Cyclo
 	@PYTHONWARNINGS=ignore .venv/bin/cyclonedx-py requirements --pyproject pyproject.toml --output-reproducible \
 		--output-file sbom.json constraints.txt
 
-clean:  ## Remove .venv and every output that is not in git
-	@rm -rf .venv .venv-bench data models
+clean:  ## Remove .venv and every output that is not in git, but for DVC's cache
+	@rm -rf .venv .venv-bench data models metrics/report.html
 
 environment:  ## Make or renew .venv (the targets above do it by themselves)
 	@$(STAMP) | cmp -s - .venv/stamp || $(MAKE) --no-print-directory .venv

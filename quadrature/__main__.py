@@ -13,7 +13,7 @@ COMMANDS = {
     "compare": "set runs side by side: what they changed, what came out",
     "gate": "hold this run's metrics to the rules in gates.yaml",
     "verify": "check that dvc.lock belongs to this code and these parameters, without any data",
-    "heal": "mend what a killed DVC left torn: dvc.lock, .dvc/tmp/rwlock",
+    "heal": "mend what a killed DVC left torn: dvc.lock, .dvc/tmp/rwlock, its run cache",
 }
 
 

@@ -27,7 +27,7 @@ from quadrature.model import ModelParams, QuadratureNetwork, initialize, save_mo
 from quadrature.store import StoreError, parse_place
 from quadrature.windows import WINDOW_COLUMNS, Split, read_split
 from tests.checkout import CALLERS, PROJECT
-from tests.test_predict import PARAMS
+from tests.predict.running import PARAMS
 
 ALL = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
 

@@ -74,7 +74,7 @@ def test_the_pages_commands_queue_run_and_collect(checkout):
     waited = time.monotonic()
     while "Queued" in (status := checkout.run("dvc", "queue", "status").stdout) or "Running" in status:
         assert time.monotonic() - waited < 300, status
-        time.sleep(2)
+        time.sleep(4)
     assert status.count("Success") == 3, status
     checkout.run(*collect)
     checkout.run(*take_time)

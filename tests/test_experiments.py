@@ -34,7 +34,7 @@ def wait_for_queue(checkout, seconds=400):
         if not {"Queued", "Running"} & set(states):
             return {state: states.count(state) for state in states}
         assert time.monotonic() < deadline, lines
-        time.sleep(1)
+        time.sleep(4)  # to ask takes a second or two of a core
 
 
 @pytest.fixture(scope="module")

@@ -29,7 +29,7 @@ from quadrature.files import write_bytes
 from quadrature.fingerprint import fingerprint
 
 State = Mapping[str, Tensor]
-"""Tensors on the CPU, by name."""
+"""Tensors by name: of a device when they are saved, on the CPU when they are loaded."""
 
 LARGEST = 4 * 10**9
 """Bytes of all trainings' states together; beyond, the longest untouched go first."""

@@ -1,5 +1,6 @@
 """What every command does around its work: log to people, stop on signals, end with the right exit code."""
 
+import errno
 import logging
 import os
 import re
@@ -11,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from types import FrameType
-from typing import NoReturn
+from typing import Literal, NoReturn, TextIO
 
 from quadrature.errors import Interruption, ParameterError, QuadratureError
 
@@ -75,6 +76,14 @@ def held_back() -> Iterator[Callable[[], str | None]]:
         _on_signals(_interrupt)
 
 
+def standard(name: Literal["input", "output"]) -> TextIO:
+    """Returns standard input or output. Raises OSError where whoever started the command has closed it."""
+    stream = sys.stdin if name == "input" else sys.stdout
+    if stream is None:
+        raise OSError(errno.EBADF, os.strerror(errno.EBADF), f"standard {name}")
+    return stream
+
+
 def _check_arguments(arguments: Sequence[str]) -> None:
     """Refuses line breaks, a terminal's escapes and what is no UTF-8: arrow takes none of it, nor can a line say it."""
     for argument in arguments:
@@ -106,4 +115,4 @@ def _on_signals(handler: Callable[[int, FrameType | None], None] | signal.Handle
 
 
 def _interrupt(number: int, _frame: FrameType | None) -> None:
-    raise Interruption(f"interrupted by {signal.Signals(number).name}; nothing unfinished was kept")
+    raise Interruption(f"interrupted by {signal.Signals(number).name}; nothing half-written was left")

@@ -45,6 +45,8 @@ def heal() -> list[str]:
             return [*_heal_rwlock(DVC_STATE / rwlock.RWLOCK_FILE), *_heal_lockfile(), *_heal_run_cache(runs)]
     except LockError:
         raise QuadratureError("another DVC is at work here; wait until it is done") from None
+    except DvcException as error:
+        raise QuadratureError(f"DVC cannot open this project: {error}") from None
 
 
 def _heal_rwlock(path: Path) -> Iterator[str]:

@@ -120,7 +120,9 @@ class Spread:
     def _columns(self, first: int, name: str, column: pa.ChunkedArray) -> dict[str, pa.Array]:
         lengths = pc.list_value_length(column).to_numpy()
         known = np.flatnonzero(~np.isnan(lengths))  # a row without a list has no values in all its columns
-        width = self._widths.setdefault(name, int(lengths[known[0]]) if known.size else 0)
+        if name not in self._widths:
+            self._widths[name] = self._width(first, name, column.type, lengths[known])
+        width = self._widths[name]
         if (wrong := known[lengths[known] != width]).size:
             place = self._table.place(first + int(wrong[0]))
             found = int(lengths[wrong[0]])
@@ -128,6 +130,15 @@ class Spread:
                 f"{place}: {name} holds {found} values, not {width} as before; CSV needs as many, parquet not"
             )
         return {f"{name}_{position}": pc.list_element(column, position) for position in range(width)}
+
+    def _width(self, first: int, name: str, kind: pa.DataType, lengths: NDArray[np.floating]) -> int:
+        """Returns how many columns a column's lists take: the type knows, or the first of them."""
+        if pa.types.is_fixed_size_list(kind):
+            return int(kind.list_size)
+        if not lengths.size:
+            place = self._table.place(first)
+            raise DataError(f"{place}: {name} has no list here, which would tell how many columns of CSV it takes")
+        return int(lengths[0])
 
 
 def _reader_of_columns(table: Table, length: int) -> Read:

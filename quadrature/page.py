@@ -10,6 +10,7 @@ import json
 import re
 import xml.etree.ElementTree as ET
 from collections.abc import Mapping
+from datetime import date
 from pathlib import Path
 from typing import NamedTuple
 
@@ -63,8 +64,9 @@ def number(value: object) -> str:
 def listed(section: object, prefix: str = "") -> dict[str, str]:
     """Returns a section's values as params.yaml spells them, by their dotted names within it."""
     if not isinstance(section, dict):
-        spelled = json.dumps(section, ensure_ascii=False)
-        return {prefix.removesuffix("."): section if isinstance(section, str) else spelled}
+        is_text = isinstance(section, str | date)  # YAML makes a date of 2024-01-01
+        spelled = str(section) if is_text else json.dumps(section, ensure_ascii=False, default=str)
+        return {prefix.removesuffix("."): spelled}
     return {key: text for name, value in section.items() for key, text in listed(value, f"{prefix}{name}.").items()}
 
 

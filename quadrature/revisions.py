@@ -10,6 +10,7 @@ from pathlib import Path
 import dvc.api  # type: ignore[import-untyped]
 from dvc.exceptions import DvcException  # type: ignore[import-untyped]
 from dvc.scm import SCMError  # type: ignore[import-untyped]
+from scmrepo.exceptions import SCMError as GitError
 
 from quadrature.errors import DataError, ParameterError
 
@@ -58,7 +59,7 @@ def _read_at(path: Path, revision: str) -> str | None:
         text: str = _files_at(revision).read_text(f"/{path.as_posix()}", encoding="utf-8")
     except FileNotFoundError:
         return None
-    except SCMError as error:
+    except (SCMError, GitError) as error:
         raise ParameterError(
             f"there is no revision '{revision}' here ({error}); name a branch, tag, commit or experiment, "
             "and fetch it first where the clone is shallow"

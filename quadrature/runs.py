@@ -13,7 +13,9 @@ from typing import NamedTuple
 
 import dvc.api  # type: ignore[import-untyped]
 import pandas as pd
+from dvc.exceptions import DvcException  # type: ignore[import-untyped]
 from dvc.utils.serialize import YAMLFileCorruptedError, parse_yaml  # type: ignore[import-untyped]
+from scmrepo.exceptions import SCMError as GitError
 
 from quadrature.errors import DataError
 from quadrature.revisions import read_text
@@ -35,8 +37,14 @@ class Run(NamedTuple):
 
 
 def experiment_names() -> list[str]:
-    """Returns the finished experiments that began at the current commit, by name; others have no result yet."""
-    rows = [row for row in dvc.api.exp_show() if row["Experiment"]]
+    """Returns the finished experiments that began at the current commit, by name; others have no result yet.
+
+    Raises DataError where DVC cannot list them.
+    """
+    try:
+        rows = [row for row in dvc.api.exp_show() if row["Experiment"]]
+    except (DvcException, GitError) as error:
+        raise DataError(f"DVC cannot list the experiments here: {error}") from None
     names = [str(row["Experiment"]) for row in rows if row.get("State") in (None, "Success")]
     return sorted(names, key=lambda name: [part.zfill(9) for part in re.split(r"(\d+)", name)])  # 10 comes after 9
 

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
 from quadrature.params import Section, Seed
 
@@ -22,7 +22,20 @@ LARGEST_SHARD = 2**24
 
 _BLOCK = 2**16  # samples computed at a time
 
-Magnitude = Annotated[float, Field(ge=0.0, le=1e6)]
+MOST_SHARDS = 2**24
+"""In one split: their sizes are held in memory."""
+
+SMALLEST = 1e-9
+"""Of what is not zero: the squares of smaller numbers, and what is divided by them, leave double precision."""
+
+
+def _is_zero_or_not_tiny(value: float) -> float:
+    if 0.0 < value < SMALLEST:
+        raise ValueError(f"it should be 0, or {SMALLEST:g} at least")
+    return value
+
+
+Magnitude = Annotated[float, Field(ge=0.0, le=1e6), AfterValidator(_is_zero_or_not_tiny)]
 WindowCount = Annotated[int, Field(ge=1, le=10**12)]
 
 
@@ -55,11 +68,19 @@ class GenerateParams(Section):
     windows: SplitSizes
     shard_windows: Annotated[int, Field(ge=1, le=2**20)]  # windows per file
     length: Annotated[int, Field(ge=2, le=2**11)]  # samples per window; least squares holds 32 * length**2 bytes
-    span: Annotated[float, Field(gt=0.0, le=1e6)]  # radians from first to last sample, at frequency 1
+    span: Annotated[float, Field(ge=SMALLEST, le=1e6)]  # radians from first to last sample, at frequency 1
     phase: Literal["uniform", "consecutive"]
     frequency: Range
     amplitude: Range
     noise_std: Magnitude
+
+    @field_validator("shard_windows")
+    @classmethod
+    def _shards_can_be_counted(cls, shard_windows: int, info: ValidationInfo) -> int:
+        for split, windows in info.data.get("windows", ()):
+            if (shards := -(-windows // shard_windows)) > MOST_SHARDS:
+                raise ValueError(f"it makes {shards:,} shards of windows.{split}, where {MOST_SHARDS:,} are the most")
+        return shard_windows
 
     @field_validator("length")
     @classmethod

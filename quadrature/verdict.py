@@ -107,7 +107,9 @@ def _times(mse: float, other: float) -> str:
 
 
 def _percent(fraction: float) -> str:
-    return f"{100.0 * fraction:.2g} %" if fraction < 0.995 else "All"
+    if fraction < 0.995:
+        return f"{100.0 * fraction:.2g} %"
+    return "All" if fraction == 1.0 else "Nearly all"
 
 
 def _listed(words: Sequence[str]) -> str:

@@ -50,10 +50,10 @@ def shard_path(folder: Place, shard: int) -> Place:
     return join(folder, f"part-{shard:05}.parquet")
 
 
-def shard_number(place: Place) -> int:
-    """Returns which shard a file is by its name, finished or not; 0 for any other file."""
+def shard_number(place: Place) -> int | None:
+    """Returns which shard a file is by its name, finished or not; None for any other file."""
     found = _SHARD.search(str(place))
-    return int(found[1]) if found else 0
+    return int(found[1]) if found else None
 
 
 class WindowWriter:

@@ -111,20 +111,22 @@ def advance(
     started, first = time.perf_counter(), training.step
 
     def save() -> str:
+        if not ranks.is_main_process:
+            return ""  # the first saves for all, and says so
         if saved is None:
-            return "nothing unfinished was kept"
+            return "; nothing unfinished was kept"
         state = {**prefixed("training", training.state()), **prefixed("snapshots", snapshots.state())}
         if not all(numbers.isfinite().all() for numbers in state.values()):
-            return "what was kept is from before a number was not finite"  # and stays; training is about to fail
+            return "; what was kept is from before a number was not finite"  # and stays; training is about to fail
         saved.save(training.step, state)
-        return f"the next run goes on after step {training.step}"
+        return f"; the next run goes on after step {training.step}"
 
     with command.held_back() as signalled:
 
         def after_step(_training: Training) -> None:
             snapshots.take(training.model, training.step)
             if name := signalled():
-                raise Interruption(f"interrupted by {name}; {save()}")
+                raise Interruption(f"interrupted by {name}{save()}")
             if saved is not None and saved.is_due():
                 save()
 
@@ -134,7 +136,7 @@ def advance(
                     log_epoch(record, training.params.epochs)
         except LostRankError as error:
             # No step is half done: processes wait for each other before they move.
-            raise LostRankError(f"{error}; {save()}") from None
+            raise LostRankError(f"{error}{save()}") from None
     if ranks.is_main_process:
         logging.info("%d steps in %.1f seconds", training.step - first, time.perf_counter() - started)
 
@@ -175,11 +177,11 @@ def parse_arguments() -> argparse.Namespace:
         help="windows held in memory; those beyond are read again in each epoch (default: 1000)",
     )  # fmt: skip
     parser.add_argument(
-        "--patience", type=float, default=300.0, metavar="SECONDS",
+        "--patience", type=seconds, default=300.0, metavar="SECONDS",
         help="that processes which train together wait for each other (default: 300)",
     )  # fmt: skip
     parser.add_argument(
-        "--save-every", type=float, default=10.0, metavar="SECONDS",
+        "--save-every", type=seconds, default=10.0, metavar="SECONDS",
         help="between saves of the state that an interrupted training goes on from (default: 10)",
     )  # fmt: skip
     return parser.parse_args()
@@ -189,6 +191,16 @@ def megabytes(text: str) -> int:
     if not text.isdecimal() or len(text) > 9:
         raise argparse.ArgumentTypeError(f"{text} is no whole number of megabytes")
     return int(text)
+
+
+def seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0.0 <= value <= 1e6:
+        raise argparse.ArgumentTypeError(f"{text} is no number of seconds from 0 to 1,000,000")
+    return value
 
 
 def log_epoch(record: Record, epochs: int) -> None:

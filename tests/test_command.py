@@ -93,7 +93,7 @@ def test_a_signal_ends_a_command_with_75_and_leaves_no_temporary_file(tmp_path, 
         process.send_signal(number)
         _, stderr = process.communicate(timeout=20)
     assert process.returncode == 75
-    assert stderr == f"interrupted by {number.name}; nothing unfinished was kept\n"
+    assert stderr == f"interrupted by {number.name}; nothing half-written was left\n"
     assert target.read_text() == "old"
     assert list(tmp_path.iterdir()) == [target]
 
@@ -188,7 +188,7 @@ def test_a_stage_ends_with_the_dvc_that_started_it_and_other_commands_go_on(tmp_
     parent.kill()
     if by_dvc:
         assert wait_until(lambda: not is_alive(pid))
-        assert parent.stderr.read() == "interrupted by SIGTERM; nothing unfinished was kept\n"
+        assert parent.stderr.read() == "interrupted by SIGTERM; nothing half-written was left\n"
     else:
         assert wait_until((tmp_path / "begun").exists)
         time.sleep(1.0)

@@ -1,11 +1,12 @@
 """Runs set side by side: what is one setting, which runs are paired, and every figure against a plain calculation."""
 
+import datetime
 import json
 import math
 
 import pytest
 
-from quadrature.commands.compare import described, table, with_error
+from quadrature.commands.compare import described, table, to_json, with_error
 from quadrature.comparison import compare
 from quadrature.errors import ParameterError
 from quadrature.printing import markdown_table, text_table
@@ -39,6 +40,14 @@ def test_figures_are_means_and_deviations_over_seeds_and_differences_are_paired_
     error = math.sqrt(sum((each - mean) ** 2 for each in differences) / 2 / 3)
     assert lstm.differences["mse"] == pytest.approx((mean, error, 3))
     assert gru.differences == {}
+
+
+def test_a_parameter_may_be_a_date_as_yaml_has_it():
+    dated = run("dated", 1.0, train__since=datetime.date(2024, 1, 1))
+    settings = compare([GRU[0], dated], ["mse"], "gru-0")
+    _, rows = table(settings, ["mse"])
+    assert "2024-01-01" in [cell for row in rows for cell in row]
+    assert "2024-01-01" in to_json(settings, ["mse"])
 
 
 def test_only_seeds_that_both_settings_have_are_paired():

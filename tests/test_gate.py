@@ -1,6 +1,10 @@
 """Gates: every outcome in a table, exact at the bound, against revisions and experiments of a real repository."""
 
 import json
+import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -234,6 +238,21 @@ def test_a_revision_that_is_not_there_is_named(committed, monkeypatch, revision)
     monkeypatch.chdir(committed.path)
     with pytest.raises(ParameterError, match=f"^there is no revision '{revision}' here"):
         read_metrics(Path("metrics/test.json"), revision)
+
+
+def test_where_git_has_no_commit_or_dvc_no_project_that_is_told_in_one_line(tmp_path):
+    """In a process of its own each, as DVC remembers what it has opened."""
+    shutil.copy(PROJECT / "gates.yaml", tmp_path)
+    git("init", "--quiet", cwd=tmp_path)
+    for command, code, told in (
+        (("gate", "--against", "main"), 2, "there is no revision 'main' here (Empty git repo)"),
+        (("compare",), 65, "DVC cannot list the experiments here: "),
+    ):
+        words = [sys.executable, "-m", "quadrature", *command]
+        env = {**os.environ, "PYTHONPATH": str(PROJECT)}
+        ended = subprocess.run(words, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
+        assert (ended.returncode, ended.stderr.count("\n")) == (code, 1), ended.stderr
+        assert ended.stderr.startswith(told)
 
 
 @pytest.mark.parametrize(

@@ -84,14 +84,18 @@ def test_torchrun_starts_the_processes(run, tmp_path):
 
 
 @pytest.mark.parametrize("world_size", [1, 2])
-def test_what_an_earlier_run_left_is_gone(run, tmp_path, world_size):
+def test_what_an_earlier_run_left_is_gone_and_other_files_stay(run, tmp_path, world_size):
     launch(run, world_size)
     expected = content(tmp_path / "data")
     folder = tmp_path / "data/windows/train"
-    for name in ("part-00010.parquet", "part-123456.parquet", ".part-00003.parquet.tmp", "notes.txt"):
+    for name in ("part-00010.parquet", "part-123456.parquet", ".part-00003.parquet.tmp"):
         (folder / name).write_text("old")
+    others = {f"windows/{name}": b"mine" for name in ("train/notes.txt", "test/part-00000.parquet.old", "train/a/b")}
+    for name, written in others.items():
+        (tmp_path / "data" / name).parent.mkdir(exist_ok=True)
+        (tmp_path / "data" / name).write_bytes(written)
     launch(run, world_size)
-    assert content(tmp_path / "data") == expected
+    assert content(tmp_path / "data") == expected | others
 
 
 def test_a_process_leaves_the_shards_of_the_others_alone(run, tmp_path):
@@ -134,8 +138,8 @@ def test_a_signal_in_the_midst_ends_it_soon_with_75_and_keeps_what_is_finished(s
     assert process.returncode == 75
     drawn, (folder,) = content(tmp_path / "data/windows"), (tmp_path / "data/windows").glob(".drawn-*")
     assert log[1:] == [
-        f"{len(drawn)} finished shards are kept in {folder.relative_to(tmp_path)}, for the next run",
-        f"interrupted by {number.name}; nothing unfinished was kept",
+        f"shards finished and kept in {folder.relative_to(tmp_path)} for the next run: {len(drawn)}",
+        f"interrupted by {number.name}; nothing half-written was left",
     ]
     assert all(name.startswith(".drawn-") and "/part-" in name for name in drawn)
 
@@ -197,6 +201,25 @@ def test_a_run_waits_for_another_that_draws_there(run, tmp_path):
     process.communicate(timeout=60)
     assert process.returncode == 0
     assert len(content(tmp_path / "data")) == 13
+
+
+@pytest.mark.parametrize("changes", [{}, {"seed": 9}], ids=["started again", "of another data set"])
+def test_one_of_several_processes_waits_for_another_that_draws_its_shards(run, tmp_path, changes):
+    own = {"RANK": "0", "WORLD_SIZE": "2"}
+    first = run("--threads", "1", wait=False, changes=MANY, **own)
+    while len(list(tmp_path.glob("data/windows/.drawn-*/train/part-*.parquet"))) < 20:
+        assert first.poll() is None
+    first.send_signal(signal.SIGSTOP)
+    second = run("--threads", "1", wait=False, changes={**MANY, **changes}, **own)
+    (folder,) = tmp_path.glob("data/windows/.drawn-*")
+    _, waits = (second.stderr.readline() for _ in range(2))
+    first.send_signal(signal.SIGCONT)
+    logs = [process.communicate(timeout=60)[1] for process in (first, second)]
+    assert waits == f"{folder.relative_to(tmp_path)}: another process draws there; waiting for its end\n"
+    assert [process.returncode for process in (first, second)] == [0, 0], logs
+    assert run("--windows", "undisturbed", changes={**MANY, **changes}, **own).returncode == 0
+    assert len(content(tmp_path / "undisturbed")) == 200 + 2 + 1
+    assert content(tmp_path / "data/windows") == content(tmp_path / "undisturbed")
 
 
 def test_where_a_folder_cannot_be_locked_windows_are_drawn_all_the_same(monkeypatch, tmp_path):

@@ -133,6 +133,13 @@ def test_where_there_is_no_project_that_is_said(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_project_that_dvc_cannot_open_is_told_in_one_line(project):
+    with (project / ".dvc/config").open("a") as file:
+        file.write("[core\n")
+    with pytest.raises(QuadratureError, match=r"^DVC cannot open this project: .+$"):
+        heal()
+
+
 @pytest.mark.slow
 def test_a_stage_that_fails_is_not_tried_again(checkout):
     (checkout.path / ".venv").symlink_to(sys.prefix)

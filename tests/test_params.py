@@ -130,6 +130,21 @@ def test_every_mistake_is_named_in_one_error(tmp_path):
             "length: 2048 ",
             "generate.length in params.yaml is 2048; times shard_windows it makes 134,217,728 samples",
         ),
+        (
+            "test: 8192}  # windows in each split\n  shard_windows: 65536 ",
+            "test: 20000000}\n  shard_windows: 1 ",
+            "generate.shard_windows in params.yaml is 1; it makes 20,000,000 shards of windows.test",
+        ),
+        (
+            "amplitude: {low: 1.0,",
+            "amplitude: {low: 1.0e-200,",
+            "generate.amplitude.low in params.yaml is 1e-200; it should be 0, or 1e-09 at least",
+        ),
+        (
+            "span: 3.141592653589793",
+            "span: 1.0e-200",
+            "generate.span in params.yaml is 1e-200; it should be greater than or equal to 0.000000001",
+        ),
     ],
 )
 def test_values_out_of_range_are_refused(tmp_path, old, new, expected):

@@ -169,5 +169,5 @@ def test_an_interrupted_generate_leaves_no_part_of_a_data_set_where_it_is_read(m
         message = process.communicate(timeout=20)[1].splitlines()[-1:]
     assert process.returncode in (75, -signal.SIGTERM)  # the signal's own before the stage has begun
     if process.returncode == 75:
-        assert message == ["interrupted by SIGTERM; nothing unfinished was kept"]
+        assert message == ["interrupted by SIGTERM; nothing half-written was left"]
     assert not list(checkout.path.glob("data/windows/[!.]*/*"))

@@ -335,7 +335,9 @@ def test_a_signal_to_a_training_of_several_processes_ends_it_with_75_and_it_goes
     _, log = process.communicate(timeout=60)
     assert process.returncode == 75, log
     assert "the next run goes on after step" in log
+    assert "nothing unfinished was kept" not in log
     assert "Traceback" not in log
+    assert "Warning" not in log
     assert "going on after step " in generated.stage("train").stderr
     assert outputs(generated) == expected
 

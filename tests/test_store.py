@@ -247,7 +247,7 @@ def test_a_generate_that_is_stopped_takes_its_shards_with_it(server, tmp_path):
         assert process.poll() is None
     process.send_signal(signal.SIGTERM)
     code, log = end(process)
-    assert (code, log[1:]) == (75, ["interrupted by SIGTERM; nothing unfinished was kept"])
+    assert (code, log[1:]) == (75, ["interrupted by SIGTERM; nothing half-written was left"])
     assert server.objects("stopped/") == {}
 
 

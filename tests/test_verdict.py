@@ -64,6 +64,7 @@ def test_nothing_is_said_of_a_run_that_is_well():
             "3.1 % of the test windows were in training too: to that extent the errors tell how well the network "
             "remembers, not how well it estimates.",
         ),
+        ({"seen_in_training": 8160 / 8192}, "Nearly all of the test windows were in training too"),
         ({"seen_in_training": 1.0}, "All of the test windows were in training too: to that extent the errors tell"),
         (
             {"floor_mse": None, "excess": None, "excess_standard_error": None, "floor_missing": "no noise"},

@@ -219,7 +219,7 @@ def test_a_files_name_says_which_shard_it_is_finished_or_not(tmp_path):
     assert shard_number(tmp_path / ".part-00012.parquet.tmp") == 12
     assert shard_number("s3://bucket/train/part-123456.parquet") == 123456
     for name in ("part-00012.parquet.old", "apart-00012.parquet", "part-.parquet", "notes.txt"):
-        assert shard_number(tmp_path / name) == 0
+        assert shard_number(tmp_path / name) is None
 
 
 def test_writing_and_reading_import_no_pandas(tmp_path):

@@ -3,11 +3,11 @@
 import argparse
 import json
 import math
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from quadrature import overlays, page
+from quadrature.command import standard
 from quadrature.comparison import Difference, Setting, Statistic, compare
 from quadrature.errors import ParameterError
 from quadrature.files import write_bytes
@@ -50,11 +50,18 @@ def main(arguments: argparse.Namespace) -> None:
     if arguments.html is not None:
         write_bytes(arguments.html, make_page(settings, header, rows))
     if arguments.json:
-        text = json.dumps({"metrics": metrics, "settings": [described(each) for each in settings]}, indent=2) + "\n"
+        text = to_json(settings, metrics)
     else:
         text = markdown_table(header, rows) if arguments.markdown else text_table(header, rows)
-    sys.stdout.write(text)
-    sys.stdout.flush()
+    output = standard("output")
+    output.write(text)
+    output.flush()
+
+
+def to_json(settings: Sequence[Setting], metrics: Sequence[str]) -> str:
+    """Returns all of it, every run's figures too, for programs; a date that YAML made of a parameter is text."""
+    found = {"metrics": metrics, "settings": [described(each) for each in settings]}
+    return json.dumps(found, indent=2, default=str) + "\n"
 
 
 def table(settings: Sequence[Setting], metrics: Sequence[str]) -> tuple[list[str], list[list[str]]]:

@@ -1,9 +1,9 @@
 """`python -m quadrature gate`: the metrics in the working tree, held to the rules in gates.yaml."""
 
 import argparse
-import sys
 from pathlib import Path
 
+from quadrature.command import standard
 from quadrature.errors import QuadratureError
 from quadrature.gates import judge, load_rules
 from quadrature.printing import markdown_table, text_table
@@ -30,7 +30,8 @@ def main(arguments: argparse.Namespace) -> None:
         reference = read_metrics(rule.path, rule.against) if isinstance(rule.against, str) else None
         outcomes.append(judge(rule, read_metrics(rule.path), reference))
     rows = [("pass" if outcome.passed else "FAIL", *outcome[1:]) for outcome in outcomes]
-    sys.stdout.write(markdown_table(HEADER, rows) if arguments.markdown else text_table(HEADER, rows))
-    sys.stdout.flush()
+    output = standard("output")
+    output.write(markdown_table(HEADER, rows) if arguments.markdown else text_table(HEADER, rows))
+    output.flush()
     if failed := sum(not outcome.passed for outcome in outcomes):
         raise QuadratureError(f"{failed} of {len(outcomes)} gates failed; docs/ci.md says how to read them")

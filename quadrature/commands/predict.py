@@ -8,7 +8,6 @@ taken as it is, so its noise is in both.
 import argparse
 import shutil
 import signal
-import sys
 import tempfile
 from fnmatch import fnmatch
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import BinaryIO, get_args
 import torch
 from tqdm import tqdm
 
+from quadrature.command import standard
 from quadrature.device import Device, set_up_device
 from quadrature.errors import DataError, ParameterError
 from quadrature.launch import Launch, read_launch
@@ -140,7 +140,7 @@ def _find_input(place: Place, folder: Path) -> tuple[Path, Format, str]:
     if place == STANDARD:
         copy = folder / "input"  # parquet is read from its end
         with copy.open("wb") as file:
-            shutil.copyfileobj(sys.stdin.buffer, file)
+            shutil.copyfileobj(standard("input").buffer, file)
         return copy, sniff_format(copy), "standard input"
     kind: Format = "parquet" if isinstance(place, Path) and place.is_dir() else format_of(place)
     try:
@@ -162,8 +162,9 @@ def _find_output(place: Place, folder: Path, asked: Format | None, kind: Format,
 
 def _send(result: BinaryIO) -> None:
     """Copies a file to standard output."""
+    output = standard("output").buffer
     if hasattr(signal, "SIGPIPE"):
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # if nobody reads on, end as `cat` does; nothing is left to clean
     with result:
-        shutil.copyfileobj(result, sys.stdout.buffer)
-    sys.stdout.buffer.flush()
+        shutil.copyfileobj(result, output)
+    output.flush()

@@ -169,6 +169,18 @@ def test_the_format_is_what_was_asked_for_whatever_the_name(model, windows, tmp_
     assert pq.read_table(tmp_path / "estimates").num_rows == len(windows)
 
 
+def test_a_list_of_fixed_size_takes_its_columns_of_csv_though_no_row_has_one(model, windows, tmp_path):
+    kind = pa.list_(pa.float32(), 2)
+    for values in ([None] * 1000, [None] * 999 + [[1.0, 2.0]]):
+        pq.write_table(pa.table({"input": fixed(windows), "extra": pa.array(values, kind)}), tmp_path / "in.parquet")
+        run(model, tmp_path / "in.parquet", tmp_path / "out.csv")
+        table = pa.csv.read_csv(tmp_path / "out.csv")
+        last = values[-1] or [None, None]
+        for position in range(2):
+            column = table[f"extra_{position}"]
+            assert (column.null_count, column[-1].as_py()) == (values.count(None), last[position])
+
+
 @pytest.fixture
 def folder(windows, tmp_path):
     """A folder of three shards."""

@@ -63,6 +63,15 @@ def test_a_refusal_sends_nothing_down_the_pipe(model, tmp_path):
     assert (code, found, errors) == (65, b"", message)
 
 
+@pytest.mark.parametrize("stream", ["input", "output"])
+def test_a_standard_stream_that_is_closed_is_told_in_one_line(model, windows, tmp_path, stream):
+    pq.write_table(pa.table({"input": fixed(windows)}), tmp_path / "in.parquet")
+    files = {"input": '- --output "$D/out.parquet" <&-', "output": '"$D/in.parquet" --output - >&-'}[stream]
+    code, found, errors = shell(f'predict --model "$M" --input {files}', tmp_path, D=tmp_path, M=model)
+    assert (code, found, errors) == (74, b"", f"standard {stream}: Bad file descriptor\n")
+    assert not (tmp_path / "out.parquet").exists()
+
+
 def test_a_reader_that_leaves_ends_the_command_without_a_word(model, tmp_path):
     text(HEADER, *[ROW] * 20_000)(tmp_path / "in.csv")
     script = 'predict --model "$M" --input "$D/in.csv" --output - | head --lines 2'
@@ -88,7 +97,7 @@ def test_an_interrupted_command_leaves_nothing(model, tmp_path, output):
         process.send_signal(signal.SIGTERM)
         found, errors = process.communicate(timeout=60)
     assert process.returncode == 75
-    assert errors == "interrupted by SIGTERM; nothing unfinished was kept\n"
+    assert errors == "interrupted by SIGTERM; nothing half-written was left\n"
     assert found == ""
     assert sorted(path.name for path in tmp_path.iterdir()) == ["TMPDIR", "in.parquet"]
     assert not list((tmp_path / "TMPDIR").iterdir())

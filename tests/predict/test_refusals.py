@@ -161,6 +161,12 @@ def test_lists_that_csv_cannot_hold_are_refused_by_row(model, tmp_path):
     assert pq.read_table(tmp_path / "out.parquet")["x"].equals(table["x"])
     with pytest.raises(DataError, match=r"row 4: x holds 2 values, not 1 as before; CSV needs as many, parquet not$"):
         run(model, tmp_path / "in.parquet", tmp_path / "out.csv")
+    nulls = pa.array([None] * 5, pa.list_(pa.int64()))
+    pq.write_table(table.slice(0, 3).append_column("y", nulls.slice(0, 3)), tmp_path / "in.parquet")
+    with pytest.raises(
+        DataError, match=r"row 1: y has no list here, which would tell how many columns of CSV it takes$"
+    ):
+        run(model, tmp_path / "in.parquet", tmp_path / "out.csv")
     pq.write_table(table.slice(0, 3).append_column("x_0", pa.array([0, 0, 0])), tmp_path / "in.parquet")
     with pytest.raises(
         DataError, match=r"has both x_0 and x_0, which are one in CSV|which are one in CSV; rename one$"

@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import stat
+import subprocess
 import sys
 from pathlib import Path
 
@@ -113,3 +114,20 @@ def test_make_format_mends_what_make_check_refuses(checkout):
     checkout.run("make", "-o", "environment", "format")
     assert module.read_text() == tidy
     checkout.run("make", "-o", "environment", "check")
+
+
+def test_tests_of_a_group_run_in_one_process(tmp_path):
+    """What they share is made once. A pytest that pytest-xdist does not know says nothing, and runs them anywhere."""
+    (tmp_path / "pytest.ini").write_text("[pytest]\n")
+    (tmp_path / "test_group.py").write_text(
+        "import os, pathlib, pytest\n"
+        "@pytest.mark.xdist_group('one')\n"
+        "@pytest.mark.parametrize('number', range(8))\n"
+        "def test(number):\n"
+        "    pathlib.Path(f'{number}.worker').write_text(os.environ['PYTEST_XDIST_WORKER'])\n"
+    )
+    command = [sys.executable, "-m", "pytest", "--numprocesses", "2", "--dist", "loadgroup"]
+    env = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, check=True)
+    workers = [path.read_text() for path in tmp_path.glob("*.worker")]
+    assert (len(workers), len(set(workers))) == (8, 1)

@@ -7,21 +7,17 @@ import os
 import pwd
 import re
 import shutil
-import socket
 import subprocess
 import sys
-import time
-from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 from dvc.utils.serialize import load_yaml
 
 from tests.checkout import PROJECT, git
+from tests.sshd import free_port, make_key, running, serving
 
 PAGE = "docs/remotes.md"
 USER = pwd.getpwuid(os.getuid()).pw_name
-SSHD = shutil.which("sshd", path=os.pathsep.join([os.environ["PATH"], "/usr/sbin", "/usr/local/sbin"]))
 UNTRUSTED = "On a network that you do not trust"
 CLOUDS = {
     "Amazon S3": ("s3", {"url": "s3://your-bucket/quadrature"}, {"profile": "your-profile"}),
@@ -125,54 +121,10 @@ def pull_elsewhere(mine):
     assert theirs.run("git", "status", "--porcelain").stdout == "?? .venv\n"  # the link, where a reader has a folder
 
 
-def free_port():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
-
-
-@contextmanager
-def running(command, port, log):
-    """Runs a program in the foreground while it serves a port, and ends it whatever happens."""
-    with log.open("w") as output, subprocess.Popen(command, stderr=output) as process:
-        try:
-            for _ in range(200):
-                assert process.poll() is None, log.read_text()
-                try:
-                    socket.create_connection(("127.0.0.1", port)).close()
-                    break
-                except ConnectionRefusedError:
-                    time.sleep(0.05)
-            else:
-                raise AssertionError(f"nobody listens at port {port}: {log.read_text()}")
-            yield
-        finally:
-            process.terminate()
-
-
-def make_key(path):
-    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", path], check=True)
-    return path.with_name(f"{path.name}.pub").read_text()
-
-
 @pytest.fixture
 def server(tmp_path):
-    """A real SSH server on loopback, with a key pair of its own, that knows one user's key; its port."""
-    if SSHD is None:
-        pytest.skip("there is no sshd here (Debian: apt-get install openssh-server)")
-    if os.geteuid() == 0:
-        Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)  # sshd refuses to start as root without it
-    folder, port = tmp_path / "sshd", free_port()
-    folder.mkdir()
-    make_key(folder / "host_key")
-    (folder / "authorized_keys").write_text(make_key(folder / "storage_key"))
-    (folder / "config").write_text(
-        f"ListenAddress 127.0.0.1\nPort {port}\nHostKey {folder}/host_key\nPidFile none\n"
-        # No PAM and no strict modes: they ask for root, and for a home that nobody else can write to.
-        f"AuthorizedKeysFile {folder}/authorized_keys\nUsePAM no\nStrictModes no\n"
-        "PasswordAuthentication no\nKbdInteractiveAuthentication no\nSubsystem sftp internal-sftp\nLogLevel DEBUG\n"
-    )
-    with running([SSHD, "-D", "-e", "-f", folder / "config"], port, folder / "log"):
+    """The port of a real SSH server, whose user's key is sshd/storage_key."""
+    with serving(tmp_path / "sshd") as port:
         yield port
 
 

@@ -4,16 +4,22 @@
 PYTHON ?= python3
 
 help:  ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
 
 repro: environment  ## Run the pipeline: the stages whose code, parameters or data changed
 	@.venv/bin/dvc repro || { .venv/bin/python -m quadrature heal --quiet && .venv/bin/dvc repro; }
 
-test: environment  ## Run every test
-	@.venv/bin/python -m pytest --numprocesses auto --dist loadgroup
+quick: tools  ## Run the fast unit tests, while editing
+	@$(PYTEST) -m "not slow and not nightly"
 
-torture: environment  ## Kill it and interrupt it at many moments: tests/torture in full
-	@.venv/bin/python -m pytest --numprocesses auto --dist loadgroup --torture 1 tests/torture
+test: tools  ## Run the tests of a change: every promise at least once
+	@$(PYTEST) -m "not nightly"
+
+test-all: tools  ## Run every test in full: full-size trainings, all of tests/torture (hours)
+	@$(PYTEST) --torture 1
+
+# A file's tests run in one process, so that what they share is made once.
+PYTEST = .venv/bin/python -m pytest --numprocesses auto --dist loadfile
 
 article: environment  ## Run the article's experiment beside the article's own script
 	@.venv/bin/python -m benchmarks.article
@@ -21,7 +27,7 @@ article: environment  ## Run the article's experiment beside the article's own s
 bench: environment .venv-bench/stamp  ## Train beside other frameworks: speed, time to target, memory (45 minutes)
 	@.venv/bin/python -m benchmarks.bench
 
-check: environment  ## Format check, lint, types, and a look at the workflows
+check: tools  ## Format check, lint, types, and a look at the workflows
 	@.venv/bin/ruff format --check .
 	@.venv/bin/ruff check .
 	@.venv/bin/mypy
@@ -46,36 +52,46 @@ verify: environment  ## Does dvc.lock belong to this code and these parameters? 
 gate: environment  ## Hold the metrics to the rules in gates.yaml
 	@.venv/bin/python -m quadrature gate
 
-format: environment  ## Format the code and mend what lint can
+format: tools  ## Format the code and mend what lint can
 	@.venv/bin/ruff check --fix-only .
 	@.venv/bin/ruff format .
 
-lock: environment  ## Choose every version anew: pyproject.toml -> constraints.txt
+lock: tools  ## Choose every version anew: pyproject.toml -> constraints.txt
 	@.venv/bin/uv pip compile --quiet --universal --upgrade --python-version 3.11 --group dev \
 		--custom-compile-command "make lock" --output-file constraints.txt pyproject.toml
 
-audit: environment  ## Has a package in constraints.txt a known vulnerability? Asks a database on the network
+audit: tools  ## Has a package in constraints.txt a known vulnerability? Asks a database on the network
 	@.venv/bin/python .ci/audit.py
 
-sbom: environment  ## List every package with its version for other tools (CycloneDX) -> sbom.json
+sbom: tools  ## List every package with its version for other tools (CycloneDX) -> sbom.json
 	@PYTHONWARNINGS=ignore .venv/bin/cyclonedx-py requirements --pyproject pyproject.toml --output-reproducible \
 		--output-file sbom.json constraints.txt
 
 clean:  ## Remove .venv and every output that is not in git, but for DVC's cache
 	@rm -rf .venv .venv-bench data models metrics/report.html
 
-environment:  ## Make or renew .venv (the targets above do it by themselves)
+environment:  ## Make or renew .venv for the pipeline (the targets above do it by themselves)
 	@$(STAMP) | cmp -s - .venv/stamp || $(MAKE) --no-print-directory .venv
+
+tools: environment  ## Add to .venv what tests and checks need (as above)
+	@[ -e .venv/tools.txt ] || $(MAKE) --no-print-directory .venv/tools.txt
 
 STAMP = { echo "$(CURDIR)"; .venv/bin/python --version; cat pyproject.toml constraints.txt; } 2>/dev/null
 
-# Python writes the requirements for pip, which cannot read them from pyproject.toml without installing the project.
-define REQUIREMENTS
-import tomllib
-project = tomllib.load(open("pyproject.toml", "rb"))
-print(*project["project"]["dependencies"], *project["dependency-groups"]["dev"], sep="\n")
-endef
-export REQUIREMENTS
+# Python reads the requirements for pip, which cannot take them from pyproject.toml without installing the project.
+RUNTIME = ["project"]["dependencies"]
+TOOLS = ["dependency-groups"]["dev"]
+requirements = .venv/bin/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))$(1), sep="\n")'
+
+# Installs into an environment the requirements in a file, within constraints. pip warns of every package index that is
+# configured and absent, a hundred lines that help nobody: its output goes to a log.
+install = $(1)/bin/python -m pip install --quiet --disable-pip-version-check --no-compile \
+	--requirement $(2) --constraint $(3) >$(1)/pip.log 2>&1 \
+	|| { grep ^ERROR $(1)/pip.log >&2; echo "pip failed; its output is in $(1)/pip.log" >&2; exit 1; }
+
+# On all cores, unlike pip. Where PYTHONDONTWRITEBYTECODE is set, as in many containers, each process would otherwise
+# compile what it imports: a small run of the pipeline took 24 seconds that way, and takes 14.
+compile = PYTHONDONTWRITEBYTECODE= $(1)/bin/python -m compileall -q -j 0 -x '/tests?/' $(1)/lib >/dev/null || true
 
 # A stage's `python` is found on PATH. This file makes each program of .venv put .venv/bin there first, so that
 # `.venv/bin/dvc repro`, an editor's DVC and a queue's workers run the stages here without activation.
@@ -96,23 +112,28 @@ export FIRST_ON_PATH
 	@echo "Setting up .venv (a few minutes the first time)"
 	@rm -rf .venv
 	@$(PYTHON) -m venv .venv
-	@.venv/bin/python -c "$$REQUIREMENTS" >.venv/requirements.txt
-	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-compile --requirement .venv/requirements.txt --constraint constraints.txt
-	@# On all cores, unlike pip. Where PYTHONDONTWRITEBYTECODE is set, as in many containers, each process would else
-	@# compile again whatever it imports: a small run of the pipeline took 24 seconds so, and takes 14.
-	@PYTHONDONTWRITEBYTECODE= .venv/bin/python -m compileall -q -j 0 -x '/tests?/' .venv/lib >/dev/null || true
+	@$(call requirements,$(RUNTIME)) >.venv/requirements.txt
+	@$(call install,.venv,.venv/requirements.txt,constraints.txt)
+	@$(call compile,.venv)
 	@mkdir -m 700 .venv/dvc
 	@.venv/bin/python -c 'import os, sysconfig; open(sysconfig.get_path("purelib") + "/first_on_path.pth", "w").write(os.environ["FIRST_ON_PATH"])'
 	@$(STAMP) >.venv/stamp
+
+.venv/tools.txt:
+	@echo "Adding the development tools to .venv (a minute the first time)"
+	@$(call requirements,$(TOOLS)) >.venv/tools.txt.part
+	@$(call install,.venv,.venv/tools.txt.part,constraints.txt)
+	@$(call compile,.venv)
+	@mv .venv/tools.txt.part .venv/tools.txt
 
 # What `make bench` trains beside lives in an environment of its own, with the interpreter that .venv has.
 .venv-bench/stamp: benchmarks/requirements-peers.txt benchmarks/constraints-peers.txt | environment
 	@echo "Setting up .venv-bench (a few minutes the first time)"
 	@rm -rf .venv-bench
 	@.venv/bin/python -m venv .venv-bench
-	@.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check --no-compile --requirement benchmarks/requirements-peers.txt --constraint benchmarks/constraints-peers.txt
-	@PYTHONDONTWRITEBYTECODE= .venv-bench/bin/python -m compileall -q -j 0 -x '/tests?/' .venv-bench/lib >/dev/null || true
+	@$(call install,.venv-bench,benchmarks/requirements-peers.txt,benchmarks/constraints-peers.txt)
+	@$(call compile,.venv-bench)
 	@touch .venv-bench/stamp
 
 .DEFAULT_GOAL := help
-.PHONY: help repro test torture article bench sweep check verify gate audit sbom format lock clean environment .venv
+.PHONY: help repro quick test test-all article bench sweep check verify gate audit sbom format lock clean environment tools .venv

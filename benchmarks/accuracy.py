@@ -39,9 +39,9 @@ LOOKS |= {("soap", cell): (BLUE, marker) for (_, cell), (_, marker) in LOOKS.ite
 
 
 def try_out(name: str, changes: list[str]) -> dict[str, object]:
-    """Runs one trial; returns its row of the table."""
+    """Runs one trial, up to its score; returns its row of the table."""
     options = [word for change in changes for word in ("--set-param", change)]
-    log = run_dvc("exp", "run", "--temp", "--force", "--name", name, *options)
+    log = run_dvc("exp", "run", "--temp", "--force", "--name", name, *options, "evaluate")
     found = finished_experiments()[name]
     return {
         "name": name,

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from quadrature.figures import BLUE, GREEN, GREY, ORANGE, style
+from quadrature.figures import BLUE, GREEN, GREY, ORANGE, plain_powers, style
 
 FOLDER = Path("docs/article")
 TICKS = np.pi * np.arange(0.0, 2.5, 0.5), ["0", "π/2", "π", "3π/2", "2π"]
@@ -90,6 +90,7 @@ def epochs() -> Figure:
     panel = figure.subplots()
     for schedule, color, line in (("constant", ORANGE, "-"), ("onecycle", BLUE, "--"), ("cosine", GREEN, "-.")):
         panel.semilogy(table["epoch"], table[schedule], line, color=color, linewidth=1, label=schedule)
+    plain_powers(panel.yaxis)
     panel.axvline(100, color=GREY, linestyle=":", linewidth=1)
     panel.annotate("the article ends here", (100, 1.0), (4, -4), textcoords="offset points", va="top", fontsize="small")
     panel.set(xlabel="epoch", ylabel="mean squared error", xlim=(0, 1000))

@@ -1,7 +1,6 @@
 """What the bench trains on: two tasks, each in a copy of the tree with its windows made by the generate stage."""
 
 import compileall
-import json
 import shutil
 import sys
 from collections.abc import Mapping
@@ -11,6 +10,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from benchmarks.bench_processes import PROJECT, run
+from benchmarks.task import FLOOR_MSE, PARAMETERS
 
 Changes = Mapping[str, object]
 """Parameters by their dotted paths."""
@@ -44,7 +44,7 @@ OURS_ARTICLE: Changes = {
     "train.gradient_shards": 1,  # twenty windows are too few to share
     "train.threads": 1,
 }
-"""What the train stage is run with, beside params.yaml: found by hand, as the peers' cells are by the grid."""
+"""What the train stage is run with beside the project's own parameters: found by hand, as the grid finds the peers'."""
 
 
 class Cell(NamedTuple):
@@ -65,8 +65,8 @@ class Task(NamedTuple):
     like: str  # the size in the throughput table whose better thread count is taken
     target: float  # the mse on the test windows that has to be reached
     windows: int
-    changes: Changes  # to params.yaml, for the windows
-    ours: Changes  # to params.yaml, for the train stage
+    changes: Changes  # to the project's own parameters, for the windows
+    ours: Changes  # to them, for the train stage
     passes: tuple[int, ...]  # the ladder of the search: windows trained on, over all epochs
 
     def cell(self, batch: int, rate: float, rung: int) -> Cell:
@@ -90,9 +90,8 @@ def ladder(first: int, last: int, factor: float = 1.25) -> tuple[int, ...]:
 
 def tasks() -> list[Task]:
     """Returns the default task and the article's."""
-    floor = json.loads((PROJECT / "metrics/test.json").read_text())["floor_mse"]
     default = Task(
-        "default", "default task", 64, "64x1024", 1.05 * floor, WINDOWS, {}, OURS_DEFAULT, ladder(2**19, 3 * 2**20)
+        "default", "default task", 64, "64x1024", 1.05 * FLOOR_MSE, WINDOWS, {}, OURS_DEFAULT, ladder(2**19, 3 * 2**20)
     )
     article = Task(
         "article", "article's windows", 16, "16x32", 2e-11, 100, ARTICLE, OURS_ARTICLE, ladder(5_000, 100_000)
@@ -119,8 +118,8 @@ def make_tree(folder: Path, changes: Changes) -> Path:
 
 
 def set_params(folder: Path, changes: Changes) -> None:
-    """Writes params.yaml: the project's, changed."""
-    tree: dict[str, Any] = yaml.safe_load((PROJECT / "params.yaml").read_text())
+    """Writes params.yaml: the project's own, changed."""
+    tree: dict[str, Any] = yaml.safe_load(PARAMETERS.read_text())
     for path, value in {"device": "cpu", **changes}.items():
         *sections, key = path.split(".")
         section = tree

@@ -57,10 +57,13 @@ KINDS = {
 
 
 def queue() -> None:
-    """Queues the grids by DVC's own choice sweeps; forced, as what comes from the cache takes no seconds."""
+    """Queues the grids by DVC's own choice sweeps, up to their scores.
+
+    Forced, as what comes from the cache takes no seconds.
+    """
     for name, grid in GRIDS.items():
         choices = {"model.cell": ",".join(LOOKS), **grid, "train.seed": SEEDS}
-        print(run_dvc("exp", "run", "--queue", "--force", "--name", name, *set_params(choices)))
+        print(run_dvc("exp", "run", "--queue", "--force", "--name", name, *set_params(choices), "evaluate"))
 
 
 def collect() -> pd.DataFrame:

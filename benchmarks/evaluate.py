@@ -4,8 +4,8 @@
     .venv/bin/python -m benchmarks.evaluate 500 2000   # two sizes
 
 Prints a row for each size of one split beside the smallest of the other: `python -m stages.evaluate` on windows made
-for it in a temporary folder (100 bytes a window), with params.yaml's network, untrained. Peak memory is the kernel's
-count for the process.
+for it in a temporary folder (100 bytes a window), with the network of benchmarks/params.yaml, untrained. Peak memory is
+the kernel's count for the process.
 """
 
 import os
@@ -17,6 +17,7 @@ from pathlib import Path
 
 import yaml
 
+from benchmarks.task import PARAMETERS
 from quadrature.model import QuadratureNetwork, initialize, save_model
 from quadrature.params import load_params
 from stages.train import Params
@@ -43,7 +44,7 @@ def run(stage: str, folder: Path) -> tuple[float, float]:
 
 def measure(train: int, test: int) -> str:
     """Returns the row of an evaluation of so many test windows beside so many training windows."""
-    params = yaml.safe_load((PROJECT / "params.yaml").read_text())
+    params = yaml.safe_load(PARAMETERS.read_text())
     params["generate"]["windows"] = {"train": train, "validation": 1, "test": test}
     params["train"]["batch_size"] = 1
     with tempfile.TemporaryDirectory() as name:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.task import PARAMETERS
 from quadrature.floor import Floor
 from quadrature.params import load_params
 from quadrature.posterior import NoFloorError
@@ -36,12 +37,12 @@ SETTINGS: dict[str, dict[str, object]] = {
     "long windows": {"length": 64, "span": 8.0 * np.pi, "noise_std": 0.3},
     "very long windows": {"length": 2048, "span": 100.0},
 }
-"""Changes to params.yaml's `generate` section, ranges as pairs."""
+"""Changes to the `generate` section of benchmarks/params.yaml, ranges as pairs."""
 
 
 def settle(changes: dict[str, object], windows: int) -> GenerateParams:
     """Returns the parameters of a setting with so many test windows, in one shard."""
-    tree = load_params(Params, Path("params.yaml")).generate.model_dump() | {"shard_windows": windows} | changes
+    tree = load_params(Params, PARAMETERS).generate.model_dump() | {"shard_windows": windows} | changes
     for name in ("frequency", "amplitude"):
         if isinstance(tree[name], tuple):
             tree[name] = dict(zip(("low", "high"), tree[name], strict=True))

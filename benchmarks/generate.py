@@ -4,11 +4,11 @@
     .venv/bin/python -m benchmarks.generate 65536 3               # so many windows, so many rounds
     .venv/bin/python -m benchmarks.generate memory 1000000 10000000   # peak memory at these sizes
 
-The windows are those that params.yaml describes, the training split alone. Every way is a program of its own, timed
-from its start to its end, imports included. The bare loop draws with numpy and writes with pyarrow, in the same
-encoding, with neither digests, nor checks, nor flushing to the disk. The ways take turns, a round beginning with
-another each time, so that a slow moment of the machine falls on all. Prints a row for each: the median of windows a
-second, and of the ratio to the bare loop and to one process of the same round.
+The windows are those of benchmarks/params.yaml, the training split alone. Every way is a program of its own, timed from
+its start to its end, imports included. The bare loop draws with numpy and writes with pyarrow, in the same encoding,
+with neither digests, nor checks, nor flushing to the disk. The ways take turns, a round beginning with another each
+time, so that a slow moment of the machine falls on all. Prints a row for each: the median of windows a second, and of
+the ratio to the bare loop and to one process of the same round.
 
 For memory, shards are deleted as they appear, so that 100,000,000 windows need no 8 GB of disk; with two threads.
 """
@@ -23,6 +23,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import yaml
+
+from benchmarks.task import PARAMETERS
 
 PROJECT = Path(__file__).parent.parent
 STAGE = ["-m", "stages.generate", "--threads"]
@@ -70,7 +72,7 @@ def bare() -> None:
 
 def prepare(folder: Path, windows: int) -> None:
     """Writes params.yaml for so many training windows."""
-    params = yaml.safe_load((PROJECT / "params.yaml").read_text())
+    params = yaml.safe_load(PARAMETERS.read_text())
     params["generate"]["windows"] = {"train": windows, "validation": 1, "test": 1}
     (folder / "params.yaml").write_text(yaml.safe_dump(params))
 

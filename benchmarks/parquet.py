@@ -15,6 +15,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from benchmarks.task import PARAMETERS
 from quadrature.params import load_params
 from quadrature.signals import draw_shard
 from stages.generate import Params
@@ -37,7 +38,7 @@ def measure(table: pa.Table, path: Path, compression: str, options: dict[str, ob
 
 
 def main(windows: int, rounds: int) -> None:
-    params = load_params(Params).generate.model_copy(update={"shard_windows": windows})
+    params = load_params(Params, PARAMETERS).generate.model_copy(update={"shard_windows": windows})
     columns = draw_shard(params, "train", 0)
     lists = {name: pa.FixedSizeListArray.from_arrays(values.ravel(), params.length)
              for name, values in columns.items() if values.ndim == 2}  # fmt: skip

@@ -3,11 +3,11 @@
     .venv/bin/python -m benchmarks.predict            # 1,048,576 windows, 5 rounds
     .venv/bin/python -m benchmarks.predict 65536 3    # so many windows, so many rounds
 
-The windows are the default task's: the parquet file has all the columns that the pipeline writes, the CSV file the
-inputs. The network is models/model.safetensors, or one of its size that was never trained. The ways take turns, a
-round beginning with another each time, so that a slow moment of the machine falls on all. Prints a row for each:
-the median of windows a second, and of the ratio to the forward pass of the same round. Imports and loading the model
-are left out; reading, checking, writing and flushing to the disk are not.
+The windows are those of benchmarks/params.yaml: the parquet file has all the columns that the pipeline writes, the CSV
+file the inputs. The network is the one there, untrained, which takes as long. The ways take turns, a round beginning
+with another each time, so that a slow moment of the machine falls on all. Prints a row for each: the median of windows
+a second, and of the ratio to the forward pass of the same round. Imports are left out; reading, checking, writing and
+flushing to the disk are not.
 """
 
 import statistics
@@ -23,35 +23,33 @@ import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 
+from benchmarks.task import PARAMETERS
 from quadrature.device import set_up_device
-from quadrature.model import ModelParams, QuadratureNetwork, initialize, load_model, predict
-from quadrature.params import load_params
+from quadrature.model import ModelParams, QuadratureNetwork, initialize, predict
+from quadrature.params import Section, load_params
 from quadrature.prediction import Output, predict_windows
-from quadrature.signals import draw_shard
+from quadrature.signals import GenerateParams, draw_shard
 from quadrature.tables import Format, TableWriter, open_table
 from quadrature.windows import writing
-from stages.generate import Params
 
-MODEL = Path("models/model.safetensors")
 BATCH_SIZE = 8192  # the command's default
-GRU_64 = {
-    "cell": "gru", "nonlinearity": "tanh", "hidden_size": 64, "num_layers": 1, "bias": True,
-    "bidirectional": False, "dropout": 0.0, "execution": "sequence", "head": "last",
-}  # fmt: skip
 
 
-def get_network(window_length: int) -> QuadratureNetwork:
-    """Returns the pipeline's network if it was trained, else one that takes as long."""
-    if MODEL.exists():
-        return load_model(MODEL)
-    network = QuadratureNetwork(ModelParams.model_validate(GRU_64), window_length)
+class Params(Section):
+    generate: GenerateParams
+    model: ModelParams
+
+
+def make_network(params: Params) -> QuadratureNetwork:
+    """Returns an untrained network."""
+    network = QuadratureNetwork(params.model, params.generate.length)
     initialize(network, 0)
     return network.eval()
 
 
-def write_inputs(folder: Path, windows: int) -> NDArray[np.float32]:
+def write_inputs(folder: Path, drawn: GenerateParams, windows: int) -> NDArray[np.float32]:
     """Writes the windows as parquet and as CSV; returns them."""
-    params = load_params(Params).generate.model_copy(update={"shard_windows": 65536})
+    params = drawn.model_copy(update={"shard_windows": 65536})
     blocks = []
     with (
         writing(folder / "input.parquet") as parquet,
@@ -91,8 +89,9 @@ def main(windows: int = 2**20, rounds: int = 5) -> None:
     set_up_device("cpu", threads)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        samples = write_inputs(folder, windows)
-        network = get_network(samples.shape[1])
+        params = load_params(Params, PARAMETERS)
+        samples = write_inputs(folder, params.generate, windows)
+        network = make_network(params)
         ways: dict[str, Callable[[], object]] = {
             "forward pass": partial(predict, network, samples, BATCH_SIZE),
             "parquet to parquet": partial(command, network, folder, "parquet"),

@@ -26,11 +26,11 @@ import sys
 import time
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import NamedTuple
 
 import torch
 
+from benchmarks.task import PARAMETERS
 from quadrature.device import compute_alone
 from quadrature.distributed import Ranks
 from quadrature.gradient import error_gradient
@@ -120,7 +120,7 @@ class Step(NamedTuple):
 
 def make_step(hidden: int, batch: int, shards: int, workers: Workers, ranks: Ranks = ALONE) -> Step:
     """Returns a step of a GRU so wide, whose gradient falls into so many shards."""
-    params = load_params(Params, Path("params.yaml"))
+    params = load_params(Params, PARAMETERS)
     shape = {"cell": "gru", "hidden_size": hidden, "num_layers": 1, "bidirectional": False, "head": "last"}
     network = QuadratureNetwork(params.model.model_copy(update=shape), LENGTH)
     initialize(network, 0)

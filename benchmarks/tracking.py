@@ -31,7 +31,7 @@ def longer(params: GenerateParams, times: int) -> dict[str, object]:
 
 def train(name: str, changes: dict[str, str]) -> Tracker:
     """Runs an experiment; returns what follows signals by its network."""
-    run_dvc("exp", "run", "--temp", "--force", "--name", name, *set_params(changes))
+    run_dvc("exp", "run", "--temp", "--force", "--name", name, *set_params(changes), "train")
     return Tracker(network_of(name))
 
 

@@ -5,6 +5,7 @@ Colours are Okabe and Ito's, told apart by colour-blind readers; lines differ in
 
 import io
 import math
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Annotated, NamedTuple
@@ -13,8 +14,9 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogFormatterSciNotation, MaxNLocator
 from pydantic import Field
 
 from quadrature.breakdown import wrapped
@@ -100,6 +102,7 @@ def learning_curves(history: Sequence[Record]) -> bytes:
             epochs, [record.validation_mse for record in history], "--", color=ORANGE, marker=marker, label="validation"
         )
         errors.set(ylabel=MSE, title="Learning curves")
+        plain_powers(errors.yaxis)
         errors.legend()
         rates.plot(epochs, [record.learning_rate for record in history], color=GREY, marker=marker)
         rates.set(xlabel="epoch", ylabel="learning rate", ylim=(0.0, None))
@@ -136,6 +139,7 @@ def error_by_position(errors: pd.DataFrame) -> bytes:
         panel = figure.subplots()
         _draw(panel, errors)
         panel.set(xlabel="sample in the window", ylabel=MSE, title="Error by position", yscale="log")
+        plain_powers(panel.yaxis)
         panel.xaxis.set_major_locator(MaxNLocator(integer=True))
         figure.legend(*panel.get_legend_handles_labels(), loc="outside lower center", ncols=len(ESTIMATES))
         return svg(figure)
@@ -148,11 +152,27 @@ def error_by_signal(by_frequency: pd.DataFrame, by_phase: pd.DataFrame) -> bytes
         left, right = figure.subplots(1, 2, sharey=True)
         _draw(left, by_frequency)
         left.set(xlabel="frequency (relative)", ylabel=MSE, title="Error by frequency", yscale="log")
+        plain_powers(left.yaxis)
         _draw(right, by_phase)
         right.set(xlabel="phase of the first sample (radians)", xlim=(0.0, 2.0 * np.pi), title="Error by phase")
         phase_ticks(right)
         figure.legend(*right.get_legend_handles_labels(), loc="outside lower center", ncols=len(ESTIMATES))
         return svg(figure)
+
+
+class _PlainPowers(LogFormatterSciNotation):
+    def __call__(self, x: float, pos: int | None = None) -> str:
+        label = super().__call__(x, pos).removeprefix(r"$\mathdefault{").removesuffix("}$").replace(r"\times", "×")
+        return re.sub(r"\^\{(.*)\}", lambda power: power[1].translate(_SUPERSCRIPTS), label)
+
+
+_SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+def plain_powers(axis: Axis) -> None:
+    """Labels a logarithmic axis in plain text, 2×10⁻³: matplotlib's own formulas take a third of a picture's time."""
+    axis.set_major_formatter(_PlainPowers())
+    axis.set_minor_formatter(_PlainPowers())
 
 
 def phase_ticks(panel: Axes) -> None:
@@ -185,7 +205,7 @@ def style() -> Iterator[None]:
     with mpl.rc_context():
         mpl.rcdefaults()  # so that a reader's matplotlibrc does not change the bytes
         mpl.rc("axes", grid=True, titlesize="medium")
-        mpl.rc("axes.formatter", limits=(-2, 4), use_mathtext=True)
+        mpl.rc("axes.formatter", limits=(-4, 5))
         mpl.rc("axes.spines", right=False, top=False)
         mpl.rc("figure.constrained_layout", use=True)
         mpl.rc("font", family="DejaVu Sans")  # comes with matplotlib, so the glyphs do not depend on the machine

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from quadrature.comparison import Setting
 from quadrature.errors import DataError
-from quadrature.figures import BLUE, GREEN, GREY, MSE, ORANGE, ROUNDING, phase_ticks, style, svg
+from quadrature.figures import BLUE, GREEN, GREY, MSE, ORANGE, ROUNDING, phase_ticks, plain_powers, style, svg
 from quadrature.page import listed
 from quadrature.printing import one_line
 
@@ -126,6 +126,7 @@ def _draw(overlay: Overlay, curves: Sequence[tuple[str, Sequence[pd.Series]]], f
             if len(floor):
                 panel.plot(floor.index, floor.clip(ROUNDING), ":", color=GREY, label="floor of the reference")
         panel.set(xlabel=overlay.label, ylabel=MSE, title=overlay.title, yscale="log")
+        plain_powers(panel.yaxis)
         if overlay.table == "error_by_phase":
             phase_ticks(panel)
         legend = figure.legend(loc="outside lower center", ncols=1)

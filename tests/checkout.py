@@ -6,11 +6,15 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from dvc.utils.serialize import load_yaml, modify_yaml
 
+from tests.forks import Ended, run_stage
+
 PROJECT = Path(__file__).parent.parent
+OWN_PARAMETERS = PROJECT / "benchmarks/params.yaml"
+"""Those that the project's results are committed for, whatever stands in params.yaml."""
 
 SMALL = {
     "device": "cpu",
@@ -25,7 +29,7 @@ SMALL = {
     "plot.windows": 4,
     "train.validations_per_epoch": 4,
 }
-"""The real parameters, shrunk: several shards, none full at the end, batches across their seams.
+"""The project's own parameters, shrunk: several shards, none full at the end, batches across their seams.
 
 One thread: tests run side by side, one a core, and the threads of two trainings wait for each other.
 """
@@ -36,22 +40,33 @@ CALLERS = ("DVC_ROOT", "MAKEFLAGS", "MAKELEVEL", "MFLAGS")
 
 
 class Checkout:
-    """A git repository holding the files of the working tree, as a fresh clone of it would."""
+    """A git repository with the files of the working tree, as a clone of it has them, but no results of any run.
 
-    def __init__(self, path: Path, parameters: dict[str, Any] | None = None) -> None:
+    Its parameters are not those of the tree, which are its user's, but the project's own with changes.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Takes a checkout that is there."""
         self.path = path
         self.env = {name: value for name, value in os.environ.items() if name not in CALLERS}
         self.env["QUADRATURE_STATE_DIR"] = f"{path}.state"
         self.env["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+
+    @classmethod
+    def make(cls, path: Path, parameters: dict[str, Any] | None = None) -> Self:
+        """Makes a checkout; its parameters are SMALL or those given, in place of the project's own."""
+        checkout = cls(path)
         for name in git("ls-files", "--cached", "--others", "--exclude-standard", "-z", cwd=PROJECT).split("\0"):
-            if name and (PROJECT / name).exists():
+            if name and (PROJECT / name).exists() and name != "dvc.lock" and not name.startswith("metrics/"):
                 (path / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(PROJECT / name, path / name)
+        shutil.copy(OWN_PARAMETERS, path / "params.yaml")
         git("init", "--quiet", "--initial-branch=main", cwd=path)
         git("config", "user.name", "A Tester", cwd=path)
         git("config", "user.email", "tester@example.org", cwd=path)
-        self.set(**(SMALL if parameters is None else parameters))
-        self.commit()
+        checkout.set(**(SMALL if parameters is None else parameters))
+        checkout.commit()
+        return checkout
 
     def set(self, **parameters: Any) -> None:
         """Changes params.yaml; a key is a dotted path."""
@@ -76,9 +91,17 @@ class Checkout:
             raise AssertionError(f"{' '.join(command)} exited {result.returncode}\n{result.stdout}\n{result.stderr}")
         return result
 
-    def stage(self, name: str, **options: Any) -> subprocess.CompletedProcess[str]:
-        """Runs a stage by hand, as DVC would."""
-        return self.run("python", "-m", f"stages.{name}", **options)
+    def stage(self, name: str, *options: str, check: bool = True, **env: str) -> Ended:
+        """Runs a stage by hand, as DVC would: of the code that is tested, not of a changed copy in the checkout."""
+        ended = run_stage(self, name, *options, seconds=300.0, **env)
+        if check and ended.returncode:
+            raise AssertionError(f"{name} exited {ended.returncode}\n{ended.stderr}")
+        return ended
+
+    def copy(self, path: Path) -> Self:
+        """Returns a copy in another folder, with no state of interrupted runs."""
+        shutil.copytree(self.path, path, symlinks=True)
+        return type(self)(path)
 
     def repro(self, **env: str) -> list[str]:
         """Runs `dvc repro`; returns the stages that ran, leaving out those DVC found done or cached."""

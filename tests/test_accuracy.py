@@ -6,10 +6,15 @@ import sys
 
 import pandas as pd
 import pytest
-from dvc.utils.serialize import load_yaml
+from dvc.utils.serialize import load_yaml, parse_yaml
 
+from benchmarks import accuracy
 from benchmarks.accuracy import PARAMETERS
-from tests.checkout import PROJECT
+from benchmarks.experiments import value_at
+from quadrature.params import load_params
+from stages import generate, train
+from tests.checkout import OWN_PARAMETERS, PROJECT
+from tests.forked_python.server import forking
 from tests.test_readme import commands
 
 PAGE = "docs/accuracy.md"
@@ -27,12 +32,30 @@ def test_every_command_of_the_page_is_run_here():
     assert last[:3] == [".venv/bin/python", "-m", "benchmarks.accuracy"]
 
 
-@pytest.mark.slow
+def command_of(name):
+    """Returns the words of an experiment's command."""
+    (command,) = [command for command in commands(PAGE) if f"--name {name} " in command]
+    return shlex.split(command)
+
+
+@pytest.mark.parametrize("name", MARKS)
+def test_an_experiments_command_changes_parameters_to_others_that_are_possible(name, checkout):
+    words = command_of(name)
+    assert words[:6] == ["dvc", "exp", "run", "--temp", "--name", name]
+    assert set(words[6::2]) == {"--set-param"}
+    changes = dict(word.split("=") for word in words[7::2])
+    for path, value in changes.items():
+        assert parse_yaml(value, path) != value_at(checkout.yaml("params.yaml"), path)
+    checkout.set(**{path: parse_yaml(value, path) for path, value in changes.items()})
+    load_params(generate.Params, checkout.path / "params.yaml")
+    load_params(train.Params, checkout.path / "params.yaml")
+
+
+@pytest.mark.nightly
 @pytest.mark.parametrize("name", MARKS)
 def test_an_experiment_reaches_its_mark(name, make_checkout):
     checkout = make_checkout(parameters={})
-    (command,) = [command for command in commands(PAGE) if f"--name {name} " in command]
-    checkout.run(*shlex.split(command))
+    checkout.run(*command_of(name))
     shown = checkout.run("dvc", "metrics", "diff", "HEAD", name, "--all", "--json").stdout
     test = json.loads(shown)["metrics/test.json"]
     figure, mark = MARKS[name]
@@ -41,9 +64,9 @@ def test_an_experiment_reaches_its_mark(name, make_checkout):
     assert (test["floor_mse"]["new"] is None) == (name == "noise-free")
 
 
-@pytest.mark.slow
-def test_a_trial_becomes_a_row_and_a_point(checkout):
+def test_a_trial_becomes_a_row_and_a_point(again):
     """With parameters shrunk, on the page's own command."""
+    checkout = forking(again)
     (checkout.path / ".venv").symlink_to(sys.prefix)
     (command,) = [command for command in commands(PAGE) if "benchmarks.accuracy" in command]
     words = shlex.split(command)
@@ -64,25 +87,21 @@ def test_a_trial_becomes_a_row_and_a_point(checkout):
     assert (checkout.path / "docs/accuracy.svg").read_text() != (PROJECT / "docs/accuracy.svg").read_text()
 
 
-def test_the_committed_table_and_picture_are_those_of_the_committed_trials(make_checkout):
-    checkout = make_checkout()
+def test_the_committed_table_and_picture_are_those_of_the_committed_trials(checkout, monkeypatch):
     before = [(checkout.path / name).read_bytes() for name in (PAGE, "docs/accuracy.svg")]
-    checkout.run("python", "-m", "benchmarks.accuracy")
+    monkeypatch.chdir(checkout.path)
+    accuracy.main([])
     after = [(checkout.path / name).read_bytes() for name in (PAGE, "docs/accuracy.svg")]
     assert before == after
 
 
 def test_the_default_reaches_its_mark_over_three_seeds():
-    """In the committed trials with params.yaml as it is, but for the seed; the figures stand on the page."""
-    params = load_yaml(str(PROJECT / "params.yaml"))
+    """In the committed trials with the project's own parameters, except for the seed; the page has their figures."""
+    params = load_yaml(str(OWN_PARAMETERS))
     default = pd.read_csv(PROJECT / "docs/accuracy.csv")
     for column, path in PARAMETERS.items():
-        section, *keys = path.split(".")
-        value = params[section]
-        for key in keys:
-            value = value[key]
         if column != "seed":
-            default = default[default[column] == value]
+            default = default[default[column] == value_at(params, path)]
     default = default.sort_values("seed")
     assert list(default["seed"]) == [0, 1, 2]
     assert (default["excess"] <= 0.02).all()

@@ -61,13 +61,19 @@ def test_no_other_user_can_open_what_is_kept_whatever_the_umask():
     assert [stat.S_IMODE(folder.stat().st_mode) for folder in folders] == [0o700, 0o700]
 
 
+SOME = (0, 1, 3, 5, 7, 31, 59)
+"""Before the first step; after the first, one with a record, the last of an epoch, others, the last but one."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stops", [SOME, pytest.param(range(60), marks=pytest.mark.nightly)], ids=["some", "any"])
 @pytest.mark.parametrize(("cell", "optimizer"), FAMILY)
-def test_training_stopped_after_any_step_goes_on_to_the_same_bits(cell, optimizer):
+def test_training_stopped_after_any_step_goes_on_to_the_same_bits(cell, optimizer, stops):
     unbroken = begin(cell, optimizer)
     go_on(*unbroken)
     expected = whole(*unbroken)
     assert unbroken[0].step == 60
-    for stop in range(60):
+    for stop in stops:
         stopped = begin(cell, optimizer)
         with checkpoints("key", 0.0) as saved:
             with pytest.raises(StopError):

@@ -11,12 +11,14 @@ from dvc.utils.serialize import load_yaml, parse_yaml
 
 import quadrature.gates
 from quadrature.__main__ import COMMANDS
-from tests.checkout import PROJECT, Checkout, git
+from tests.checkout import PROJECT, git
 from tests.test_readme import commands
 
 WORKFLOW = PROJECT / ".github/workflows/ci.yml"
 JOBS = load_yaml(str(WORKFLOW))["jobs"]
 STEPS = [step for job in JOBS.values() for step in job["steps"]]
+NIGHTLY = load_yaml(str(PROJECT / ".github/workflows/nightly.yml"))
+NIGHTLY_STEPS = [step for job in NIGHTLY["jobs"].values() for step in job["steps"]]
 PAGE = (PROJECT / "docs/ci.md").read_text()
 BASE = '"$BASE"'
 
@@ -40,14 +42,38 @@ def runs(steps):
 def test_each_step_runs_a_command_that_runs_here_too():
     lines = runs(STEPS)
     assert len(lines) >= 9
-    assert [line for line in lines if not is_at_hand(line)] == []
+    assert [line for line in [*lines, *runs(NIGHTLY_STEPS)] if not is_at_hand(line)] == []
 
 
 def test_the_hosted_checks_and_the_local_ones_are_the_same():
-    local = (PROJECT / ".ci/run").read_text().splitlines()
-    ours = {line.partition("  #")[0].replace("HEAD", BASE) for line in local if is_at_hand(line.partition("  #")[0])}
-    assert {"make check", "make repro", "make test", "make article"} <= ours
-    assert ours <= set(runs(STEPS))
+    lines = re.findall(r"^timed (.*)$", (PROJECT / ".ci/run").read_text(), re.MULTILINE)
+    assert all(map(is_at_hand, lines))
+    ours = {line.replace("HEAD", BASE) for line in lines} - {"make environment", "make tools"}  # what others begin with
+    assert ours == set(runs(STEPS))
+
+
+def test_the_local_checks_end_with_what_took_how_long_where_one_fails_too(checkout, tmp_path):
+    (tmp_path / "make").write_text('#!/bin/sh\necho "$1" >&2; [ "$1" != check ]\n')
+    (tmp_path / "make").chmod(0o755)
+    (checkout.path / "dvc.lock").touch()
+    (checkout.path / "metrics").mkdir()
+    (checkout.path / "metrics/test.json").touch()
+    checkout.commit()
+    result = checkout.run("bash", ".ci/run", check=False, PATH=f"{tmp_path}:{checkout.env['PATH']}")
+    assert result.returncode != 0
+    assert result.stderr.splitlines()[-3:] == ["environment", "tools", "check"]
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in result.stdout.splitlines()[-5:]]
+    assert rows[0] == ["step", "seconds"]
+    assert [name for name, _ in rows[2:]] == ["bash .ci/packages", "make environment", "make tools"]
+    assert all(seconds.isdecimal() for _, seconds in rows[2:])
+
+
+def test_each_night_all_tests_run_in_full_with_no_more_rights():
+    assert runs(NIGHTLY_STEPS) == ["bash .ci/packages", "make test-all"]
+    assert NIGHTLY["permissions"] == {"contents": "read"}
+    assert "schedule" in NIGHTLY["on"]
+    text = (PROJECT / ".github/workflows/nightly.yml").read_text()
+    assert {*re.findall(r"uses: (.*)", text)} <= {*re.findall(r"uses: (.*)", WORKFLOW.read_text())}
 
 
 def test_no_expression_is_pasted_into_a_shell():
@@ -87,7 +113,10 @@ def test_the_oldest_and_the_newest_python_run_on_both_systems():
     matrix = JOBS["checks"]["strategy"]["matrix"]
     assert {system.partition("-")[0] for system in matrix["os"]} == {"ubuntu", "macos"}
     oldest = re.search(r'requires-python = ">=([\d.]+)"', (PROJECT / "pyproject.toml").read_text())[1]
-    assert min(matrix["python"], key=lambda version: tuple(map(int, version.split(".")))) == oldest
+    versions = sorted(tuple(map(int, version.split("."))) for version in matrix["python"])
+    first, last = versions[0], versions[-1]
+    assert versions == [(3, minor) for minor in range(first[1], last[1] + 1)]  # and those between
+    assert ".".join(map(str, first)) == oldest
 
 
 def test_the_pipeline_fetches_what_it_compares_with():
@@ -101,8 +130,9 @@ def test_the_pipeline_fetches_what_it_compares_with():
 
 
 def test_the_table_of_failures_names_the_steps():
-    steps = [(name, step["name"]) for name, job in JOBS.items() for step in job["steps"] if "name" in step]
-    assert re.findall(r"^\| (checks|pipeline) \| ([^|]+) \|", PAGE, re.MULTILINE) == steps
+    jobs = {**JOBS, **NIGHTLY["jobs"]}
+    steps = [(name, step["name"]) for name, job in jobs.items() for step in job["steps"] if "name" in step]
+    assert re.findall(rf"^\| ({'|'.join(jobs)}) \| ([^|]+) \|", PAGE, re.MULTILINE) == steps
 
 
 def test_the_page_has_the_outcomes_of_the_code():
@@ -140,15 +170,26 @@ def test_packages_installs_nothing_where_all_is_there_and_stops_nothing_where_it
     assert (result.stdout, result.stderr) == ("", "")
 
 
+RULES = """
+rules:
+  - {metric: "metrics/test.json:windows", better: higher, against: 300}
+  - {metric: "metrics/test.json:seen_in_training", better: lower, against: 0}
+  - {metric: "metrics/test.json:mse", better: lower, against: main, relative_tolerance: 0.05}
+"""
+"""Those that a small run can keep to."""
+
+
 @pytest.fixture(scope="module")
-def changed(tmp_path_factory):
-    """Two commits: the project's results, and others after a change; nothing is run."""
-    checkout = Checkout(tmp_path_factory.mktemp("changed"), parameters={})
+def changed(finished, tmp_path_factory):
+    """Two commits: results, and others after a change; nothing is run."""
+    checkout = finished.copy(tmp_path_factory.mktemp("changed") / "checkout")
     (checkout.path / ".venv").symlink_to(sys.prefix)
     (checkout.path / ".git/info/exclude").write_text(".venv\n")  # .gitignore has the folder, not a link
+    (checkout.path / "gates.yaml").write_text(RULES)
+    checkout.commit()
     checkout.set(**{"train.learning_rate": 0.005})
     path = checkout.path / "metrics/test.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"mse": 0.0035}))
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"mse": 0.75}))
     checkout.commit()
     return checkout
 
@@ -163,7 +204,6 @@ def rows(text):
     ]
 
 
-@pytest.mark.slow
 def test_the_summary_shows_gates_metrics_and_parameters_beside_the_base(changed, tmp_path):
     page = tmp_path / "page.md"
     page.write_text("before\n")
@@ -171,8 +211,8 @@ def test_the_summary_shows_gates_metrics_and_parameters_beside_the_base(changed,
     assert page.read_text().startswith("before\n## Results beside `HEAD^`\n")
     cells = rows(page.read_text())
     (gate,) = [row for row in cells if row[0] == "FAIL"]
-    assert gate[1:3] == ["metrics/test.json:mse", "0.0035"]
-    assert sum(row[0] == "pass" for row in cells) == 5
+    assert gate[1:3] == ["metrics/test.json:mse", "0.75"]
+    assert sum(row[0] == "pass" for row in cells) == 2
     assert [row[1] for row in cells if row[0].startswith("metrics/")] == ["mse"]
     assert [row[:4] for row in cells if row[0] == "params.yaml"] == [
         ["params.yaml", "train.learning_rate", "0.02", "0.005"]
@@ -184,7 +224,6 @@ def test_the_summary_shows_gates_metrics_and_parameters_beside_the_base(changed,
     assert "there is no revision 'origin/gone' here" in result.stderr
 
 
-@pytest.mark.slow
 def test_the_pages_commands_run(changed):
     found = commands("docs/ci.md")
     assert len(found) == 3

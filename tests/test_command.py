@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from quadrature.files import replacing, write_json
-from tests.checkout import PROJECT
+from tests.checkout import OWN_PARAMETERS, PROJECT
 
 PROGRAM = """
 import time
@@ -105,7 +105,7 @@ def test_a_signal_ends_a_command_with_75_and_leaves_no_temporary_file(tmp_path, 
 )
 def test_ctrl_c_as_libraries_are_loaded_ends_a_command_as_it_ends_any_program(tmp_path, command, library):
     """Were it lost, the command would go on, and end with another code: there is nothing here to work on."""
-    (tmp_path / "params.yaml").write_bytes((PROJECT / "params.yaml").read_bytes())
+    (tmp_path / "params.yaml").write_bytes(OWN_PARAMETERS.read_bytes())
     environment = {**os.environ, "PYTHONPATH": str(PROJECT)}
     process = subprocess.Popen([sys.executable, "-m", *command], cwd=tmp_path, env=environment, stderr=subprocess.PIPE)
     with process:

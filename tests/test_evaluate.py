@@ -1,60 +1,63 @@
 """The evaluate stage: how much it holds at a time changes no byte, and does not grow with the windows."""
 
 import json
-import re
 import shutil
 import subprocess
 import sys
+from contextlib import contextmanager
+from functools import partial
 
 import numpy as np
 import pytest
 
-from quadrature.windows import WINDOW_COLUMNS, Split, read_windows, shard_path, writing
-from tests.checkout import PROJECT
-
-RUN = """
-import runpy
 from quadrature import floor, leakage
-floor.BUDGET, leakage.SLICE = {budget}, {limit}
-runpy.run_module("stages.evaluate", run_name="__main__")
-"""
+from quadrature.model import QuadratureNetwork, initialize, save_model
+from quadrature.params import load_params
+from quadrature.windows import WINDOW_COLUMNS, Split, read_windows, shard_path, writing
+from stages.train import Params as Train
+from tests.checkout import PROJECT, SMALL, Checkout
+from tests.forks import run_stage
 
 
 @pytest.fixture
 def tree(finished, tmp_path):
     """The finished checkout with windows in many shards, and one of the test split's three in training as well."""
-    folder = tmp_path / "tree"
-    shutil.copytree(finished.path, folder, ignore=shutil.ignore_patterns(".dvc", ".git"))
-    params = folder / "params.yaml"
-    params.write_text(re.sub("shard_windows: [0-9]+", "shard_windows: 100", params.read_text()))
-    command = [sys.executable, "-m", "stages.generate"]
-    subprocess.run(command, cwd=folder, env=finished.env, capture_output=True, check=True)
-    test, train = (Split(folder / "data/windows" / name) for name in ("test", "train"))
-    with writing(shard_path(folder / "data/windows/train", 7), 7, len(train.sizes)) as file:
+    tree = Checkout(tmp_path / "tree")
+    shutil.copytree(finished.path, tree.path, ignore=shutil.ignore_patterns(".dvc", ".git"))
+    tree.set(**{"generate.shard_windows": 100})
+    tree.stage("generate")
+    test, train = (Split(tree.path / "data/windows" / name) for name in ("test", "train"))
+    with writing(shard_path(tree.path / "data/windows/train", 7), 7, len(train.sizes)) as file:
         file.write(test.read(1, WINDOW_COLUMNS))
-    return folder
+    return tree
 
 
-def evaluate(finished, tree, budget=2**36, limit=2**22):
+@contextmanager
+def limits(budget, limit):
+    """Has the stage hold no more than so many samples to be searched for, and afford so many operations."""
+    floor.BUDGET, leakage.SLICE = budget, limit
+    yield
+
+
+def evaluate(tree, budget=2**36, limit=2**22):
     """Evaluates within limits; returns the bytes of the two outputs."""
-    command = [sys.executable, "-c", RUN.format(budget=budget, limit=limit)]
-    done = subprocess.run(command, cwd=tree, env=finished.env, capture_output=True, text=True, check=False)
+    done = run_stage(tree, "evaluate", torment=partial(limits, budget, limit))
     assert done.returncode == 0, done.stderr
-    return [(tree / name).read_bytes() for name in ("metrics/test.json", "data/predictions.parquet")]
+    return [(tree.path / name).read_bytes() for name in ("metrics/test.json", "data/predictions.parquet")]
 
 
-def test_however_few_test_windows_are_held_to_be_searched_for_the_results_are_the_same(finished, tree):
-    all_at_once = evaluate(finished, tree)
+def test_however_few_test_windows_are_held_to_be_searched_for_the_results_are_the_same(tree):
+    all_at_once = evaluate(tree)
     assert json.loads(all_at_once[0])["seen_in_training"] == 100 / 300
-    assert evaluate(finished, tree, limit=2000) == all_at_once  # two shards, then one
-    assert evaluate(finished, tree, limit=1) == all_at_once
+    assert evaluate(tree, limit=2000) == all_at_once  # two shards, then one
+    assert evaluate(tree, limit=1) == all_at_once
 
 
 @pytest.mark.parametrize("budget", [2**36, 2**26])
-def test_the_floor_is_that_of_the_same_rows_in_metrics_and_predictions(finished, tree, budget):
-    metrics, _ = evaluate(finished, tree, budget)
+def test_the_floor_is_that_of_the_same_rows_in_metrics_and_predictions(tree, budget):
+    metrics, _ = evaluate(tree, budget)
     found = json.loads(metrics)
-    columns = read_windows(tree / "data/predictions.parquet", (*WINDOW_COLUMNS, "prediction", "posterior_mean"))
+    columns = read_windows(tree.path / "data/predictions.parquet", (*WINDOW_COLUMNS, "prediction", "posterior_mean"))
     known = np.isfinite(columns["posterior_mean"][:, 0])
     assert found["floor_windows"] == known.sum()
     assert (found["floor_windows"] < 300) == (budget < 2**36)
@@ -64,25 +67,52 @@ def test_the_floor_is_that_of_the_same_rows_in_metrics_and_predictions(finished,
     assert found["excess"] == pytest.approx(error / floor - 1.0, rel=1e-4)
 
 
-def test_where_only_the_last_shard_shows_that_there_is_no_floor_no_window_has_one(finished, tree):
+def test_where_only_the_last_shard_shows_that_there_is_no_floor_no_window_has_one(tree):
     """Consecutive windows at one frequency are one of two: the noise leaves no doubt which."""
-    params = tree / "params.yaml"
-    text = re.sub("phase: [a-z]+", "phase: consecutive", params.read_text())
-    params.write_text(re.sub(r"(frequency:\s*)(\{[^}]*\}|low: \S+\s+high: \S+)", r"\1{low: 1.0, high: 1.0}", text))
-    command = [sys.executable, "-m", "stages.generate"]
-    subprocess.run(command, cwd=tree, env=finished.env, capture_output=True, check=True)
-    found = json.loads(evaluate(finished, tree)[0])
+    tree.set(**{"generate.phase": "consecutive", "generate.frequency": {"low": 1.0, "high": 1.0}})
+    tree.stage("generate")
+    found = json.loads(evaluate(tree)[0])
     assert found["floor_windows"] == 0
     assert found["floor_mse"] is found["excess"] is found["floor_numerical_error"] is None
     assert "float32's rounding" in found["floor_missing"]
-    estimates = read_windows(tree / "data/predictions.parquet", (*WINDOW_COLUMNS, "prediction", "posterior_mean"))
+    estimates = read_windows(tree.path / "data/predictions.parquet", (*WINDOW_COLUMNS, "prediction", "posterior_mean"))
     assert np.isnan(estimates["posterior_mean"]).all()
     assert found["windows"] == len(estimates["prediction"]) == 300
 
 
-@pytest.mark.slow
-def test_memory_does_not_grow_with_either_split():
-    """Ten times the windows would take 260 megabytes more, were the test split's held with their estimates."""
+PEAK = """
+import os, runpy, sys
+from quadrature import floor
+floor.BUDGET, os._exit = 2**30, sys.exit
+try: runpy.run_module("stages.evaluate", run_name="__main__")
+finally: print(next(line for line in open("/proc/self/status") if line.startswith("VmHWM")))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_memory_does_not_grow_with_either_split(make_checkout):
+    """Ten times the windows would take 260 megabytes more, were the test split's held with their estimates.
+
+    Windows of 100 samples take as much as ten of the project's own, and are found, scored and estimated at less cost.
+    """
+    tree = make_checkout(parameters={**SMALL, "generate.length": 100, "generate.shard_windows": 6554})
+    network = QuadratureNetwork(load_params(Train, tree.path / "params.yaml").model, 100)
+    initialize(network, 0)
+    save_model(network, tree.path / "models/model.safetensors")
+    peaks = []
+    for train, test in ((10_000, 10_000), (10_000, 100_000), (100_000, 10_000)):
+        tree.set(**{"generate.windows": {"train": train, "validation": 1, "test": test}})
+        tree.stage("generate")
+        peaks.append(int(tree.run("python", "-c", PEAK).stdout.split()[1]))
+        metrics = json.loads((tree.path / "metrics/test.json").read_text())
+        assert metrics["windows"] == test
+        assert metrics["floor_windows"] > 0
+    smallest, *larger = peaks
+    assert max(larger) < 1.25 * smallest
+
+
+@pytest.mark.nightly
+def test_nor_does_it_with_a_million_of_the_projects_own_windows():
     command = [sys.executable, "-m", "benchmarks.evaluate", "100000", "1000000"]
     printed = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=True).stdout
     rows = [[float(cell.replace(",", "")) for cell in line.split("|")[1:-1]] for line in printed.splitlines()[2:]]

@@ -112,7 +112,7 @@ def briefly_trained(length, inputs, target, test):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("seed", [*range(5), *(pytest.param(seed, marks=pytest.mark.nightly) for seed in range(5, 20))])
 def test_nobody_beats_the_floor(seed):
     params = random_params(seed)
     split = shards(params)[0]
@@ -155,10 +155,18 @@ That such figures are right is shown by tests/test_posterior.py; undersampled wa
 by nothing, so that their floor is near zero's error, noise or no noise.
 """
 
+DEAR = {
+    *("two samples, little noise", "hardly any noise", "undersampled", "undersampled, little noise"),
+    "very long windows",
+}
+"""Those of them that take many seconds; the others take the same path."""
+
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-@pytest.mark.parametrize("setting", HOSTILE)
+@pytest.mark.parametrize(
+    "setting", [pytest.param(name, marks=[pytest.mark.nightly] if name in DEAR else []) for name in HOSTILE]
+)
 def test_hostile_settings_end_in_a_right_figure_or_one_clear_line_in_two_gigabytes(setting):
     """How long they take is for the benchmark to tell."""
     command = [sys.executable, "-m", "benchmarks.floor", "512", setting]

@@ -6,6 +6,7 @@ import sys
 import pytest
 
 from tests.checkout import PROJECT
+from tests.forked_python.server import forking
 from tests.test_readme import commands_in, run_commands
 
 PAGE = (PROJECT / "docs/how-to.md").read_text()
@@ -21,26 +22,25 @@ def test_twenty_questions_are_answered():
 
 
 @pytest.fixture
-def prepared(checkout):
-    (checkout.path / ".venv").symlink_to(sys.prefix)
-    checkout.repro()
-    checkout.commit()
-    return checkout
+def prepared(again):
+    (again.path / ".venv").symlink_to(sys.prefix)
+    again.commit()
+    return forking(again)
 
 
-@pytest.mark.slow
-def test_the_commands_run_in_their_order(prepared):
+@pytest.mark.parametrize("sweep", [{"SEEDS=0,1": "SEEDS=0"}, pytest.param({}, marks=pytest.mark.nightly)], ids=str)
+def test_the_commands_run_in_their_order(sweep, prepared):
+    """The sweep with one seed; with both of the page's in `make test-all`."""
     for name, section in SECTIONS.items():
         if name != "use my own windows":
-            run_commands(prepared, commands_in(section))
+            run_commands(prepared, commands_in(section), sweep)
     assert "Runs side by side" in (prepared.path / "comparison/index.html").read_text()
     assert prepared.yaml("params.yaml")["model"]["cell"] == "lstm"  # the experiment was applied
     names = prepared.run("dvc", "exp", "list", "--name-only").stdout.split()
     assert {"lstm", "noisier", "rates-1", "rates-2"} <= set(names)
-    assert len(names) == 4 + 4  # the sweep's
+    assert len(names) == 4 + (2 if sweep else 4)  # the sweep's
 
 
-@pytest.mark.slow
 def test_the_network_learns_windows_of_ones_own(prepared):
     """Square waves, which are no harder: the network beats every baseline's error on sines it has not seen."""
     (prepared.path / "own_windows.py").write_text(snippets("use my own windows")[0])
@@ -52,7 +52,7 @@ def test_the_network_learns_windows_of_ones_own(prepared):
     assert prepared.repro() == []
 
 
-@pytest.mark.slow
-def test_the_model_is_used_in_python(finished):
-    printed = finished.run("python", "-c", snippets("use the model in Python")[0]).stdout
-    assert len(re.findall(r"-?\d\.\d*", printed)) == 10
+def test_the_model_is_used_in_python(finished, monkeypatch, capsys):
+    monkeypatch.chdir(finished.path)
+    exec(snippets("use the model in Python")[0], {})  # noqa: S102
+    assert len(re.findall(r"-?\d\.\d*", capsys.readouterr().out)) == 10

@@ -1,14 +1,18 @@
-"""What a stage loads is what it uses, and importing the project's code does nothing; times: benchmarks/imports.py."""
+"""A stage loads the libraries and opens the files that it uses, and no others; importing our code does nothing.
+
+Times: benchmarks/imports.py.
+"""
 
 import json
-import shutil
 import subprocess
 import sys
+from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
 from tests.checkout import PROJECT, git
-from tests.test_structure import PACKAGES
+from tests.test_structure import PACKAGES, PIPELINE, bare_tree, files_under, outputs
 
 COSTLY = {"PIL", "dvc", "jinja2", "matplotlib", "pandas", "pyarrow", "safetensors", "scipy", "tabulate", "torch"}
 """Libraries that a stage should load only to use them; numpy, pydantic and PyYAML are every stage's."""
@@ -41,23 +45,47 @@ def loaded(program, folder=PROJECT, env=None):
     return set(json.loads(done.stdout.splitlines()[-1]))
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("stage", LOADED)
-def test_a_stage_loads_the_libraries_that_it_uses_and_no_others(stage):
+def test_a_stage_loads_the_libraries_that_it_uses_at_once(stage):
+    """Which the next test holds as well, but for the moment."""
     modules = loaded(f"import stages.{stage}")
     assert modules & COSTLY == LOADED[stage]
     assert not modules & SPARED
 
 
-@pytest.mark.parametrize("stage", LOADED)
-def test_a_stage_loads_no_more_at_work(finished, stage, tmp_path):
-    """Nor does pyarrow load pandas for it, as it does where arrays become numpy's or arrow's in the plainest way."""
-    folder = tmp_path / "tree"
-    shutil.copytree(finished.path, folder, ignore=shutil.ignore_patterns(".dvc", ".git"))
+class AtWork(NamedTuple):
+    """What a stage did in a folder that has nothing but what dvc.yaml declares for it."""
+
+    stage: str
+    folder: Path
+    made: set[str]
+    modules: set[str]
+
+
+@pytest.fixture(scope="module", params=LOADED)
+def at_work(finished, request, tmp_path_factory):
+    """Runs a stage in a process of its own, which imports what it finds in the folder and no other code of ours."""
+    stage, folder = request.param, tmp_path_factory.mktemp("bare")
+    bare_tree(finished, stage, folder)
+    before = files_under(folder)
     going_on = "import os, runpy; os._exit = lambda code: code and sys.exit(code)"
-    program = f"{going_on}; runpy.run_module('stages.{stage}', run_name='__main__')"
-    modules = loaded(program, folder, finished.env)
-    assert modules & COSTLY == LOADED[stage]
-    assert not modules & SPARED
+    modules = loaded(f"{going_on}; runpy.run_module('stages.{stage}', run_name='__main__')", folder, finished.env)
+    return AtWork(stage, folder, files_under(folder) - before, modules)
+
+
+def test_a_stage_loads_the_libraries_that_it_uses_and_no_others(at_work):
+    """Nor does pyarrow load pandas for it, as it does where arrays become numpy's or arrow's in the plainest way."""
+    assert at_work.modules & COSTLY == LOADED[at_work.stage]
+    assert not at_work.modules & SPARED
+
+
+def test_a_stage_opens_no_file_and_reads_no_parameter_that_it_does_not_declare(finished, at_work):
+    """Stronger than a record of what is opened: nothing else is there, and what comes out is the same."""
+    declared = tuple(outputs(PIPELINE[at_work.stage]))
+    assert at_work.made == {file for file in files_under(finished.path) if file.startswith(declared)}
+    for file in at_work.made:
+        assert (at_work.folder / file).read_bytes() == (finished.path / file).read_bytes()
 
 
 QUIET = """

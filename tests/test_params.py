@@ -1,20 +1,16 @@
 """The strict loader: every mistake in one message, by dotted path, and values that DVC reads alike."""
 
-import string
-from pathlib import Path
-
 import pytest
-import yaml
 from dvc.utils.serialize import load_yaml
 
 from quadrature.errors import ParameterError
 from quadrature.params import Section, load_params
-from quadrature.training import TrainParams
 from stages.evaluate import Params as EvaluateStage
 from stages.generate import Params as GenerateStage
 from stages.plot import Params as PlotStage
 from stages.report import Params as ReportStage
 from stages.train import Params as TrainStage
+from tests.checkout import OWN_PARAMETERS, PROJECT
 
 STAGES = {
     "generate": GenerateStage,
@@ -23,7 +19,7 @@ STAGES = {
     "plot": PlotStage,
     "report": ReportStage,
 }
-TEXT = Path("params.yaml").read_text()
+TEXT = OWN_PARAMETERS.read_text()
 
 
 def refusal(tmp_path, text, model=TrainStage):
@@ -35,9 +31,10 @@ def refusal(tmp_path, text, model=TrainStage):
     return [line.replace(str(path), "params.yaml") for line in str(caught.value).splitlines()]
 
 
-def test_the_projects_own_parameters_are_accepted_by_every_stage():
+@pytest.mark.parametrize("path", [PROJECT / "params.yaml", OWN_PARAMETERS], ids=["in the tree", "the project's"])
+def test_the_projects_own_parameters_are_accepted_by_every_stage(path):
     for model in STAGES.values():
-        load_params(model)
+        load_params(model, path)
 
 
 def test_a_misspelt_key_is_named_once_with_its_right_spelling(tmp_path):
@@ -254,29 +251,3 @@ def test_sections_that_a_stage_does_not_name_are_not_read(tmp_path):
     load_params(TrainStage, path)
     with pytest.raises(ParameterError, match=r"plot in .* is the text 'nonsense'"):
         load_params(PlotStage, path)
-
-
-def typos(word):
-    letters = string.ascii_lowercase
-    for place in range(len(word)):
-        yield word[:place] + word[place + 1 :]
-        yield from (word[:place] + letter + word[place + 1 :] for letter in letters)
-        yield from (word[:place] + letter + word[place:] for letter in letters)
-
-
-def test_every_one_letter_typo_of_a_training_parameter_gets_the_right_suggestion(tmp_path):
-    section = yaml.safe_load(TEXT)["train"]
-    path = tmp_path / "params.yaml"
-    assert set(section) == set(TrainParams.model_fields)
-
-    class Train(Section):
-        train: TrainParams
-
-    for key in section:
-        for typo in set(typos(key)) - set(section):
-            path.write_text(
-                yaml.safe_dump({"train": {typo if name == key else name: section[name] for name in section}})
-            )
-            with pytest.raises(ParameterError) as caught:
-                load_params(Train, path)
-            assert str(caught.value).endswith(f"train.{typo} in {path} is not a parameter; did you mean train.{key}?")

@@ -19,7 +19,7 @@ TINY = {
     "generate memory 1000000 10000000 100000000": (["memory", "1000", "2000"], "| windows | peak memory (MB) |"),
     "imports": (["1", "generate", "report"], "| stage | start (ms) | ours | of it params.yaml | Python | libraries |"),
     "digests": (["1"], "| stage | all of it (s) | digests (s) | share (%) |"),
-    "evaluate": (["500", "700"], "| training windows | test windows | peak memory (MB) | seconds |"),
+    "evaluate": (["500"], "| training windows | test windows | peak memory (MB) | seconds |"),
     "roofline": (
         ["1", "0.001", "8,16"],
         "| threads | products (GFLOP/s) | sigmoid (10^9/s) | tanh (10^9/s) | memory (GB/s) |",
@@ -34,14 +34,18 @@ def test_every_command_of_the_page_is_run_here():
     assert commands(PAGE) == [PREFIX + name for name in TINY]
 
 
-@pytest.mark.slow
+def table(checkout, name, arguments):
+    """Returns the cells that a command prints, its first table's header left out."""
+    (checkout.path / ".venv").symlink_to(sys.prefix)
+    lines = checkout.run(*shlex.split(PREFIX + name)[:3], *arguments).stdout.splitlines()
+    assert lines[0] == TINY[name][1]
+    return [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines[2:] if line]
+
+
 @pytest.mark.parametrize("name", TINY)
 def test_a_command_of_the_page_prints_its_table(name, checkout):
-    (checkout.path / ".venv").symlink_to(sys.prefix)
-    arguments, first = TINY[name]
-    lines = checkout.run(*shlex.split(PREFIX + name)[:3], *arguments).stdout.splitlines()
-    assert lines[0] == first
-    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines[2:] if line]
+    arguments, _ = TINY[name]
+    rows = table(checkout, name, arguments)
     if name == "profile":
         seconds = {what.strip("*"): float(figure) for what, figure in rows}
         stages = ("generate", "train", "evaluate", "plot", "report")
@@ -55,10 +59,23 @@ def test_a_command_of_the_page_prints_its_table(name, checkout):
         assert [row[0] for row in rows] == ["generate", "train", "evaluate", "plot", "report"]
         assert all(0.0 < float(part) < float(whole) for _, whole, part, _ in rows)
     if name == "evaluate":
-        assert [row[:2] for row in rows] == [["500", "500"], ["500", "700"], ["700", "500"]]
-        assert all(100.0 < float(peak) < 2000.0 for _, _, peak, _ in rows)
+        assert_each_size(rows, arguments)
     if name == "roofline":
         assert all(0.0 < float(row[-1].rstrip(" %")) <= 100.0 for row in rows if row[0] == "8, 16")
+
+
+@pytest.mark.nightly
+def test_evaluate_is_measured_at_each_size_of_each_split(checkout):
+    sizes = ["500", "700"]
+    assert_each_size(table(checkout, "evaluate", sizes), sizes)
+
+
+def assert_each_size(rows, sizes):
+    """Each split has each size, beside the smallest of the other."""
+    smallest, *larger = sizes
+    beside = [[smallest, smallest], *([smallest, size] for size in larger), *([size, smallest] for size in larger)]
+    assert [row[:2] for row in rows] == beside
+    assert all(100.0 < float(peak) < 2000.0 for _, _, peak, _ in rows)
 
 
 def plain_gradient(windows: Tensor, hidden: int) -> None:

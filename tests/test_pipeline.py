@@ -7,11 +7,16 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from dvc.dependency.param import ParamsDependency
+from dvc.repo import Repo
+from dvc.utils.hydra import apply_overrides
 
+from quadrature.errors import ParameterError
 from quadrature.params import load_params
 from quadrature.windows import ESTIMATE_COLUMNS, WINDOW_COLUMNS, read_windows
 from stages.generate import Params as GenerateStage
-from tests.checkout import PROJECT, Checkout
+from tests.checkout import PROJECT
+from tests.forked_python.server import forking
 
 STAGES = ["generate", "train", "evaluate", "plot", "report"]
 
@@ -103,41 +108,41 @@ def test_clean_clones_in_unlike_surroundings_give_the_same_bytes(finished, make_
 
 
 @pytest.mark.slow
-def test_a_change_runs_the_stages_that_read_it_and_going_back_runs_none(checkout):
-    assert checkout.repro() == STAGES
-    golden = checkout.digests()
-    for name, value, expected in (
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
         ("train.threads", 2, ["report"]),  # which lists it; it alters nothing else
         ("plot.bins", 5, ["plot", "report"]),
-        ("train.seed", 7, ["train", "evaluate", "plot", "report"]),
-        ("generate.seed", 7, STAGES),
-    ):
-        checkout.set(**{name: value})
-        assert checkout.repro() == expected, name
-        assert checkout.digests() != golden
-        checkout.run("git", "checkout", "--quiet", "params.yaml")
-        assert checkout.repro() == [], name
-        assert checkout.digests() == golden, name
+        pytest.param("train.seed", 7, STAGES[1:], marks=pytest.mark.nightly),
+        pytest.param("generate.seed", 7, STAGES, marks=pytest.mark.nightly),
+    ],
+)
+def test_a_change_runs_the_stages_that_read_it_and_going_back_runs_none(again, name, value, expected):
+    golden = again.digests()
+    forking(again).set(**{name: value})
+    assert again.repro() == expected
+    assert again.digests() != golden
+    again.run("git", "checkout", "--quiet", "params.yaml")
+    assert again.repro() == []
+    assert again.digests() == golden
 
 
 @pytest.mark.slow
-def test_an_experiment_shows_what_it_changed(checkout):
-    checkout.repro()
-    checkout.commit()
-    checkout.run("dvc", "exp", "run", "--name", "slower", "-S", "train.learning_rate=0.005")
-    assert checkout.yaml("params.yaml")["train"]["learning_rate"] == 0.005
+def test_an_experiment_shows_what_it_changed(again):
+    forking(again).run("dvc", "exp", "run", "--name", "slower", "-S", "train.learning_rate=0.005")
+    assert again.yaml("params.yaml")["train"]["learning_rate"] == 0.005
 
-    _, baseline = json.loads(checkout.run("dvc", "exp", "show", "--json").stdout)
+    _, baseline = json.loads(again.run("dvc", "exp", "show", "--json").stdout)
     (experiment,) = baseline["experiments"]
     (revision,) = experiment["revs"]
     assert experiment["name"] == "slower"
     assert revision["data"]["params"]["params.yaml"]["data"]["train"]["learning_rate"] == 0.005
 
-    params = json.loads(checkout.run("dvc", "params", "diff", "HEAD", "slower", "--json").stdout)
+    params = json.loads(again.run("dvc", "params", "diff", "HEAD", "slower", "--json").stdout)
     assert params == {"params.yaml": {"train.learning_rate": {"old": 0.02, "new": 0.005, "diff": -0.015}}}
-    metrics = json.loads(checkout.run("dvc", "metrics", "diff", "HEAD", "slower", "--json").stdout)
+    metrics = json.loads(again.run("dvc", "metrics", "diff", "HEAD", "slower", "--json").stdout)
     assert metrics["metrics/test.json"]["mse"]["diff"] > 0
-    plots = json.loads(checkout.run("dvc", "plots", "diff", "HEAD", "slower", "--json").stdout)
+    plots = json.loads(again.run("dvc", "plots", "diff", "HEAD", "slower", "--json").stdout)
     charts = {"Learning curves": ["train_mse", "validation_mse"]}
     charts |= {f"Error by {quantity}": ESTIMATE_COLUMNS for quantity in ("position", "frequency", "phase")}
     for title, fields in charts.items():
@@ -147,7 +152,7 @@ def test_an_experiment_shows_what_it_changed(checkout):
         assert chart["content"]["title"]["text"] == title
         assert chart["content"]["encoding"]["y"]["title"] == "mean squared error"
         assert "<DVC_METRIC" not in json.dumps(chart)
-    pictures = sorted(path.name for path in (checkout.path / "metrics/plots").iterdir())
+    pictures = sorted(path.name for path in (again.path / "metrics/plots").iterdir())
     assert pictures == [
         "error_by_position.svg",
         "error_by_signal.svg",
@@ -161,26 +166,52 @@ def test_an_experiment_shows_what_it_changed(checkout):
         assert {revision for image in images for revision in image["revisions"]} == {"HEAD", "slower"}
 
 
+GOOD = ("1e-3", "1E-3", ".5", "2", "1e0")
+DOUBTFUL = ("012", "1_000", "0x10")
+BAD = ("on", "true", ".inf", "nan", "0.1.2", "null")
+"""Values for a number, given on the command line."""
+
+
+def noise_std_or_refusal():
+    """Returns what the stage reads in params.yaml, or why it refuses it."""
+    try:
+        return load_params(GenerateStage, Path("params.yaml")).generate.noise_std
+    except ParameterError as error:
+        return str(error)
+
+
+def test_dvc_and_the_stages_agree_on_every_value_given_on_the_command_line(make_checkout, monkeypatch):
+    """DVC's own code writes each to params.yaml as `dvc exp run` has it written, and reads it as for dvc.lock."""
+    checkout = make_checkout()
+    monkeypatch.chdir(checkout.path)
+    passed = set()
+    with Repo() as repo:
+        stage = repo.stage.load_one(name="generate")
+        (dependency,) = [each for each in stage.deps if isinstance(each, ParamsDependency)]
+        for text in (*GOOD, *DOUBTFUL, *BAD):
+            apply_overrides("params.yaml", [f"generate.noise_std={text}"])
+            ours = noise_std_or_refusal()
+            if isinstance(ours, str):
+                assert "generate.noise_std in params.yaml is " in ours
+            else:
+                passed.add(text)
+                assert ours == dependency.read_params()["generate"]["noise_std"]
+    assert passed >= {*GOOD}
+    assert not passed & {*BAD}
+
+
 @pytest.mark.slow
-def test_dvc_and_the_stages_agree_on_every_value_given_on_the_command_line(checkout):
+@pytest.mark.parametrize(
+    "texts",
+    [
+        pytest.param(("1e-3", "on"), id="some"),
+        pytest.param((*GOOD, *DOUBTFUL, *BAD), marks=pytest.mark.nightly, id="all"),
+    ],
+)
+def test_a_stage_that_dvc_starts_takes_or_refuses_a_value_given_on_the_command_line(checkout, texts):
     passed = {}
-    for text in (
-        "1e-3",
-        "1E-3",
-        ".5",
-        "2",
-        "1e0",
-        "012",
-        "1_000",
-        "0x10",
-        "on",
-        "true",
-        ".inf",
-        "nan",
-        "0.1.2",
-        "null",
-    ):
-        result = checkout.run("dvc", "exp", "run", "generate", "-S", f"generate.noise_std={text}", check=False)
+    for text in texts:
+        result = forking(checkout).run("dvc", "exp", "run", "generate", "-S", f"generate.noise_std={text}", check=False)
         if result.returncode == 0:
             theirs = checkout.yaml("dvc.lock")["stages"]["generate"]["params"]["params.yaml"]["generate"]["noise_std"]
             passed[text] = load_params(GenerateStage, checkout.path / "params.yaml").generate.noise_std
@@ -188,35 +219,11 @@ def test_dvc_and_the_stages_agree_on_every_value_given_on_the_command_line(check
         else:
             assert "generate.noise_std in params.yaml is " in result.stderr, result.stderr
             assert "Traceback" not in result.stderr
-    assert passed.keys() >= {"1e-3", "1E-3", ".5", "2", "1e0"}
-    assert not passed.keys() & {"on", "true", ".inf", "nan", "0.1.2", "null"}
+    assert passed.keys() >= {*GOOD} & {*texts}
+    assert not passed.keys() & {*BAD}
 
 
-@pytest.fixture(scope="module")
-def generated(tmp_path_factory):
-    """A small checkout whose windows are generated, for networks to be tried on one after another."""
-    checkout = Checkout(tmp_path_factory.mktemp("generated"))
-    checkout.run("dvc", "repro", "generate")
-    return checkout
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("head", ["last", "every"])
-@pytest.mark.parametrize("execution", ["sequence", "stepwise"])
-@pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
-def test_each_member_of_the_family_runs_through_the_pipeline_and_twice_gives_the_same_bytes(
-    generated, cell, execution, head
-):
-    generated.set(**{"model.cell": cell, "model.execution": execution, "model.head": head})
-    assert generated.repro() == ["train", "evaluate", "plot", "report"]
-    golden = generated.digests()
-    test = json.loads((generated.path / "metrics/test.json").read_text())
-    assert test["mse"] < test["baselines"]["zero"]
-    for name in ("train", "evaluate"):
-        generated.stage(name)
-    assert generated.digests() == golden
-
-
+@pytest.mark.committed_results
 def test_the_default_reaches_its_mark():
     """That the committed metrics belong to the committed code is tested by dvc.lock's freshness; CI makes them anew."""
     test = json.loads((PROJECT / "metrics/test.json").read_text())
@@ -244,27 +251,18 @@ def peak_memory(checkout, windows, *options):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 @pytest.mark.slow
-def test_generates_memory_does_not_grow_with_the_count(make_checkout):
+@pytest.mark.parametrize(
+    "shard_windows", [8192, pytest.param(65536, marks=pytest.mark.nightly, id="the project's own shards")]
+)
+def test_generates_memory_does_not_grow_with_the_count(make_checkout, shard_windows):
     """By one thread, as the peaks of several fall together in one run and apart in another.
 
     From 16 shards, as the peak of fewer is now and then 6 % lower; and twice, as runs of one count differ by 3 %.
     """
-    checkout = make_checkout(parameters={})
-    few = max(peak_memory(checkout, 2**20, "--threads", "1") for _ in range(2))
-    assert peak_memory(checkout, 2**22, "--threads", "1") < 1.05 * few
-    assert peak_memory(checkout, 2**22) < 500
-
-
-@pytest.mark.slow
-def test_training_with_dropout_gives_the_same_bytes_in_every_process_and_depends_on_the_seed(checkout):
-    checkout.set(**{"model.num_layers": 2, "model.dropout": 0.5})
-    checkout.stage("generate")
-    models = []
-    for seed in (0, 0, 1):
-        checkout.set(**{"train.seed": seed})
-        checkout.stage("train")
-        models.append(checkout.digests()["metrics/history.csv"])
-    assert models[0] == models[1] != models[2]
+    checkout = make_checkout(parameters={"generate.shard_windows": shard_windows})
+    few = max(peak_memory(checkout, 16 * shard_windows, "--threads", "1") for _ in range(2))
+    assert peak_memory(checkout, 64 * shard_windows, "--threads", "1") < 1.05 * few
+    assert peak_memory(checkout, 64 * shard_windows) < 500
 
 
 @pytest.mark.slow

@@ -113,7 +113,7 @@ def test_it_is_the_weighted_mean_of_many_waves_drawn_from_the_prior(changes):
         assert (np.abs(found[:, index] - expected) < 5.0 * error + 1e-4).all()
 
 
-@pytest.mark.parametrize("noise_std", [1e-2, 1e-4, 1e-6])
+@pytest.mark.parametrize("noise_std", [1e-2, 1e-4, pytest.param(1e-6, marks=pytest.mark.nightly)])
 def test_small_noise_at_known_frequency_reaches_the_cramer_rao_bound(noise_std):
     params = make_params(frequency=(1.0, 1.0), noise_std=noise_std, windows=8000)
     angle = np.linspace(0.0, 2 * np.pi, 1000, endpoint=False)[:, None] + np.linspace(0.0, params.span, params.length)
@@ -137,7 +137,7 @@ def test_small_noise_at_known_frequency_reaches_the_cramer_rao_bound(noise_std):
         {"frequency": (1.0, 1.0001)},
         {"amplitude": (0.0, 1.0)},
         {"amplitude": (0.5, 2.0), "noise_std": 1e-3},
-        {"span": 100.0},
+        pytest.param({"span": 100.0}, marks=pytest.mark.nightly),  # eight seconds
         {"length": 64, "span": 8 * math.pi, "noise_std": 0.3},
         {"phase": "consecutive"},
         {"phase": "consecutive", "span": 3.0, "noise_std": 1e-3},

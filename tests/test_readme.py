@@ -7,9 +7,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from dvc.utils.serialize import load_yaml
 
 from tests.checkout import PROJECT, git
+from tests.forked_python.server import forking
+from tests.forks import STAGES, outputs
 
 DOCUMENTS = [
     "README.md",
@@ -34,24 +35,25 @@ def commands_in(text):
 
 def test_the_commands_that_ci_runs_are_in_its_script():
     script = (PROJECT / ".ci/run").read_text().splitlines()
-    assert set(script) >= RUN_BY_CI
+    assert {line.removeprefix("timed ") for line in script} >= RUN_BY_CI
 
 
-def run_commands(checkout, commands):
+def run_commands(checkout, commands, replacements=()):
     """Runs commands one after another as a person would, with the environment at hand in place of a new one.
 
     A gate may fail, as the metrics are a small run's; it must say so.
     """
     for command in commands:
         script = re.sub("^make ", "make --old-file environment ", command)
+        for old, new in dict(replacements).items():
+            script = script.replace(old, new)
         result = checkout.run("bash", "-c", f"source .venv/bin/activate && {script}", check=command != "make gate")
         assert result.returncode == 0 or "gates failed; docs/ci.md says how" in result.stderr, result.stderr
 
 
-@pytest.mark.slow
-def test_the_readmes_other_commands_run_one_after_another(checkout):
+def test_the_readmes_other_commands_run_one_after_another(again):
+    checkout = forking(again)
     (checkout.path / ".venv").symlink_to(sys.prefix)
-    checkout.repro()
     checkout.commit()
     mentioned = [command for command in commands("README.md") if command not in RUN_BY_CI]
     assert len(mentioned) >= 10
@@ -73,7 +75,7 @@ def anchors(text):
 def test_files_and_links_that_a_document_names_are_there(document):
     path = PROJECT / document
     text = path.read_text()
-    made = {out["path"] for stage in load_yaml(str(PROJECT / "dvc.lock"))["stages"].values() for out in stage["outs"]}
+    made = {path for stage in STAGES for path in outputs(stage)}
     for target in re.findall(r"\]\(([^)]+)\)", text):
         if not target.startswith("https://"):
             name, _, anchor = target.partition("#")
@@ -102,6 +104,7 @@ def test_the_tree_in_the_readme_is_the_tree():
     assert folders <= set(listed)
 
 
+@pytest.mark.committed_results
 def test_the_headline_figures_are_the_committed_metrics():
     test = json.loads((PROJECT / "metrics/test.json").read_text())
     figures = re.findall(r"^\| .* \| (0\.\d+) \|$", (PROJECT / "README.md").read_text(), re.MULTILINE)

@@ -1,4 +1,4 @@
-"""What the stages refuse, as processes: exit code, one line, and no output left behind."""
+"""What the stages refuse: exit code, one line, and no output left behind."""
 
 import shutil
 import signal
@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from quadrature.windows import WINDOW_COLUMNS, read_split, writing
-from tests.checkout import PROJECT
+from tests.checkout import OWN_PARAMETERS, Checkout
 
 
 def rewrite(path, change):
@@ -77,7 +77,8 @@ MODEL, TEST, TRAIN = (
     ],
 )
 def test_a_spoilt_file_ends_a_stage_with_one_line_and_65_and_no_output(finished, tmp_path, stage, file, harm):
-    shutil.copytree(finished.path, tmp_path / "tree", ignore=shutil.ignore_patterns(".git", ".dvc"))
+    tree = Checkout(tmp_path / "tree")
+    shutil.copytree(finished.path, tree.path, ignore=shutil.ignore_patterns(".git", ".dvc"))
     outputs = {
         "train": ["models/model.safetensors", "metrics/train.json", "metrics/history.csv"],
         "evaluate": ["metrics/test.json", "data/predictions.parquet"],
@@ -85,53 +86,44 @@ def test_a_spoilt_file_ends_a_stage_with_one_line_and_65_and_no_output(finished,
         "plot": [f"metrics/plots/{path.name}" for path in (finished.path / "metrics/plots").iterdir()],
     }[stage]
     for output in outputs:
-        (tmp_path / "tree" / output).unlink()
-    SPOIL[harm](tmp_path / "tree" / file)
-    files = snapshot(tmp_path / "tree")
+        (tree.path / output).unlink()
+    SPOIL[harm](tree.path / file)
+    files = snapshot(tree.path)
 
-    result = subprocess.run(
-        ["python", "-m", f"stages.{stage}"],
-        cwd=tmp_path / "tree", env=finished.env, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    result = tree.stage(stage, check=False)
     assert result.returncode == 65, result.stderr
     *log, message = result.stderr.splitlines()
     assert log in ([], ["device cpu, threads 1"])
     assert message.startswith(file.rpartition("/")[0])
-    assert snapshot(tmp_path / "tree") == files
+    assert snapshot(tree.path) == files
 
 
+@pytest.fixture
+def bare(tmp_path):
+    """A folder with nothing but the project's own params.yaml."""
+    folder = tmp_path / "bare"
+    folder.mkdir()
+    shutil.copy(OWN_PARAMETERS, folder / "params.yaml")
+    return Checkout(folder)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("stage", ["generate", "train", "evaluate", "plot", "report"])
-def test_a_stage_refuses_bad_parameters_with_2_before_any_work(finished, tmp_path, stage):
+def test_a_stage_refuses_bad_parameters_with_2_before_any_work(bare, stage):
     """Nothing else is there to read, and nothing is written."""
-    for package in ("stages", "quadrature"):
-        shutil.copytree(PROJECT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(PROJECT / "params.yaml", tmp_path)
-    text = (tmp_path / "params.yaml").read_text()
-    for line in ("span: 3.14", "batch_size: 8192", "threads: 2", "bins: 16"):
-        assert line in text
-        text = text.replace(line, f"{line.partition(':')[0]}: minus one #")
-    (tmp_path / "params.yaml").write_text(text)
-    result = subprocess.run(
-        ["python", "-B", "-m", f"stages.{stage}"],
-        cwd=tmp_path,
-        env=finished.env,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    for name in ("generate.span", "evaluate.batch_size", "train.threads", "plot.bins"):
+        bare.set(**{name: "minus one"})
+    result = bare.stage(stage, check=False)
     assert result.returncode == 2
     assert "in params.yaml is the text 'minus one'; it should be a valid " in result.stderr
     assert "Traceback" not in result.stderr
-    assert {path.name for path in tmp_path.iterdir()} == {"stages", "quadrature", "params.yaml"}
+    assert [path.name for path in bare.path.iterdir()] == ["params.yaml"]
 
 
-def test_a_batch_larger_than_the_split_is_refused_before_the_data_is_looked_at(finished, tmp_path):
-    for package in ("stages", "quadrature"):
-        shutil.copytree(PROJECT / package, tmp_path / package)
-    (tmp_path / "params.yaml").write_text((PROJECT / "params.yaml").read_text().replace("train: 1048576", "train: 10"))
-    result = subprocess.run(
-        ["python", "-m", "stages.train"], cwd=tmp_path, env=finished.env, capture_output=True, text=True, check=False
-    )
+@pytest.mark.slow
+def test_a_batch_larger_than_the_split_is_refused_before_the_data_is_looked_at(bare):
+    bare.set(**{"generate.windows.train": 10})
+    result = bare.stage("train", check=False)
     assert (result.returncode, result.stderr) == (
         2,
         "train.batch_size in params.yaml is 1024; it should not be above generate.windows.train, 10\n",
@@ -158,7 +150,9 @@ def test_training_that_diverges_at_its_last_step_ends_with_70_and_no_output(chec
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seconds", [0.4, 0.6, 0.8, 1.0])
+@pytest.mark.parametrize(
+    "seconds", [*(pytest.param(moment, marks=pytest.mark.nightly) for moment in (0.4, 0.6, 0.8)), 1.0]
+)
 def test_an_interrupted_generate_leaves_no_part_of_a_data_set_where_it_is_read(make_checkout, seconds):
     checkout = make_checkout(parameters={"generate.windows.train": 2**24, "generate.shard_windows": 4096})
     command = ["python", "-m", "stages.generate"]

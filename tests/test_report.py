@@ -9,7 +9,7 @@ import pytest
 import yaml
 from axe_playwright_python.sync_playwright import Axe
 
-from tests.checkout import PROJECT
+from tests.checkout import PROJECT, Checkout
 from tests.torture.strange import relist
 
 HOSTILE = [
@@ -136,15 +136,18 @@ def test_the_report_prints_without_loss(browser, report):
     page.close()
 
 
+def copy_tree(finished, folder):
+    """Returns a copy of the finished tree with all that the stage reads."""
+    shutil.copytree(finished.path, folder, ignore=shutil.ignore_patterns(".git", ".dvc", "windows"))
+    return Checkout(folder)
+
+
 def make_report(finished, folder, change):
     """Runs the stage in a copy of the finished tree whose parameters were changed; returns the page."""
-    shutil.copytree(finished.path, folder, ignore=shutil.ignore_patterns(".git", ".dvc", "windows"))
-    params = finished.yaml("params.yaml")
+    tree, params = copy_tree(finished, folder), finished.yaml("params.yaml")
     change(params)
     (folder / "params.yaml").write_text(yaml.safe_dump(params, allow_unicode=True))
-    command = [sys.executable, "-m", "stages.report"]
-    done = subprocess.run(command, cwd=folder, env=finished.env, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    tree.stage("report")
     return folder / "metrics/report.html"
 
 
@@ -167,12 +170,11 @@ def test_hostile_names_and_values_of_parameters_add_no_element_and_no_attribute(
 
 
 def test_a_picture_that_brings_a_script_along_is_refused(finished, tmp_path):
-    shutil.copytree(finished.path, tmp_path / "tree", ignore=shutil.ignore_patterns(".git", ".dvc", "windows"))
-    picture = tmp_path / "tree/metrics/plots/task.svg"
+    tree = copy_tree(finished, tmp_path / "tree")
+    picture = tree.path / "metrics/plots/task.svg"
     picture.write_text(picture.read_text().replace("</svg>", "<script>pwned = 1</script></svg>"))
-    relist(tmp_path / "tree")  # as one who means harm would
-    command = [sys.executable, "-m", "stages.report"]
-    done = subprocess.run(command, cwd=tmp_path / "tree", env=finished.env, capture_output=True, text=True, check=False)
+    relist(tree.path)  # as one who means harm would
+    done = tree.stage("report", check=False)
     assert done.returncode == 65
     assert done.stderr == (
         "metrics/plots/task.svg is no SVG of this project (it holds the element script); "

@@ -4,7 +4,7 @@ import re
 import shlex
 import sys
 
-from tests.checkout import PROJECT, Checkout
+from tests.checkout import PROJECT
 from tests.test_readme import RUN_BY_CI, commands
 from tests.torture.test_environments import KEEPING, KERNELS
 
@@ -12,12 +12,11 @@ PAGE = "docs/reproducibility.md"
 TEXT = (PROJECT / PAGE).read_text()
 
 
-def test_the_pages_commands_compare_a_run_with_the_committed_results(tmp_path):
-    checkout = Checkout(tmp_path / "committed", parameters={})
-    (checkout.path / ".venv").symlink_to(sys.prefix)
+def test_the_pages_commands_compare_a_run_with_the_committed_results(again):
+    (again.path / ".venv").symlink_to(sys.prefix)
     first, second = commands(PAGE)
     assert first in RUN_BY_CI
-    assert checkout.run(*shlex.split(second)).stdout.splitlines()[-1] == "results are the committed ones"
+    assert again.run(*shlex.split(second)).stdout.splitlines()[-1] == "results are the committed ones"
 
 
 def test_the_page_says_of_every_kernel_that_is_tried_what_it_keeps():

@@ -4,11 +4,11 @@ import os
 import re
 import shutil
 import stat
-import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
-import pytest
+from packaging.requirements import Requirement
 
 from tests.checkout import PROJECT
 
@@ -23,36 +23,68 @@ def shrink_requirements(checkout, **versions):
     (checkout.path / "constraints.txt").write_text("".join(f"{name}=={pin}\n" for name, pin in pins.items()))
 
 
-def version(checkout, name):
-    program = f"import importlib.metadata as m; print(m.version({name!r}))"
-    return checkout.run(".venv/bin/python", "-c", program).stdout.strip()
+def installed(checkout):
+    """Returns the versions of the two packages, None for one that is not there."""
+    program = (
+        "import importlib.metadata as metadata\n"
+        "found = {each.name: each.version for each in metadata.distributions()}\n"
+        "print(found.get('six'), found.get('iniconfig'))"
+    )
+    return checkout.run(".venv/bin/python", "-c", program).stdout.split()
 
 
-@pytest.mark.slow
 def test_the_environment_is_made_when_and_only_when_it_is_missing_or_out_of_date(make_checkout, tmp_path):
+    """And the development tools are added when and only when they are needed."""
     checkout = make_checkout("a folder with spaces")
     shrink_requirements(checkout)
     make = ("make", "environment")
 
-    assert "Setting up .venv" in checkout.run(*make).stdout
-    assert (version(checkout, "six"), version(checkout, "iniconfig")) == ("1.17.0", "2.3.0")
+    first = checkout.run(*make, PIP_FIND_LINKS=str(tmp_path / "nowhere"))
+    assert (first.stdout.count("\n"), first.stderr) == (1, "")
+    assert "Setting up .venv" in first.stdout
+    assert "nowhere" in (checkout.path / ".venv/pip.log").read_text()  # of which pip warns
+    assert installed(checkout) == ["1.17.0", "None"]
+    assert checkout.run(*make).stdout == ""
+
+    assert "Adding the development tools" in checkout.run("make", "tools").stdout
+    assert installed(checkout) == ["1.17.0", "2.3.0"]
+    assert checkout.run("make", "tools").stdout == ""
     assert checkout.run(*make).stdout == ""
 
     shrink_requirements(checkout, six="1.16.0")
     assert "Setting up .venv" in checkout.run(*make).stdout
-    assert version(checkout, "six") == "1.16.0"
+    assert installed(checkout) == ["1.16.0", "None"]
 
     (checkout.path / ".venv/bin/python").unlink()
     assert "Setting up .venv" in checkout.run(*make).stdout
 
     shrink_requirements(checkout, six="0.0.1")  # no such version: pip fails half-way
-    assert checkout.run(*make, check=False).returncode != 0
+    failed = checkout.run(*make, check=False)
+    assert failed.returncode != 0
+    assert "ERROR: " in failed.stderr
+    assert "pip failed; its output is in .venv/pip.log" in failed.stderr.splitlines()
     shrink_requirements(checkout)
     assert "Setting up .venv" in checkout.run(*make).stdout
+
+    shrink_requirements(checkout, iniconfig="0.0.1")
+    assert checkout.run("make", "tools", check=False).returncode != 0
+    shrink_requirements(checkout)
+    assert "Adding the development tools" in checkout.run("make", "tools").stdout
 
     checkout.path = checkout.path.rename(tmp_path / "elsewhere")
     assert "Setting up .venv" in checkout.run(*make).stdout
     assert checkout.run(*make).stdout == ""
+
+
+def test_what_needs_the_development_tools_asks_for_them_and_the_pipeline_does_not():
+    text = (PROJECT / "Makefile").read_text()
+    needs = {target: need.split() for target, need in re.findall(r"^([a-z-]+):(.*?)##", text, re.MULTILINE)}
+    assert needs["repro"] == needs["article"] == needs["verify"] == needs["gate"] == ["environment"]
+    for target in ("quick", "test", "test-all", "check", "format", "lock", "audit", "sbom"):
+        assert needs[target] == ["tools"], target
+    tools = tomllib.loads((PROJECT / "pyproject.toml").read_text())["dependency-groups"]["dev"]
+    used = {Requirement(text).name for text in tools}
+    assert {"pytest", "ruff", "mypy", "uv", "pip-audit", "cyclonedx-bom", "zizmor"} <= used
 
 
 def test_a_program_of_the_environment_puts_it_first_on_path(checkout):
@@ -100,7 +132,7 @@ def test_a_missing_git_is_told_in_one_line(checkout, tmp_path):
 def test_make_alone_lists_the_targets_a_phrase_each(checkout):
     lines = checkout.run("make").stdout.splitlines()
     text = (PROJECT / "Makefile").read_text()
-    assert [line.split()[1] for line in lines] == re.findall(r"^([a-z]+):.*##", text, re.MULTILINE)
+    assert [line.split()[1] for line in lines] == re.findall(r"^([a-z-]+):.*##", text, re.MULTILINE)
     assert all(len(line.split()) > 3 and len(line) <= 110 for line in lines)
 
 
@@ -110,24 +142,7 @@ def test_make_format_mends_what_make_check_refuses(checkout):
     module = checkout.path / "quadrature/scores.py"
     tidy = module.read_text()
     module.write_text(tidy.replace("import math\n", "import   math\nimport os\n"))
-    assert checkout.run("make", "-o", "environment", "check", check=False).returncode != 0
-    checkout.run("make", "-o", "environment", "format")
+    assert checkout.run("make", "-o", "tools", "check", check=False).returncode != 0
+    checkout.run("make", "-o", "tools", "format")
     assert module.read_text() == tidy
-    checkout.run("make", "-o", "environment", "check")
-
-
-def test_tests_of_a_group_run_in_one_process(tmp_path):
-    """What they share is made once. A pytest that pytest-xdist does not know says nothing, and runs them anywhere."""
-    (tmp_path / "pytest.ini").write_text("[pytest]\n")
-    (tmp_path / "test_group.py").write_text(
-        "import os, pathlib, pytest\n"
-        "@pytest.mark.xdist_group('one')\n"
-        "@pytest.mark.parametrize('number', range(8))\n"
-        "def test(number):\n"
-        "    pathlib.Path(f'{number}.worker').write_text(os.environ['PYTEST_XDIST_WORKER'])\n"
-    )
-    command = [sys.executable, "-m", "pytest", "--numprocesses", "2", "--dist", "loadgroup"]
-    env = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
-    subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, check=True)
-    workers = [path.read_text() for path in tmp_path.glob("*.worker")]
-    assert (len(workers), len(set(workers))) == (8, 1)
+    checkout.run("make", "-o", "tools", "check")

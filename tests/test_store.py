@@ -26,7 +26,7 @@ from quadrature.errors import DataError, ParameterError
 from quadrature.model import ModelParams, QuadratureNetwork, initialize, save_model
 from quadrature.store import StoreError, parse_place
 from quadrature.windows import WINDOW_COLUMNS, Split, read_split
-from tests.checkout import CALLERS, PROJECT
+from tests.checkout import CALLERS, OWN_PARAMETERS, PROJECT
 from tests.predict.running import PARAMS
 
 ALL = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
@@ -48,6 +48,9 @@ class Server(NamedTuple):
             for key in keys
             if not key.endswith("/")
         }
+
+
+pytestmark = pytest.mark.slow
 
 
 @contextmanager
@@ -112,7 +115,7 @@ def end(process):
 
 
 def generate(server, folder, *arguments, train=2000, **variables):
-    params = yaml.safe_load((PROJECT / "params.yaml").read_text())
+    params = yaml.safe_load(OWN_PARAMETERS.read_text())
     params["generate"] |= {"windows": {"train": train, "validation": 300, "test": 900}, "shard_windows": 200}
     (folder / "params.yaml").write_text(yaml.safe_dump(params))
     return start(server, folder, "-m", "stages.generate", *arguments, **variables)

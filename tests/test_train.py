@@ -5,76 +5,133 @@ import signal
 import socket
 import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+
+from tests.checkout import Checkout
 
 OUTPUTS = ("data/snapshots.parquet", "models/model.safetensors", "metrics/train.json", "metrics/history.csv")
 
 
-@pytest.fixture(params=[1, 2], ids=["written out", "autograd"])
-def generated(checkout, request):
-    """Windows for a network of one layer, whose gradient is written out, or of two, which leave it to autograd."""
-    checkout.set(**{"train.gradient_shards": 4, "model.num_layers": request.param})
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory):
+    """A checkout whose windows are drawn, to be copied."""
+    checkout = Checkout.make(tmp_path_factory.mktemp("drawn") / "checkout")
+    checkout.set(**{"train.gradient_shards": 4})
     checkout.stage("generate")
     return checkout
 
 
-def train(checkout, *options):
-    result = checkout.run("python", "-m", "stages.train", *options)
+@pytest.fixture
+def generated(drawn, tmp_path):
+    """A checkout of the test's own whose windows are drawn."""
+    return drawn.copy(tmp_path / "checkout")
+
+
+@pytest.fixture(params=[1, 2], ids=["written out", "autograd"])
+def each_gradient(generated, request):
+    """Has a network of one layer trained, whose gradient is written out, or of two, which leave it to autograd."""
+    generated.set(**{"model.num_layers": request.param})
+    return generated
+
+
+def take_digests(checkout):
+    """Returns the digests of what the stage wrote, and removes it."""
     digests = {name: hashlib.sha256((checkout.path / name).read_bytes()).hexdigest() for name in OUTPUTS}
     for name in OUTPUTS:
         (checkout.path / name).unlink()
-    return digests, result.stderr
+    return digests
+
+
+def train(checkout, *options):
+    result = checkout.stage("train", *options)
+    return take_digests(checkout), result.stderr
+
+
+def places(processes):
+    """Returns the variables that tell each of so many processes where the others are, as a cluster's launcher does."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    common = {"WORLD_SIZE": str(processes), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    return [{**common, "RANK": str(rank)} for rank in range(processes)]
+
+
+def train_together(checkout, processes, *options):
+    """Trains in so many processes that are told where the others are; returns the digests and what each logged."""
+    with ThreadPoolExecutor(processes) as starters:
+        started = [starters.submit(checkout.stage, "train", *options, **place) for place in places(processes)]
+        logs = [each.result().stderr for each in started]
+    return take_digests(checkout), logs
 
 
 @pytest.mark.slow
-def test_in_memory_or_streamed_by_one_thread_or_several_the_bytes_are_the_same(generated):
+def test_in_memory_or_streamed_by_one_thread_or_several_the_bytes_are_the_same(each_gradient):
     """2,000 windows of 80 bytes make four shards: --memory 0 holds none of them."""
-    expected, _ = train(generated)
-    assert train(generated, "--memory", "0")[0] == expected
+    expected, _ = train(each_gradient)
+    assert train(each_gradient, "--memory", "0")[0] == expected
     for threads in (2, 4):
-        generated.set(**{"train.threads": threads})
-        digests, log = train(generated)
+        each_gradient.set(**{"train.threads": threads})
+        digests, log = train(each_gradient)
         assert digests == expected
         assert f"threads {threads}," in log
-    generated.set(**{"train.gradient_shards": 2})
-    assert train(generated)[0] != expected
+    each_gradient.set(**{"train.gradient_shards": 2})
+    assert train(each_gradient)[0] != expected
+
+
+@pytest.mark.slow
+def test_one_process_two_and_four_write_the_same_bytes(each_gradient):
+    """In memory and streamed; each process is told where the others are."""
+    expected, _ = train(each_gradient)
+    for processes, options in ((2, ["--memory", "0"]), (4, [])):
+        digests, (log, *others) = train_together(each_gradient, processes, *options)
+        assert digests == expected
+        assert log.count("steps in") == 1
+        assert f"processes {processes}, threads 1," in log
+        assert others == [""] * (processes - 1)
 
 
 def torchrun(checkout, processes, *options):
     command = ["torchrun", "--standalone", f"--nproc-per-node={processes}", "-m", "stages.train", *options]
     result = checkout.run(*command)
-    digests = {name: hashlib.sha256((checkout.path / name).read_bytes()).hexdigest() for name in OUTPUTS}
-    for name in OUTPUTS:
-        (checkout.path / name).unlink()
-    return digests, result.stderr
+    return take_digests(checkout), result.stderr
 
 
 @pytest.mark.slow
-def test_one_process_two_and_four_write_the_same_bytes(generated):
-    """In memory and streamed; started by torchrun, and by the stage itself as params.yaml asks."""
+@pytest.mark.parametrize(
+    ("processes", "options"), [(2, ["--memory", "0"]), pytest.param(4, [], marks=pytest.mark.nightly)]
+)
+def test_so_do_those_that_torchrun_starts(generated, processes, options):
     expected, _ = train(generated)
-    for processes, options in ((2, ["--memory", "0"]), (4, [])):
-        digests, log = torchrun(generated, processes, *options)
-        assert digests == expected
-        assert log.count("steps in") == 1
-        assert f"processes {processes}, threads 1," in log
+    digests, log = torchrun(generated, processes, *options)
+    assert digests == expected
+    assert log.count("steps in") == 1
+    assert f"processes {processes}, threads 1," in log
+
+
+@pytest.mark.slow
+def test_so_do_those_that_the_stage_starts_as_params_yaml_asks(generated):
+    expected, _ = train(generated)
     generated.set(**{"train.processes": 2})
     digests, log = train(generated)
     assert digests == expected
+    assert log.count("steps in") == 1
     assert "processes 2," in log
 
 
+@pytest.mark.slow
 def test_processes_that_cannot_share_evenly_are_refused(generated):
-    result = generated.run("python", "-m", "stages.train", check=False, RANK="0", WORLD_SIZE="3")
+    result = generated.stage("train", check=False, RANK="0", WORLD_SIZE="3")
     assert result.returncode == 2
     assert result.stderr.splitlines() == [
         "train.gradient_shards in params.yaml is 4, which 3 processes cannot share evenly; make it a multiple of 3"
     ]
 
 
+@pytest.mark.slow
 def test_processes_that_are_not_told_where_the_others_are_are_refused(generated):
-    result = generated.run("python", "-m", "stages.train", check=False, RANK="0", WORLD_SIZE="2")
+    result = generated.stage("train", check=False, RANK="0", WORLD_SIZE="2")
     assert result.returncode == 2
     (line,) = result.stderr.splitlines()
     assert "MASTER_ADDR expected" in line
@@ -85,16 +142,12 @@ def test_processes_that_are_not_told_where_the_others_are_are_refused(generated)
 def test_a_process_that_hangs_is_told_of_within_the_patience(generated):
     """Two processes by hand, as a cluster's launcher starts them; one is stopped in the midst of training."""
     generated.set(**{"train.epochs": 2000})
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
-    place = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
     processes = [
         subprocess.Popen(
             ["python", "-m", "stages.train", "--patience", "5"],
-            cwd=generated.path, env={**generated.env, **place, "RANK": str(rank)}, stderr=subprocess.PIPE, text=True,
+            cwd=generated.path, env={**generated.env, **place}, stderr=subprocess.PIPE, text=True,
         )
-        for rank in range(2)
+        for place in places(2)
     ]  # fmt: skip
     try:
         next(line for line in processes[0].stderr if line.startswith("epoch 2 "))
@@ -110,11 +163,13 @@ def test_a_process_that_hangs_is_told_of_within_the_patience(generated):
             process.communicate()
 
 
+@pytest.mark.slow
 def test_windows_may_lie_elsewhere(generated, tmp_path):
     (generated.path / "data/windows").rename(tmp_path / "elsewhere")
     train(generated, "--windows", str(tmp_path / "elsewhere"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "line"),
     [
@@ -125,8 +180,8 @@ def test_windows_may_lie_elsewhere(generated, tmp_path):
         (["--windows", "ftp://host/windows"], "ftp://host/windows is no place known here"),
     ],
 )
-def test_options_that_make_no_sense_are_refused(checkout, options, line):
-    result = checkout.run("python", "-m", "stages.train", *options, check=False)
+def test_options_that_make_no_sense_are_refused(drawn, options, line):
+    result = drawn.stage("train", *options, check=False)
     assert result.returncode == 2
     assert line in result.stderr.splitlines()[-1]
     assert "Traceback" not in result.stderr

@@ -212,22 +212,36 @@ def test_a_torn_dvc_lock_is_refused_in_a_line(text):
 
 
 @pytest.mark.usefixtures("clone")
-def test_a_dvc_lock_cut_anywhere_is_never_taken_for_fresh():
+@pytest.mark.parametrize("cuts", [7, pytest.param(60, marks=pytest.mark.nightly)])
+def test_a_dvc_lock_cut_anywhere_is_never_taken_for_fresh(cuts):
     """A kill can leave any beginning of it: some are no YAML, others are, with less in it."""
     whole = Path("dvc.lock").read_text()
     last = whole.rindex("md5: ")  # DVC does not look at what follows, a size
-    for end in range(0, last, last // 12):
+    for end in range(0, last, last // cuts):
         Path("dvc.lock").write_text(whole[:end])
         with contextlib.suppress(DataError):
             assert any(find_stale().values()), end
 
 
+SOME = (
+    "edited code",
+    "parameter gone",
+    "changed command",
+    "input of another run",
+    "removed picture",
+)
+"""One of each file that makes a stage stale."""
+
+
 @pytest.mark.slow
-def test_dvc_status_agrees_where_the_data_is_there(finished, tmp_path, monkeypatch):
-    copy = tmp_path / "copy"
-    shutil.copytree(finished.path, copy, symlinks=True)
+@pytest.mark.parametrize(
+    "kinds", [pytest.param(SOME, id="some"), pytest.param([*STALE], id="all", marks=pytest.mark.nightly)]
+)
+def test_dvc_status_agrees_where_the_data_is_there(again, monkeypatch, kinds):
+    copy = again.path
     monkeypatch.chdir(copy)
-    for kind, (change, stages, _) in STALE.items():
+    for kind in kinds:
+        change, stages, _ = STALE[kind]
         change()
         with Repo() as repo:
             assert set(repo.status()) == set(stages), kind

@@ -18,6 +18,8 @@ from tests.checkout import PROJECT
 from tests.predict.running import HEADER, LENGTH, ROW, fixed, numbered, read, run, start, text
 from tests.test_readme import commands
 
+pytestmark = pytest.mark.slow
+
 
 def test_the_process_ends_with_one_line_and_the_exit_code(model, tmp_path):
     with start(model, tmp_path / "in.csv", tmp_path / "out.csv") as process:
@@ -130,8 +132,9 @@ def peak_memory(model, source, output, *options):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-@pytest.mark.slow
-@pytest.mark.parametrize(("suffix", "hop"), [("parquet", None), ("csv", None), ("csv", 5)])
+@pytest.mark.parametrize(
+    ("suffix", "hop"), [("parquet", None), pytest.param("csv", None, marks=pytest.mark.nightly), ("csv", 5)]
+)
 def test_memory_does_not_grow_with_the_file(model, tmp_path, suffix, hop):
     """Sixteen times the rows take at most 5 % and 96 MB more: with few, not all of the parts in flight are full.
 
@@ -153,9 +156,8 @@ def test_memory_does_not_grow_with_the_file(model, tmp_path, suffix, hop):
     assert peaks[1] < 700, peaks
 
 
-@pytest.mark.slow
-def test_the_pages_commands_run_one_after_another(checkout):
-    checkout.repro()
+def test_the_pages_commands_run_one_after_another(again):
+    checkout = again
     (checkout.path / ".venv").symlink_to(sys.prefix)
     script = commands("docs/predict.md")
     assert len(script) >= 5

@@ -1,18 +1,35 @@
-"""What the tests here share: a golden run of each cell, copies of its project to torment, and a tally of it all."""
+"""What the tests here share: an undisturbed run of each cell, copies of it to torment, and a tally of it all."""
 
+import functools
 import random
+import re
 import shutil
 import sys
-import time
 from contextlib import contextmanager
 
 import pytest
 
 from tests.checkout import SMALL, Checkout
+from tests.forks import STAGES, clear, run_stage
 from tests.torture.cage import Cage
-from tests.torture.forks import STAGES, clear
 
-CELLS = ("rnn", "lstm", "gru")
+CELLS = ("gru", "rnn", "lstm")
+"""The first is that of the finished checkout."""
+
+TINY = {
+    **SMALL,
+    "generate.windows": {"train": 300, "validation": 60, "test": 60},
+    "generate.shard_windows": 150,
+    "train.epochs": 1,
+    "train.batch_size": 100,
+    "train.snapshots": 2,
+    "train.snapshot_windows": 1,
+    "train.validations_per_epoch": 1,
+    "plot.windows": 1,
+    "plot.bins": 2,
+}
+
+REPRO = ("make", "--old-file", "environment", "repro")
 
 
 class Tally:
@@ -39,20 +56,23 @@ def tally(record_property):
 
 
 class Project:
-    """A cell's project that was never run, what an undisturbed run makes of it, and how long that takes."""
+    """A cell's project: `golden` after an undisturbed run, `fresh` before one, and how long that run takes."""
 
-    def __init__(self, folder, cell, whole):
-        """From nothing to the end are a fraction `whole` of the runs that are tormented."""
+    def __init__(self, golden, folder, whole):
+        """Work is all stages for a fraction `whole` of the copies that have some, otherwise one stage."""
         self.folder = folder
-        self.cell = cell
         self.whole = whole
-        self.fresh = Checkout(folder / "fresh", {**SMALL, "model.cell": cell, "train.epochs": 8})
-        (self.fresh.path / ".venv").symlink_to(sys.prefix)
-        self.golden = self.copy("golden")
-        began = time.monotonic()
-        self.golden.run(*REPRO)
-        self.seconds = time.monotonic() - began
-        self.digests = self.golden.digests()
+        self.golden = golden
+        self.digests = golden.digests()
+        self.seconds = (golden.path / "dvc.lock").stat().st_mtime - (golden.path / "params.yaml").stat().st_mtime
+        self.fresh = Checkout(folder / "fresh")
+        shutil.copytree(golden.path, self.fresh.path, symlinks=True, ignore=shutil.ignore_patterns("cache"))
+        for name in STAGES:
+            clear(self.fresh, name)
+        # As in a clone: the last commit has the record of a run with other parameters.
+        lock = self.fresh.path / "dvc.lock"
+        lock.write_text(re.sub(r"md5: \w{32}", f"md5: {'f' * 32}", lock.read_text()))
+        self.fresh.commit()
 
     def copy(self, name, of="fresh"):
         """Returns a copy, of `fresh` or `golden`, in the place of any earlier one of that name, with no state.
@@ -63,11 +83,9 @@ class Project:
         path = self.folder / name
         for former in (path, f"{path}.state", f"{path}.known"):
             shutil.rmtree(former, ignore_errors=True)
-        shutil.copytree(self.folder / of, path, symlinks=True)
-        copy = Checkout.__new__(Checkout)
-        copy.path = path
-        places = {"QUADRATURE_STATE_DIR": f"{path}.state", "DVC_SITE_CACHE_DIR": f"{path}.known"}
-        copy.env = {**self.fresh.env, **places}
+        copy = getattr(self, of).copy(path)
+        copy.env["DVC_SITE_CACHE_DIR"] = f"{path}.known"
+        (path / ".venv").symlink_to(sys.prefix)
         return copy
 
     def with_work(self, name, drawn):
@@ -86,24 +104,42 @@ class Project:
         return copy
 
 
-REPRO = ("make", "--old-file", "environment", "repro")
+@pytest.fixture(scope="session")
+def project_of(finished, share, tmp_path_factory, request):
+    """Returns a cell's project, made when it is first asked for; in full, a tenth of its work is all stages."""
+    whole = 0.1 if in_full(request.config) else 0.0
+
+    def finish(cell, folder):
+        checkout = Checkout.make(folder, {**SMALL, "model.cell": cell})
+        checkout.repro()
+        checkout.commit()
+
+    @functools.cache
+    def get(cell):
+        golden = finished if cell == CELLS[0] else Checkout(share(cell, functools.partial(finish, cell)))
+        assert golden.yaml("params.yaml")["model"]["cell"] == cell
+        return Project(golden, tmp_path_factory.mktemp(cell), whole)
+
+    return get
+
+
+@pytest.fixture
+def any_project(project_of, request):
+    """Returns a project of a cell that is drawn, in full; every change has time for the first cell's."""
+    cells = CELLS if in_full(request.config) else CELLS[:1]
+    return lambda drawn: project_of(drawn.choice(cells))
 
 
 @pytest.fixture(scope="session")
-def project_of(tmp_path_factory, request):
-    """Returns a cell's project, made when it is first asked for.
+def tiny(share):
+    """A tiny project after all its stages, run without DVC; to be copied, not changed."""
 
-    In full, each run is one from nothing. Of the few that every change has time for most are of one stage.
-    """
-    made = {}
-    whole = 1.0 if request.config.getoption("torture") >= 1.0 else 0.1
+    def fill(folder):
+        checkout = Checkout.make(folder, TINY)
+        for name in STAGES:
+            assert run_stage(checkout, name).returncode == 0
 
-    def get(cell):
-        if cell not in made:
-            made[cell] = Project(tmp_path_factory.mktemp(cell), cell, whole)
-        return made[cell]
-
-    return get
+    return Checkout(share("tiny", fill))
 
 
 @pytest.fixture(scope="session")
@@ -114,10 +150,15 @@ def cage(tmp_path_factory):
     cage.close()
 
 
+def in_full(config):
+    """Whether the full counts are asked for."""
+    return config.getoption("torture") >= 1.0
+
+
 def pytest_generate_tests(metafunc):
     """Gives a test marked `times(count)` a `moment` for each: from 0 to 1, the same each time, a fraction of them."""
     if marker := metafunc.definition.get_closest_marker("times"):
-        count = max(1, round(marker.args[0] * metafunc.config.getoption("torture")))
+        count = max(1, int(marker.args[0] * metafunc.config.getoption("torture")))
         drawn = random.Random(metafunc.function.__name__)
         metafunc.parametrize("moment", [drawn.random() for _ in range(count)], ids=str)
 
@@ -127,7 +168,7 @@ def chosen(request):
     """Returns the fraction of the cases that is asked for, at least one, the same each time."""
 
     def choose(cases):
-        count = max(1, round(len(cases) * request.config.getoption("torture")))
+        count = max(1, int(len(cases) * request.config.getoption("torture")))
         return random.Random(request.node.name).sample(cases, count)
 
     return choose

@@ -1,9 +1,10 @@
-"""Runs a stage on a disk of its own, with fewer bytes free than it writes, and says what became of it.
+"""Runs stages on a disk of their own, with fewer bytes free than they write, and says what became of them.
 
-    unshare --user --map-root-user --mount python -m tests.torture.full_disk FOLDER PROJECT STAGE FREE...
+    unshare --user --map-root-user --mount python -m tests.torture.full_disk FOLDER PROJECT
 
-mounts the disk at FOLDER, copies PROJECT to it and prints, for each number of FREE bytes, how the stage ended, its log
-and the digests of its outputs; and the same of a last run, when there was room again.
+mounts the disk at FOLDER and copies PROJECT to it. For each line of standard input, `[STAGE, FREE, ...]` in JSON, it
+answers with one: for each number of FREE bytes, how the stage ended, its log and the digests of its outputs; and the
+same of a last run, when there was room again.
 """
 
 import json
@@ -14,7 +15,7 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
-from tests.torture.forks import OPTIONS, clear, run_stage, written
+from tests.forks import OPTIONS, clear, run_stage, stop, written
 
 
 def fill(folder, free):
@@ -24,22 +25,27 @@ def fill(folder, free):
         os.posix_fallocate(file.fileno(), 0, max(1, disk.f_bavail * disk.f_bsize - free))
 
 
-def main(folder, project, name, *free):
+def main(folder, project):
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", folder], check=True)
     path = Path(folder, "project")
     shutil.copytree(project, path, symlinks=True, ignore=shutil.ignore_patterns(".git", ".dvc"))
     copy = SimpleNamespace(path=path, env={**os.environ, "QUADRATURE_STATE_DIR": f"{folder}/state"})
 
-    def run():
-        clear(copy, name)
+    def run(name):
         return (*run_stage(copy, name, *OPTIONS.get(name, ())), written(copy, name))
 
-    ended = []
-    for count in map(int, free):
-        fill(Path(folder), count)
-        ended.append(run())
-        Path(folder, "filler").unlink()
-    sys.stdout.write(json.dumps([ended, run()]))
+    for line in sys.stdin:
+        name, *free = json.loads(line)
+        ended = []
+        for count in free:
+            clear(copy, name)  # before the rest is filled: what that frees is no room for the stage
+            fill(Path(folder), count)
+            ended.append(run(name))
+            Path(folder, "filler").unlink()
+        clear(copy, name)
+        sys.stdout.write(f"{json.dumps([ended, run(name)])}\n")
+        sys.stdout.flush()
+    stop()
 
 
 if __name__ == "__main__":

@@ -18,7 +18,6 @@ import torch
 from safetensors.torch import save
 
 from quadrature.digest import ZEROS
-from tests.checkout import Checkout
 from tests.torture.strange import FOOTER, forge, relist, windows_table, write_table, write_unsigned
 from tests.torture.strange_models import make_network
 
@@ -210,14 +209,11 @@ def cases(program, canary):
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory, cage):
+def project(finished, tmp_path_factory):
     """A small project after a run of all its stages."""
-    checkout = Checkout(tmp_path_factory.mktemp("code") / "project")
-    for stage in ("generate", "train", "evaluate", "plot", "report"):
-        ended = cage.run(f"stages.{stage}", cwd=checkout.path, seconds=60.0, env=checkout.env)
-        assert ended.code == 0, ended
-    write_table(checkout.path / "input.parquet", windows_table(np.random.default_rng(0), 40))
-    return checkout.path
+    project = finished.copy(tmp_path_factory.mktemp("code") / "project").path
+    write_table(project / "input.parquet", windows_table(np.random.default_rng(0), 40))
+    return project
 
 
 def put(path, content):
@@ -229,7 +225,7 @@ def put(path, content):
         forge(path)
 
 
-def test_no_file_runs_code(finished, cage, tally, request, tmp_path):
+def test_no_file_runs_code(project, cage, tally, request, tmp_path):
     canary = tmp_path / "canary"
     programs = tmp_path / "bin"
     programs.mkdir()
@@ -241,15 +237,15 @@ def test_no_file_runs_code(finished, cage, tally, request, tmp_path):
     step = round(1 / min(1.0, request.config.getoption("torture")))
     every = list(cases(f"touch {canary}", canary))
     for name, content, place, takers in every[:: min(step, 8)]:
-        path = finished / place
+        path = project / place
         before = path.read_bytes() if path.exists() else None
-        page = finished / "metrics/report.html"
+        page = project / "metrics/report.html"
         try:
             put(path, content)
-            relist(finished)
+            relist(project)
             for taker in takers:
                 page.unlink(missing_ok=True)
-                ended = cage.run(*taker, cwd=finished, env=env, seconds=30.0)
+                ended = cage.run(*taker, cwd=project, env=env, seconds=30.0)
                 try:
                     with tally.trying("a file that tries to run code runs none"):
                         assert not canary.exists()
@@ -269,7 +265,7 @@ def test_no_file_runs_code(finished, cage, tally, request, tmp_path):
                 path.unlink()
             else:
                 path.write_bytes(before)
-            relist(finished)
+            relist(project)
     assert not failures, "\n".join(failures)
 
 

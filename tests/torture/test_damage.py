@@ -12,10 +12,8 @@ from pathlib import Path
 import pytest
 
 from quadrature.errors import DataError
-from tests.checkout import Checkout
+from tests.forks import STAGES, inputs, run_stage, written
 from tests.test_readme import commands
-from tests.torture.forks import STAGES, inputs, run_stage, written
-from tests.torture.test_faults import TINY
 
 pytestmark = pytest.mark.slow
 
@@ -24,23 +22,28 @@ READERS = [name for name in STAGES if name != "generate"]
 
 
 @pytest.fixture(scope="module")
-def done(tmp_path_factory):
+def done(tiny, tmp_path_factory):
     """A project after all its stages."""
-    checkout = Checkout(tmp_path_factory.mktemp("damage"), TINY)
-    for name in STAGES:
-        assert run_stage(checkout, name).returncode == 0
-    return checkout
+    return tiny.copy(tmp_path_factory.mktemp("damage") / "project")
+
+
+def cut(content, length):
+    return content[:length]
+
+
+def flip(content, bit):
+    flipped = bytearray(content)
+    flipped[bit // 8] ^= 1 << bit % 8
+    return bytes(flipped)
 
 
 def damages(content, drawn):
-    """Returns what a file may become, by what was done to it."""
-    cuts = {length: content[:length] for length in drawn.sample(range(len(content)), min(CUTS, len(content)))}
-    flips = {}
-    for bit in drawn.sample(range(8 * len(content)), min(FLIPS, 8 * len(content))):
-        flipped = bytearray(content)
-        flipped[bit // 8] ^= 1 << bit % 8
-        flips[bit] = bytes(flipped)
-    return {"cut to bytes": cuts, "with a flipped bit": flips}
+    """Returns what may happen to a file: by its name, what does that, and at which places in the file."""
+    cuts, flips = range(len(content)), range(8 * len(content))
+    return {
+        "cut to bytes": (cut, drawn.sample(cuts, min(CUTS, len(cuts)))),
+        "with a flipped bit": (flip, drawn.sample(flips, min(FLIPS, len(flips)))),
+    }
 
 
 @contextmanager
@@ -48,13 +51,12 @@ def damaged(name, file, fraction, answer):
     """Runs a stage over each damage of a file, and writes down which ones it took or refused in other words."""
     path, main = Path(file), importlib.import_module(f"stages.{name}").main
     content, missed = path.read_bytes(), {}
-    drawn = random.Random(f"{name} {file}")
     logging.disable()
-    for kind, others in damages(content, drawn).items():
-        chosen = drawn.sample(sorted(others), max(1, round(len(others) * fraction)))
-        missed[kind] = len(chosen), []
-        for at in chosen:
-            path.write_bytes(others[at])
+    for kind, (damage, places) in damages(content, random.Random(f"{name} {file}")).items():
+        places = places[: max(1, round(len(places) * fraction))]
+        missed[kind] = len(places), []
+        for at in places:
+            path.write_bytes(damage(content, at))
             try:
                 main()
                 missed[kind][1].append((at, "taken"))
@@ -82,22 +84,21 @@ def test_a_file_that_is_damaged_is_refused_by_name(done, tally, request, tmp_pat
 
 
 @pytest.mark.parametrize("name", READERS)
-def test_a_damaged_file_ends_the_process_with_65_and_a_line(done, name):
-    for file in inputs(done, name):
+def test_a_damaged_file_ends_the_process_with_65_and_a_line(done, chosen, name):
+    for file in chosen(inputs(done, name)):
         path = done.path / file
         content = path.read_bytes()
-        for damage in damages(content, random.Random(file)).values():
-            path.write_bytes(next(iter(damage.values())))
+        for damage, places in damages(content, random.Random(file)).values():
+            path.write_bytes(damage(content, places[0]))
             ended = run_stage(done, name)
             assert ended.returncode == 65
             assert ended.stderr.splitlines()[-1].startswith(f"{file} ")
         path.write_bytes(content)
 
 
-def test_damage_in_dvcs_cache_is_refused_and_mended_as_the_document_says(make_checkout):
+def test_damage_in_dvcs_cache_is_refused_and_mended_as_the_document_says(again):
     look, mend = commands("docs/reliability.md")
-    checkout = make_checkout(parameters=TINY)
-    checkout.repro()
+    checkout = again
     golden, path = checkout.digests(), checkout.path / "data/predictions.parquet"
     content = path.read_bytes()
     outs = {out["path"]: out["md5"] for out in checkout.yaml("dvc.lock")["stages"]["evaluate"]["outs"]}

@@ -1,58 +1,81 @@
 """A disk without room, files that the system itself will not read or write: one clear line, and no half of a file."""
 
+import ctypes
 import errno
 import json
 import os
 import subprocess
 import sys
+from contextlib import contextmanager
 
 import pytest
 
-from tests.checkout import PROJECT, Checkout
-from tests.torture.forks import OPTIONS, STAGES, clear, inputs, outputs, run_stage, written
-from tests.torture.test_faults import TINY, assert_harmless
+from tests.checkout import PROJECT
+from tests.forks import OPTIONS, STAGES, clear, inputs, outputs, run_stage, written
+from tests.torture.test_faults import assert_harmless
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform != "linux", reason="mounts, and reads /proc")]
 
 OWN_DISK = ("unshare", "--user", "--map-root-user", "--mount")
-MORTAL = ("setpriv", "--bounding-set=-dac_override,-dac_read_search", "--inh-caps=-dac_override,-dac_read_search")
-"""Who runs as root is let into every file; without these capabilities root is held to a file's rights as others are."""
 
 
 @pytest.fixture(scope="module")
-def done(tmp_path_factory):
+def done(tiny, tmp_path_factory):
     """A project after all its stages."""
-    checkout = Checkout(tmp_path_factory.mktemp("disk"), TINY)
-    for name in STAGES:
-        assert run_stage(checkout, name).returncode == 0
-    return checkout
+    return tiny.copy(tmp_path_factory.mktemp("disk") / "project")
 
 
 @pytest.fixture(scope="module")
-def own_disk():
+def own_disk(done, tmp_path_factory):
+    """Returns what runs a stage with each of some numbers of bytes free, and once more with room: see full_disk.py."""
     tried = subprocess.run([*OWN_DISK, "mount", "-t", "tmpfs", "tmpfs", "/mnt"], check=False, capture_output=True)
     if tried.returncode:
         pytest.skip("users may not mount a disk of their own here")
+    driver = [*OWN_DISK, sys.executable, "-m", "tests.torture.full_disk", tmp_path_factory.mktemp("own"), done.path]
+    process = subprocess.Popen(
+        driver, cwd=PROJECT, env=done.env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+
+    def run(name, free):
+        print(json.dumps([name, *free]), file=process.stdin, flush=True)
+        return json.loads(process.stdout.readline())
+
+    yield run
+    process.communicate()
+    assert process.returncode == 0
+
+
+RIGHTS_DO_NOT_BIND = 1 << 1 | 1 << 2
+"""CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH of Linux: whoever has them, as root does, is let into every file."""
+
+
+@contextmanager
+def bound_by_rights():
+    """Holds this process to a file's rights, as any user's is: takes those capabilities from it."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    header = (ctypes.c_uint32 * 2)(0x20080522, 0)  # the version of the call with two words each, and this process
+    words = (ctypes.c_uint32 * 6)()  # effective, permitted and inheritable, and the same of capabilities from 32 on
+    assert libc.capget(header, words) == 0
+    for kind in range(3):
+        words[kind] &= ~RIGHTS_DO_NOT_BIND
+    assert libc.capset(header, words) == 0, os.strerror(ctypes.get_errno())
+    yield
 
 
 def refusal(done, name):
     """Returns the line in which a stage refuses to work, as one whom rights hold back."""
-    command = [*(MORTAL if os.geteuid() == 0 else ()), sys.executable, "-m", f"stages.{name}", *OPTIONS.get(name, ())]
-    ended = subprocess.run(command, cwd=done.path, env=done.env, capture_output=True, text=True, check=False)
+    ended = run_stage(done, name, *OPTIONS.get(name, ()), torment=bound_by_rights)
     assert ended.returncode in (65, 74)
     assert "Traceback" not in ended.stderr
     return ended.stderr.splitlines()[-1]
 
 
-@pytest.mark.usefixtures("own_disk")
 @pytest.mark.parametrize("name", STAGES)
-def test_a_disk_has_too_little_room(done, tally, chosen, tmp_path, name):
+def test_a_disk_has_too_little_room(done, own_disk, tally, chosen, name):
     golden = written(done, name)
     size = sum((done.path / file).stat().st_size for file in golden)
     free = sorted(chosen(range(0, size, max(1, size // 20))))
-    driver = [sys.executable, "-m", "tests.torture.full_disk", tmp_path, done.path, name, *map(str, free)]
-    said = subprocess.run([*OWN_DISK, *driver], cwd=PROJECT, env=done.env, check=True, capture_output=True, text=True)
-    tried, last = json.loads(said.stdout)
+    tried, last = own_disk(name, free)
     assert len(tried) == len(free)
     for code, log, found in tried:
         with tally.trying(f"{name}: a disk has too little room"):
@@ -61,9 +84,9 @@ def test_a_disk_has_too_little_room(done, tally, chosen, tmp_path, name):
 
 
 @pytest.mark.parametrize("name", [name for name in STAGES if name != "generate"])
-def test_a_file_may_not_be_read_or_cannot(done, tally, name):
+def test_a_file_may_not_be_read_or_cannot(done, tally, chosen, name):
     golden = written(done, name)
-    for file in inputs(done, name):
+    for file in chosen(inputs(done, name)):
         path = done.path / file
         kept = path.with_name(f"{path.name}.kept")
         with tally.trying(f"{name}: a file may not be read"):
@@ -79,9 +102,9 @@ def test_a_file_may_not_be_read_or_cannot(done, tally, name):
 
 
 @pytest.mark.parametrize("name", STAGES)
-def test_a_folder_may_not_be_written(done, tally, name):
+def test_a_folder_may_not_be_written(done, tally, chosen, name):
     golden = written(done, name)
-    for folder in sorted({(done.path / output).parent for output in outputs(name)}):
+    for folder in chosen(sorted({(done.path / output).parent for output in outputs(name)})):
         clear(done, name)
         with tally.trying(f"{name}: a folder may not be written"):
             folder.chmod(0o555)

@@ -13,6 +13,7 @@ import subprocess
 import pytest
 import torch
 
+from tests.forks import STAGES, clear
 from tests.torture.conftest import CELLS, REPRO
 
 FACTORS = {
@@ -76,15 +77,20 @@ KEEPING = {"avx2": {"AVX2", "AVX512"}, "avx512": {"AVX512"}}
 """Those of them that keep every bit, and what the processor must be able to do."""
 
 
+CASES = {
+    "environment": sorted(
+        (dict(zip(FACTORS, one, strict=True)) for one in DESIGN), key=lambda one: CELLS.index(one["cell"])
+    ),
+    "keeping": [(cell, *one) for cell in CELLS for one in KERNELS if one[1] in KEEPING],
+    "other": [(cell, *one) for cell in CELLS for one in KERNELS if one[1] not in KEEPING],
+}
+
+
 def pytest_generate_tests(metafunc):
     """Gives a test the first of its cases, as many as --torture asks for."""
-    cases = {
-        "environment": [dict(zip(FACTORS, one, strict=True)) for one in DESIGN],
-        "kernels": [(cell, *one) for one in KERNELS for cell in CELLS],
-    }
-    for name in cases.keys() & {*metafunc.fixturenames}:
-        count = max(1, round(len(cases[name]) * metafunc.config.getoption("torture")))
-        metafunc.parametrize(name, cases[name][:count])
+    for name in CASES.keys() & {*metafunc.fixturenames}:
+        count = max(1, round(len(CASES[name]) * metafunc.config.getoption("torture")))
+        metafunc.parametrize(name, CASES[name][:count])
 
 
 def locale(name, folder):
@@ -133,17 +139,34 @@ def test_the_bytes_are_golden_in(environment, project_of, tally, tmp_path):
         assert checkout.run(*command, "dvc", "status", "--quiet", **variables, check=False).returncode == 0
 
 
-@pytest.mark.slow
-def test_kernels_keep_the_bytes_or_all_that_no_network_enters(kernels, project_of, tally):
-    cell, variable, value = kernels
+def under(kernel, project, *stages):
+    """Returns a checkout whose stages ran as on another processor; skips a test where this one cannot do that."""
+    variable, value = kernel
     if not KEEPING.get(value, {ABLE}) & {ABLE}:
         pytest.skip(f"this processor cannot do {value}")
+    checkout = project.copy("kernels", of="golden")
+    for name in stages:
+        clear(checkout, name)
+    for name in stages:
+        checkout.run("python", "-m", f"stages.{name}", **{variable: value})
+    return checkout
+
+
+@pytest.mark.slow
+def test_kernels_keep_the_bytes(keeping, project_of, tally):
+    cell, *kernel = keeping
     project = project_of(cell)
-    checkout = project.copy("kernels")
-    with tally.trying("bytes under AVX2 and AVX-512" if value in KEEPING else "windows and floor under other kernels"):
-        checkout.run(*REPRO, **{variable: value})
-        if value in KEEPING:
-            assert checkout.digests() == project.digests
+    checkout = under(kernel, project, *STAGES)
+    with tally.trying("bytes under AVX2 and AVX-512"):
+        assert checkout.digests() == project.digests
+
+
+@pytest.mark.slow
+def test_other_kernels_keep_all_that_no_network_enters(other, project_of, tally):
+    cell, *kernel = other
+    project = project_of(cell)
+    checkout = under(kernel, project, "generate", "train", "evaluate")
+    with tally.trying("windows and floor under other kernels"):
         assert windows(checkout) == windows(project.golden)
         assert without_network(checkout) == pytest.approx(without_network(project.golden), rel=1e-9)
 

@@ -3,8 +3,8 @@
 import pytest
 
 from tests.checkout import SMALL, Checkout
+from tests.forks import after_step, clear, interrupt, run_stage, written
 from tests.torture.conftest import CELLS
-from tests.torture.forks import after_step, clear, interrupt, run_stage, written
 
 pytestmark = pytest.mark.slow
 
@@ -15,7 +15,7 @@ STEPS = {"train.epochs": 12, "train.batch_size": 420, "train.validations_per_epo
 @pytest.mark.parametrize("memory", [1000, 0], ids=["in memory", "streamed"])
 @pytest.mark.parametrize("cell", CELLS)
 def test_training_stopped_after_any_step_ends_in_the_golden_bytes(tmp_path, tally, chosen, cell, memory):
-    checkout = Checkout(tmp_path, {**SMALL, **STEPS, "model.cell": cell})
+    checkout = Checkout.make(tmp_path, {**SMALL, **STEPS, "model.cell": cell})
     options = ("train", "--memory", str(memory), "--save-every", "1000")
     run_stage(checkout, "generate")
     log = run_stage(checkout, *options).stderr

@@ -9,33 +9,18 @@ from functools import partial
 
 import pytest
 
-from tests.checkout import SMALL, Checkout
-from tests.torture.forks import OPTIONS, STAGES, run_stage, written
+from tests.forks import OPTIONS, STAGES, run_stage, written
 from tests.torture.shim.sitecustomize import Torment
 
 pytestmark = pytest.mark.slow
 
-TINY = {
-    **SMALL,
-    "generate.windows": {"train": 300, "validation": 60, "test": 60},
-    "generate.shard_windows": 150,
-    "train.epochs": 1,
-    "train.batch_size": 100,
-    "train.snapshots": 2,
-    "train.validations_per_epoch": 1,
-    "plot.windows": 1,
-    "plot.bins": 2,
-}
 KINDS = ("write", "open", "fsync", "replace")
 
 
 @pytest.fixture(scope="module")
-def done(tmp_path_factory):
+def done(tiny, tmp_path_factory):
     """A project after all its stages: the next run of any is over what an earlier one has left."""
-    checkout = Checkout(tmp_path_factory.mktemp("faults"), TINY)
-    for name in STAGES:
-        assert run_stage(checkout, name).returncode == 0
-    return checkout
+    return tiny.copy(tmp_path_factory.mktemp("faults") / "project")
 
 
 @contextmanager

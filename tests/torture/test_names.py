@@ -76,7 +76,7 @@ def outside(tmp_path_factory, cage):
     small = {"device": "cpu", "generate.windows": {"train": 64, "validation": 8, "test": 8}, "train.epochs": 1}
     small |= {"train.batch_size": 64, "model.hidden_size": 4, "train.threads": 1, "train.shuffle_windows": 64}
     small |= {"train.snapshots": 2, "train.validations_per_epoch": 1, "generate.shard_windows": 64}
-    checkout = Checkout(folder / "in/project", small)
+    checkout = Checkout.make(folder / "in/project", small)
     for stage in ("generate", "train"):
         ended = cage.run(f"stages.{stage}", cwd=checkout.path, seconds=60.0, env=checkout.env)
         assert ended.code == 0, ended

@@ -9,7 +9,7 @@ import torch
 from quadrature.stream import Batch, Shards, epoch_batches
 from quadrature.windows import WINDOW_COLUMNS, read_split, shard_path, writing
 from tests.checkout import SMALL, Checkout
-from tests.torture.forks import after_step, clear, interrupt, run_stage, written
+from tests.forks import after_step, clear, interrupt, run_stage, written
 
 pytestmark = pytest.mark.slow
 
@@ -26,7 +26,7 @@ POISONS = {
 
 
 def make_checkout(path, parameters=None):
-    checkout = Checkout(path, {**SMALL, **STEPS, **(parameters or {})})
+    checkout = Checkout.make(path, {**SMALL, **STEPS, **(parameters or {})})
     run_stage(checkout, "generate")
     for output in checkout.path.glob("metrics/*.*"):
         output.unlink()

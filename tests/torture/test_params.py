@@ -21,10 +21,11 @@ from quadrature.params import Section, load_params
 from quadrature.signals import GenerateParams
 from quadrature.training import TrainParams
 from stages.evaluate import EvaluateParams
+from tests.checkout import OWN_PARAMETERS
 
 pytestmark = pytest.mark.slow
 
-TEXT = Path("params.yaml").read_text()
+TEXT = OWN_PARAMETERS.read_text()
 TREE = yaml.safe_load(TEXT)
 SECONDS, BYTES = 2.0, 10**9
 

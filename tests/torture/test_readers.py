@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from quadrature.model import save_model
-from tests.checkout import PROJECT
+from tests.checkout import OWN_PARAMETERS
 from tests.torture.strange import LENGTH, damage, strange_table, windows_table, write_table
 from tests.torture.strange_models import make_network, strange_model
 
@@ -22,7 +22,7 @@ PROMISE = "a strange {} is read properly or refused by name, exit code 65, withi
 def place(tmp_path):
     """A folder with a model, three splits of windows and their parameters."""
     rng = np.random.default_rng(0)
-    tree = yaml.safe_load((PROJECT / "params.yaml").read_text())
+    tree = yaml.safe_load(OWN_PARAMETERS.read_text())
     tree["device"] = "cpu"
     tree["train"]["threads"] = 1
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(tree))

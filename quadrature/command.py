@@ -40,12 +40,15 @@ def attempt(main: Callable[[], None]) -> int:
     _on_signals(_interrupt)
     code = os.EX_OK
     try:
-        _check_arguments(sys.argv[1:])
-        if "DVC_ROOT" in os.environ:
-            threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
-        main()
-        if sys.stdout is not None:  # as where it was closed
-            sys.stdout.flush()
+        try:
+            _check_arguments(sys.argv[1:])
+            if "DVC_ROOT" in os.environ:
+                threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+            main()
+            if sys.stdout is not None:  # as where it was closed
+                sys.stdout.flush()
+        finally:
+            _on_signals(signal.SIG_IGN)  # before anything is logged: a signal then would be a traceback
     except (QuadratureError, Interruption) as error:
         logging.error("%s", error)
         code = error.exit_code
@@ -53,7 +56,6 @@ def attempt(main: Callable[[], None]) -> int:
         # The files a command reads are checked where they are read; what is left is the disk and its permissions.
         logging.error("%s", f"{error.filename}: {error.strerror}" if error.filename else error)
         code = os.EX_IOERR
-    _on_signals(signal.SIG_IGN)
     return code
 
 

@@ -43,6 +43,18 @@ def test_each_kind_of_failure_has_its_exit_code_and_its_message_alone(error, cod
     assert (result.returncode, result.stderr, result.stdout) == (code, "what, where, what to do\n", "")
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_that_comes_as_a_failure_is_told_changes_nothing(number):
+    """As one does that ends a process because another has failed."""
+    body = f"""
+    import logging, os
+    logging.getLogger().handlers[0].addFilter(lambda record: os.kill(os.getpid(), {int(number)}) or True)
+    raise DataError('what, where, what to do')
+"""
+    result = run(body)
+    assert (result.returncode, result.stderr) == (65, "what, where, what to do\n")
+
+
 def test_a_command_that_is_done_exits_0():
     assert run("pass").returncode == 0
 

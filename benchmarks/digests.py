@@ -2,7 +2,8 @@
 
 Each stage runs in a process of its own, in a folder that holds nothing but params.yaml at first:
 
-    python -m benchmarks.digests [ROUNDS]
+    python -m benchmarks.digests              # three rounds of every stage
+    python -m benchmarks.digests 1 generate   # one of these, each of which reads what those before it wrote
 """
 
 import shutil
@@ -49,18 +50,18 @@ def measure(stage: str, folder: Path) -> tuple[float, float]:
     return part, whole
 
 
-def main(rounds: int = 3) -> None:
-    runs: dict[str, list[tuple[float, float]]] = {stage: [] for stage in STAGES}
+def main(rounds: int = 3, *stages: str) -> None:
+    runs: dict[str, list[tuple[float, float]]] = {stage: [] for stage in stages or STAGES}
     with tempfile.TemporaryDirectory() as name:
         shutil.copy(PROJECT / "params.yaml", name)
         for _ in range(rounds):
-            for stage in STAGES:
-                runs[stage].append(measure(stage, Path(name)))
+            for stage, measured in runs.items():
+                measured.append(measure(stage, Path(name)))
     print("| stage | all of it (s) | digests (s) | share (%) |\n|---|---|---|---|")
-    for stage in STAGES:
-        part, whole = (statistics.median(column) for column in zip(*runs[stage], strict=True))
+    for stage, measured in runs.items():
+        part, whole = (statistics.median(column) for column in zip(*measured, strict=True))
         print(f"| {stage} | {whole:.2f} | {part:.4f} | {100 * part / whole:.2f} |")
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:]))
+    main(*map(int, sys.argv[1:2]), *sys.argv[2:])

@@ -25,8 +25,9 @@ SMALL = {
     "train.batch_size": 128,
     "train.shuffle_windows": 700,
     "train.threads": 1,
-    "train.snapshots": 8,
-    "plot.windows": 4,
+    "train.snapshots": 4,
+    "train.snapshot_windows": 2,
+    "plot.windows": 2,
     "train.validations_per_epoch": 4,
 }
 """The project's own parameters, shrunk: several shards, none full at the end, batches across their seams.

@@ -59,7 +59,10 @@ class Cost:
 
     def pytest_terminal_summary(self, terminalreporter):
         """Prints the ten dearest tests and the total; pytest-xdist's workers have ended, and are counted in it."""
-        total, unit = processor_seconds(), import_torch_seconds()
+        total = processor_seconds()
+        if total < 100.0:  # not worth the seconds that the unit takes to measure
+            return
+        unit = import_torch_seconds()
         terminalreporter.section("processor time")
         for nodeid, seconds in sorted(self._by_test.items(), key=lambda cost: -cost[1])[:10]:
             terminalreporter.write_line(f"{seconds:6.1f} s  {nodeid}")

@@ -43,10 +43,10 @@ def test_an_experiments_command_changes_parameters_to_others_that_are_possible(n
     words = command_of(name)
     assert words[:6] == ["dvc", "exp", "run", "--temp", "--name", name]
     assert set(words[6::2]) == {"--set-param"}
-    changes = dict(word.split("=") for word in words[7::2])
+    changes = parse_yaml("\n".join(word.replace("=", ": ") for word in words[7::2]), name)
     for path, value in changes.items():
-        assert parse_yaml(value, path) != value_at(checkout.yaml("params.yaml"), path)
-    checkout.set(**{path: parse_yaml(value, path) for path, value in changes.items()})
+        assert value_at(checkout.yaml("params.yaml"), path) != value
+    checkout.set(**changes)
     load_params(generate.Params, checkout.path / "params.yaml")
     load_params(train.Params, checkout.path / "params.yaml")
 

@@ -60,6 +60,7 @@ def test_it_draws_any_number_of_windows_and_errors_of_any_size():
         assert 500 <= image.width <= 1500
 
 
+@pytest.mark.slow
 def test_the_same_snapshots_give_the_same_bytes_in_every_process_whatever_the_users_settings(tmp_path):
     (tmp_path / "matplotlibrc").write_text("figure.dpi: 33\naxes.facecolor: red\n")
     program = (

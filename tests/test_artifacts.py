@@ -55,7 +55,6 @@ def fetch(registry, folder, which="--stage prod"):
     return folder / "model.safetensors"
 
 
-@pytest.mark.slow
 def test_dvc_yaml_names_the_model_as_the_page_shows(registry):
     shown = yaml.safe_load(blocks(PAGE, "yaml")["Versions of the model"])
     assert registry.yaml("dvc.yaml")["artifacts"] == shown["artifacts"]
@@ -66,7 +65,6 @@ def test_every_command_of_the_page_is_run_by_a_test():
     assert set(blocks(PAGE)) == {"Register a version", "Fetch it", "Fetch it and know that it is whole"}
 
 
-@pytest.mark.slow
 def test_a_version_or_a_stage_is_fetched_into_an_empty_folder_and_loads_to_the_same_network(
     finished, registry, tmp_path
 ):
@@ -84,7 +82,6 @@ def test_a_version_or_a_stage_is_fetched_into_an_empty_folder_and_loads_to_the_s
     assert fetch(registry, tmp_path / "moved").read_bytes() == second
 
 
-@pytest.mark.slow
 def test_a_damaged_version_is_fetched_unseen_and_refused_by_pull(registry, tmp_path):
     """As the page warns. Should DVC come to refuse it when it is fetched, the warning can go."""
     kept = stored(registry, MODEL)
@@ -109,7 +106,6 @@ def test_a_damaged_version_is_fetched_unseen_and_refused_by_pull(registry, tmp_p
     assert (tmp_path / "quadrature" / MODEL).read_bytes() == content
 
 
-@pytest.mark.slow
 def test_what_the_page_says_of_gto_holds(registry):
     """It registers any name; a commit has one version; a stage goes back to a version only by force."""
     registry.run("gto", "register", "quadratur", "--version", "v1.0.0")

@@ -26,6 +26,7 @@ from benchmarks.peers.task import read
 from quadrature.params import load_params
 from stages.train import Params
 from tests.checkout import PROJECT
+from tests.forked_python.server import variables
 
 HIDDEN, BATCH = 12, 200
 HERE = ("ours", "article", "torch")
@@ -55,7 +56,7 @@ def reference(tree):
     layers = {"gru": gru, "linear": linear}
     weights = {f"{layer}.{name}": value for layer in layers for name, value in layers[layer].state_dict().items()}
     np.savez(tree / "weights.npz", **{name: value.numpy() for name, value in weights.items()})
-    inputs, target = map(torch.from_numpy, read(tree / "data/windows/train", BATCH))
+    inputs, target = map(torch.tensor, read(tree / "data/windows/train", BATCH))
     with torch.no_grad():
         loss = nn.functional.mse_loss(linear(gru(inputs.unsqueeze(-1))[0][:, -1]), target).item()
     return loss, sum(value.numel() for value in weights.values())
@@ -71,7 +72,8 @@ def test_every_framework_trains_the_same_network_on_the_same_windows(name, tree,
     framework = FRAMEWORKS[name]
     command = [interpreter(name), "-m", f"benchmarks.peers.{framework.module}", "loss"]
     command += ["--train", "data/windows/train", "--hidden", str(HIDDEN), "--batch", str(BATCH)]
-    answer = run([*command, "--weights", "weights.npz", "--threads", "1"], tree, KERAS_BACKEND=framework.backend).answer
+    env = {"KERAS_BACKEND": framework.backend, **(variables() if name in HERE else {})}
+    answer = run([*command, "--weights", "weights.npz", "--threads", "1"], tree, **env).answer
     loss, parameters = reference
     assert answer["loss"] == pytest.approx(loss, abs=1e-6)
     assert answer["parameters"] == parameters - (2 * HIDDEN if name == "equinox" else 0)

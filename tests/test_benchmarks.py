@@ -1,6 +1,7 @@
 """The benchmarks run, on tiny sizes, so that they cannot rot; what they measure is for people to read."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -12,7 +13,7 @@ from benchmarks import task
 from quadrature.params import SECTIONS, load_params
 from stages import evaluate, generate, plot, train
 from tests.checkout import PROJECT
-from tests.forked_python.server import forking
+from tests.forked_python.server import forking, variables
 
 
 def test_the_benchmarks_parameters_are_exactly_those_that_the_stages_know():
@@ -46,10 +47,16 @@ def test_the_benchmarks_floor_is_that_of_the_committed_metrics():
     assert pytest.approx(floor, rel=1e-5) == task.FLOOR_MSE
 
 
+def printed(benchmark, *arguments):
+    """Returns the lines that a benchmark prints."""
+    command = [sys.executable, "-m", f"benchmarks.{benchmark}", *arguments]
+    env = {**os.environ, **variables()}
+    return subprocess.run(command, cwd=PROJECT, env=env, capture_output=True, text=True, check=True).stdout.splitlines()
+
+
 @pytest.mark.slow
 def test_the_parquet_benchmark_prints_a_row_for_each_encoding():
-    command = [sys.executable, "-m", "benchmarks.parquet", "500", "2"]
-    lines = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=True).stdout.splitlines()
+    lines = printed("parquet", "500", "2")
     assert lines[0] == "500 windows of 10 samples, medians of 2"
     rows = [line for line in lines if line.count("|") == 5][2:]
     assert len(rows) == 12
@@ -59,16 +66,14 @@ def test_the_parquet_benchmark_prints_a_row_for_each_encoding():
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_the_floors_benchmark_prints_a_row_for_each_setting():
-    command = [sys.executable, "-m", "benchmarks.floor", "64", "two samples", "undersampled beyond reach"]
-    lines = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=True).stdout.splitlines()
+    lines = printed("floor", "64", "two samples", "undersampled beyond reach")
     assert [line.count("|") for line in lines] == [7, 7, 7, 7]
     assert [line.split("|")[1].strip() for line in lines[2:]] == ["two samples", "undersampled beyond reach"]
 
 
 @pytest.mark.slow
 def test_the_trackers_benchmark_prints_a_row_for_each_cell():
-    command = [sys.executable, "-m", "benchmarks.tracker", "20", "4"]
-    lines = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=True).stdout.splitlines()
+    lines = printed("tracker", "20", "4")
     rows = [line.split("|")[1:-1] for line in lines[4:]]
     assert [row[0].strip() for row in rows] == ["rnn", "lstm", "gru"]
     assert all(0 < float(p50) <= float(p99) for _, p50, p99, *_ in rows)
@@ -76,14 +81,14 @@ def test_the_trackers_benchmark_prints_a_row_for_each_cell():
 
 @pytest.mark.slow
 def test_the_commands_benchmark_prints_a_row_for_each_way():
-    command = [sys.executable, "-m", "benchmarks.predict", "1000", "3"]
-    lines = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=True).stdout.splitlines()
+    lines = printed("predict", "1000", "3")
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines[4:]]
     assert [row[0] for row in rows] == ["forward pass", "parquet to parquet", "CSV to CSV"]
     assert rows[0][2:] == ["1.00"] * 3
     assert all(0.0 < float(lowest) <= float(ratio) <= float(highest) for *_, ratio, lowest, highest in rows)
 
 
+@pytest.mark.nightly
 def test_the_tracking_benchmark_prints_the_error_of_both_networks_at_each_sample(again):
     lines = forking(again).run("python", "-m", "benchmarks.tracking", "50").stdout.splitlines()
     rows = [[float(cell.replace(",", "")) for cell in line.split("|")[1:-1]] for line in lines[2:]]

@@ -110,6 +110,7 @@ def test_a_signal_ends_a_command_with_75_and_leaves_no_temporary_file(tmp_path, 
     assert list(tmp_path.iterdir()) == [target]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 @pytest.mark.parametrize("library", ["multiarray", "libc10.", "libtorch_cpu.", "libtorch_python.", "_C."])
 @pytest.mark.parametrize(
@@ -184,6 +185,7 @@ def wait_until(condition, seconds=10.0):
     return condition()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("late", [False, True], ids=["at work", "before its first line"])
 @pytest.mark.parametrize("by_dvc", [True, False])
 def test_a_stage_ends_with_the_dvc_that_started_it_and_other_commands_go_on(tmp_path, by_dvc, late):

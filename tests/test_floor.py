@@ -46,6 +46,7 @@ def test_every_window_of_every_shard_has_its_own_estimate():
     assert (estimates[300:600] == alone).all()
 
 
+@pytest.mark.slow
 def test_a_floor_that_costs_too_much_is_for_a_random_part_of_the_windows(monkeypatch, caplog):
     params = make_params(windows=3000, shard_windows=1000)
     split = shards(params)
@@ -62,6 +63,7 @@ def test_a_floor_that_costs_too_much_is_for_a_random_part_of_the_windows(monkeyp
     np.testing.assert_allclose(estimates[known], whole[known], rtol=0, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_a_shard_without_any_chosen_window_has_no_estimates(monkeypatch):
     params = make_params(windows=3000, shard_windows=10)
     monkeypatch.setattr(floor, "BUDGET", floor.BUDGET // 600)

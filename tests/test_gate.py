@@ -227,6 +227,7 @@ def test_the_projects_own_metrics_pass_its_own_gates(committed, tmp_path):
     assert rows["excess"][4] == "at most 0.02"
 
 
+@pytest.mark.slow
 def test_metrics_that_keep_to_the_rules_pass(committed):
     git("switch", "--quiet", "main", cwd=committed.path)
     result, rows = gate(committed)
@@ -240,6 +241,7 @@ def test_metrics_that_keep_to_the_rules_pass(committed):
     assert [line.split()[:2] for line in printed[2:]] == [["pass", row[1]] for row in rows.values()]
 
 
+@pytest.mark.slow
 def test_a_run_is_held_against_the_revision_on_the_command_line_in_place_of_those_in_the_rules(committed):
     git("switch", "--quiet", "main", cwd=committed.path)
     path = committed.path / "metrics/test.json"
@@ -257,6 +259,7 @@ def test_a_run_is_held_against_the_revision_on_the_command_line_in_place_of_thos
     assert (rows["excess"][0], rows["excess"][3]) == ("pass", "0.02")
 
 
+@pytest.mark.slow
 def test_a_revision_that_is_not_there_is_exit_code_2(committed):
     result, rows = gate(committed, "--against=no-such")
     assert result.returncode == 2
@@ -272,6 +275,7 @@ def test_a_revision_that_is_not_there_is_named(committed, monkeypatch, revision)
         read_metrics(Path("metrics/test.json"), revision)
 
 
+@pytest.mark.slow
 def test_where_git_has_no_commit_or_dvc_no_project_that_is_told_in_one_line(tmp_path):
     """In a process of its own each, as DVC remembers what it has opened."""
     shutil.copy(PROJECT / "gates.yaml", tmp_path)

@@ -276,11 +276,13 @@ def test_what_makes_no_sense_is_refused_in_a_line_before_anything_is_removed(dra
     assert content(tmp_path / "data") == expected
 
 
+@pytest.mark.slow
 def test_it_imports_no_torch():
     program = "import sys, stages.generate; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], cwd=PROJECT, check=False).returncode == 0
 
 
+@pytest.mark.slow
 def test_the_benchmark_prints_a_row_for_each_way_and_each_size():
     command = [sys.executable, "-m", "benchmarks.generate"]
     for arguments, names in (

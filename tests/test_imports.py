@@ -122,6 +122,7 @@ assert state() == before
 """
 
 
+@pytest.mark.slow
 def test_importing_the_projects_modules_opens_nothing_starts_nothing_and_sets_nothing():
     files = [name for name in git("ls-files", *PACKAGES, cwd=PROJECT).splitlines() if name.endswith(".py")]
     names = [name.removesuffix(".py").replace("/", ".") for name in files if "__" not in name]

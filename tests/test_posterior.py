@@ -75,6 +75,7 @@ def test_at_known_frequency_and_amplitude_it_is_the_integral_over_phase(noise_st
         np.testing.assert_allclose(found, expected, rtol=0, atol=1e-4 * noise_std)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changes",
     [
@@ -113,6 +114,7 @@ def test_it_is_the_weighted_mean_of_many_waves_drawn_from_the_prior(changes):
         assert (np.abs(found[:, index] - expected) < 5.0 * error + 1e-4).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("noise_std", [1e-2, 1e-4, pytest.param(1e-6, marks=pytest.mark.nightly)])
 def test_small_noise_at_known_frequency_reaches_the_cramer_rao_bound(noise_std):
     params = make_params(frequency=(1.0, 1.0), noise_std=noise_std, windows=8000)
@@ -125,6 +127,7 @@ def test_small_noise_at_known_frequency_reaches_the_cramer_rao_bound(noise_std):
     assert abs(errors.mean() - bound) < 4.0 * standard_error
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changes",
     [
@@ -188,6 +191,7 @@ def test_a_discrete_prior_of_many_phases_is_as_good_as_uniform():
     np.testing.assert_allclose(discrete, uniform, rtol=0, atol=2e-3)
 
 
+@pytest.mark.slow
 def test_a_posterior_that_fills_memory_is_refused():
     """Two samples leave a surface of waves of unknown amplitude that fit them, and no noise blurs it."""
     params = make_params(length=2, amplitude=(0.0, 1.0), noise_std=1e-6)

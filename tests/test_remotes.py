@@ -152,12 +152,10 @@ def test_the_sizes_on_the_page_are_those_of_dvc_lock():
         assert float(megabytes) * 1e6 == pytest.approx(size, rel=0.1), path
 
 
-@pytest.mark.slow
 def test_what_is_pushed_to_a_directory_is_pulled_into_a_clean_clone_where_nothing_runs(shared):
     pull_elsewhere(shared)
 
 
-@pytest.mark.slow
 def test_what_is_pushed_over_ssh_is_pulled_into_a_clean_clone_where_nothing_runs(mine, server, tmp_path):
     """The clone has no .dvc/config.local; ~/.ssh/config says what stands there."""
     shutil.copy(tmp_path / "sshd/storage_key", tmp_path / "home/.ssh/storage_key")
@@ -170,7 +168,6 @@ def test_what_is_pushed_over_ssh_is_pulled_into_a_clean_clone_where_nothing_runs
     pull_elsewhere(mine)
 
 
-@pytest.mark.slow
 def test_damage_in_the_remote_is_refused_with_verify_and_passes_unseen_without(shared):
     model = stored(shared, "models/model.safetensors")
     content = model.read_bytes()
@@ -196,7 +193,6 @@ def test_damage_in_the_remote_is_refused_with_verify_and_passes_unseen_without(s
     assert verifying.digests() == shared.digests()
 
 
-@pytest.mark.slow
 def test_a_push_killed_half_way_leaves_nothing_half_under_its_name_and_is_completed_by_the_next(shared, server):
     use_ssh(shared, server, shared.path.parent / "sshd/storage_key")
     content = os.urandom(2**26)
@@ -212,7 +208,6 @@ def test_a_push_killed_half_way_leaves_nothing_half_under_its_name_and_is_comple
     assert large.read_bytes() == content
 
 
-@pytest.mark.slow
 def test_dvc_takes_any_host_key_and_offers_its_agent(shared, server, tmp_path):
     """As the page warns: OpenSSH refuses the very server that DVC talks to. Should this fail, the warning can go."""
     known_hosts, log = tmp_path / "home/.ssh/known_hosts", tmp_path / "sshd/log"
@@ -227,7 +222,6 @@ def test_dvc_takes_any_host_key_and_offers_its_agent(shared, server, tmp_path):
         assert ("auth-agent-req" in log.read_text()) == offered
 
 
-@pytest.mark.slow
 def test_a_tunnel_of_openssh_carries_a_push(mine, server, tmp_path):
     folder, port = tmp_path / "sshd", free_port()
     use_ssh(mine, server, folder / "storage_key")
@@ -242,7 +236,6 @@ def test_a_tunnel_of_openssh_carries_a_push(mine, server, tmp_path):
     assert stored(mine, "models/model.safetensors").exists()
 
 
-@pytest.mark.slow
 def test_what_the_page_says_that_dvc_says_is_what_it_says(mine, server, tmp_path):
     table = (PROJECT / PAGE).read_text().partition("| it says | it means |")[2]
     said = re.findall(r"^\| `(.*?)` \|", table, re.MULTILINE)
@@ -268,7 +261,6 @@ def failure(checkout, command):
     return result.stderr
 
 
-@pytest.mark.slow
 def test_an_experiment_pushed_is_pulled_and_applied_elsewhere_with_the_same_bytes(finished, shared, tmp_path):
     origin = tmp_path / "git"
     git("init", "--quiet", "--bare", "--initial-branch=main", str(origin), cwd=tmp_path)
@@ -288,7 +280,6 @@ def test_an_experiment_pushed_is_pulled_and_applied_elsewhere_with_the_same_byte
     assert made["data/windows/test/part-00000.parquet"] != finished.digests()["data/windows/test/part-00000.parquet"]
 
 
-@pytest.mark.slow
 def test_a_pushed_run_cache_lacks_the_outputs_that_git_has(shared, tmp_path):
     """Which is why the page advises against it. Should this fail, DVC has come to push them."""
     shared.run("dvc", "push", "--run-cache")
@@ -297,7 +288,10 @@ def test_a_pushed_run_cache_lacks_the_outputs_that_git_has(shared, tmp_path):
     assert not stored(shared, "metrics/train.json").exists()
 
 
-@pytest.mark.parametrize("heading", CLOUDS)
+@pytest.mark.parametrize(
+    "heading",
+    [heading if heading == "Amazon S3" else pytest.param(heading, marks=pytest.mark.nightly) for heading in CLOUDS],
+)
 def test_a_clouds_commands_write_addresses_for_git_and_keys_for_this_checkout_alone(heading, checkout, tmp_path):
     extra, shared, secret = CLOUDS[heading]
     home = tmp_path / "home"

@@ -182,6 +182,7 @@ def test_a_picture_that_brings_a_script_along_is_refused(finished, tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_the_report_imports_neither_torch_nor_matplotlib():
     program = "import sys, stages.report; sys.exit(not sys.modules.keys().isdisjoint({'torch', 'matplotlib', 'scipy'}))"
     assert subprocess.run([sys.executable, "-c", program], cwd=PROJECT, check=False).returncode == 0

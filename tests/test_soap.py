@@ -125,6 +125,7 @@ def test_the_path_does_not_depend_on_the_coordinates_it_is_described_in():
     assert bend(TorchsAdam) > 0.1
 
 
+@pytest.mark.slow
 def test_it_gets_further_than_adam_in_as_many_steps():
     start, loss = make_problem()
     for rate in (0.01, 0.03, 0.1):

@@ -144,6 +144,7 @@ def test_stages_never_import_stages_and_the_library_never_imports_a_stage():
             assert not [file for file in imported if file.startswith("stages/")], path
 
 
+@pytest.mark.slow
 def test_the_modules_that_need_no_torch_do_not_import_it():
     """One process for all of them: torch, once imported, stays."""
     names = "signals", "windows", "breakdown", "figures", "animation", "leakage", "scores", "params", "page", "weights"

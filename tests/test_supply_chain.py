@@ -98,6 +98,7 @@ def test_the_exceptions_in_force_have_their_form_and_are_of_packages_we_have():
     assert {one.package for one in exceptions} <= {requirement.name for requirement in constraints()}
 
 
+@pytest.mark.slow
 def test_an_audit_asks_about_what_is_installed_here_and_knows_what_is_excepted(audit):
     tomorrow = {**GOOD, "reviewed": date.today(), "expires": date.today() + timedelta(days=1)}
     (pin,) = [one for one in constraints() if one.name == "diskcache"]
@@ -119,6 +120,7 @@ def test_an_audit_asks_about_what_is_installed_here_and_knows_what_is_excepted(a
         assert "FILE: CVE-2025-69872 of torch is known no more; remove it" in lines
 
 
+@pytest.mark.slow
 def test_an_audit_that_gets_no_answer_says_so_in_one_line(audit):
     with database() as server:
         port = server.server_port
@@ -127,6 +129,7 @@ def test_an_audit_that_gets_no_answer_says_so_in_one_line(audit):
     assert line.startswith("audit: nothing was checked, as the database did not answer: requests.exceptions.")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "message"),
     [

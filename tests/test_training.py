@@ -88,6 +88,7 @@ def test_gradient_shards_change_the_order_of_sums_and_nothing_else():
     assert any(not torch.equal(one, four) for one, four in zip(whole, sharded, strict=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
 def test_the_number_of_threads_does_not_change_a_bit(cell):
     """Twenty batches of unequal shards; with two layers and dropout as well, where one thread takes them in turn."""
@@ -242,6 +243,7 @@ def test_one_batch_can_be_learnt_by_heart():
     assert last.train_mse < 1e-4
 
 
+@pytest.mark.slow
 def test_any_module_can_be_trained():
     module = nn.Sequential(nn.Flatten(), nn.Linear(7, 7))
     *_, last = train(module, make_windows(), make_windows(8), make_training(epochs=300, learning_rate=0.05))

@@ -222,6 +222,7 @@ def test_a_files_name_says_which_shard_it_is_finished_or_not(tmp_path):
         assert shard_number(tmp_path / name) is None
 
 
+@pytest.mark.slow
 def test_writing_and_reading_import_no_pandas(tmp_path):
     """pyarrow.array and to_numpy would: 0.25 seconds and 40 MB in every stage."""
     program = (

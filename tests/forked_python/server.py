@@ -30,8 +30,13 @@ _FORKS.set_forkserver_preload(
 
 def forking(checkout):
     """Has the project's programs forked that are started in a checkout; returns the checkout."""
-    checkout.env |= {"PYTHONPATH": str(Path(__file__).parent), "FORKED_PYTHON": f"{_listening().name}/socket"}
+    checkout.env |= variables()
     return checkout
+
+
+def variables():
+    """Returns the variables of the environment that have the project's programs forked."""
+    return {"PYTHONPATH": str(Path(__file__).parent), "FORKED_PYTHON": f"{_listening().name}/socket"}
 
 
 @functools.cache
@@ -66,13 +71,14 @@ def _run(connection):
         os.environ.clear()
         os.environ.update(environment)
         _become(folder, words)
+        sys.exit()
     _, status = os.waitpid(program, 0)
     code = os.waitstatus_to_exitcode(status)
     connection.sendall(bytes([code if code >= 0 else 128 - code]))
 
 
 def _become(folder, words):
-    """Does what `python -m` does with these words, and ends."""
+    """Does what `python -m` does with these words."""
     sys.path.insert(0, folder)
     sys.argv = words
     sys.modules.pop(words[0], None)  # imported already, but not as __main__

@@ -64,6 +64,7 @@ def test_an_experiment_reaches_its_mark(name, make_checkout):
     assert (test["floor_mse"]["new"] is None) == (name == "noise-free")
 
 
+@pytest.mark.nightly
 def test_a_trial_becomes_a_row_and_a_point(again):
     """With parameters shrunk, on the page's own command."""
     checkout = forking(again)

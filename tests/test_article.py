@@ -114,6 +114,7 @@ def assert_reaches_its_mark(checkout, name):
     assert test["seen_in_training"]["new"] == 1.0
 
 
+@pytest.mark.nightly
 def test_make_article_prints_the_experiment_beside_the_script_and_both_on_unseen_phases(again):
     assert "python -m benchmarks.article\n" in again.run("make", "--dry-run", "article").stdout
     printed = forking(again).run("python", "-m", "benchmarks.article").stdout

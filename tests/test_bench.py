@@ -99,6 +99,7 @@ def bench(tmp_path_factory, measured):
     return output
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_the_bench_measures_every_framework_at_every_size_and_task(bench, measured):
     results = json.loads((bench / "results.json").read_text())
@@ -112,6 +113,7 @@ def test_the_bench_measures_every_framework_at_every_size_and_task(bench, measur
     assert all(row["seconds"] > 0.5 and row["peak_mb"] > 50 for row in results["target"])
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_the_table_and_the_picture_are_made_of_the_results(bench, measured):
     results = json.loads((bench / "results.json").read_text())

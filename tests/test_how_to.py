@@ -28,7 +28,8 @@ def prepared(again):
     return forking(again)
 
 
-@pytest.mark.parametrize("sweep", [{"SEEDS=0,1": "SEEDS=0"}, pytest.param({}, marks=pytest.mark.nightly)], ids=str)
+@pytest.mark.nightly
+@pytest.mark.parametrize("sweep", [{"SEEDS=0,1": "SEEDS=0"}, {}], ids=str)
 def test_the_commands_run_in_their_order(sweep, prepared):
     """The sweep with one seed; with both of the page's in `make test-all`."""
     for name, section in SECTIONS.items():

@@ -43,6 +43,7 @@ def table(checkout, name, arguments):
     return [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines[2:] if line]
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("name", TINY)
 def test_a_command_of_the_page_prints_its_table(name, checkout):
     arguments, _ = TINY[name]

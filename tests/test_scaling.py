@@ -41,7 +41,10 @@ def test_the_pages_commands_run_one_after_another_and_dvc_takes_their_results(pr
     assert (project.path / "data/many/train/part-00000.parquet").exists()
 
 
-@pytest.mark.parametrize("command", BENCHMARKS)
+@pytest.mark.parametrize(
+    "command",
+    [pytest.param(one, marks=[pytest.mark.nightly] if one != MEMORY else []) for one in BENCHMARKS],
+)
 def test_a_benchmark_of_the_page_prints_its_tables(command, checkout):
     assert command in commands(PAGE)
     arguments, first = BENCHMARKS[command]
@@ -62,7 +65,8 @@ def assert_prints_tables(checkout, words, arguments, first):
     assert lines[0].startswith(first)
     headers = {number - 1 for number, line in enumerate(lines) if line.startswith("|---")}
     rows = [line for number, line in enumerate(lines) if re.match(r"\| \w", line) and number not in headers]
-    figures = [float(row.split("|")[2].replace(",", "")) for row in rows]
+    # What is left of a step, less its gradients, is told as 0 where the clock says that it is less.
+    figures = [float(row.split("|")[2].replace(",", "")) for row in rows if not row.startswith("| rest ")]
     assert len(figures) >= 2
     assert all(figure > 0.0 for figure in figures)
     if "memory" in arguments:  # the windows kept from each step would add half

@@ -73,7 +73,8 @@ def test_the_environment_is_made_when_and_only_when_it_is_missing_or_out_of_date
     assert "Setting up .venv" in checkout.run(*make).stdout
     assert not wants_to_set_up(checkout)
 
-    failed = checkout.run("make", "tools", PIP_INDEX_URL="file:///nowhere", check=False)
+    (tmp_path / "no-such-version").write_text("iniconfig==0.0.1")
+    failed = checkout.run("make", "tools", PIP_CONSTRAINT=str(tmp_path / "no-such-version"), check=False)
     assert failed.returncode != 0
     assert installed(checkout) == ["1.17.0", "None"]
     assert "Adding the development tools" in checkout.run("make", "tools").stdout

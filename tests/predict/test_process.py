@@ -156,6 +156,7 @@ def test_memory_does_not_grow_with_the_file(model, tmp_path, suffix, hop):
     assert peaks[1] < 700, peaks
 
 
+@pytest.mark.nightly
 def test_the_pages_commands_run_one_after_another(again):
     checkout = again
     (checkout.path / ".venv").symlink_to(sys.prefix)

@@ -10,6 +10,8 @@ import sys
 
 import pytest
 
+from tests import forks
+
 LIMIT = 500
 """Imports of torch that the tests of a change may cost."""
 
@@ -17,9 +19,9 @@ _BEGAN = pytest.StashKey[float]()
 
 
 def processor_seconds():
-    """Returns the processor time of this process and of all that it started and waited for."""
+    """Returns the processor time of this process, of all that it started and waited for, and of the stages it forks."""
     times = os.times()
-    return times.user + times.system + times.children_user + times.children_system
+    return times.user + times.system + times.children_user + times.children_system + forks.processor_seconds()
 
 
 def import_torch_seconds():

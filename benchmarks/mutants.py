@@ -3,18 +3,21 @@
     .venv/bin/python -m benchmarks.mutants 100                 # as many places, drawn by a seed; an hour or two
     .venv/bin/python -m benchmarks.mutants 100 --only 7 31     # two of them again
 
-Each mutant (DeMillo, Lipton and Sayward 1978, doi.org/10.1109/C-M.1978.218136) is tried in a copy of the tree: first by
-the quick tests of the files that name its module, then by all tests of those files, then by the rest of `make test`,
-until one fails. Left out are tests of the committed results, which any change of the code makes stale, and the one that
-runs the type checker. Prints a line a mutant, and the share that was killed.
+Each mutant (DeMillo, Lipton and Sayward 1978, doi.org/10.1109/C-M.1978.218136) is tried in a copy of the tree: by the
+quick tests of the files that name its module, by their slow ones, by `make quick`, by the rest of `make test`, until
+one fails. Left out are tests of the committed results, which any change of the code makes stale, and the one that runs
+the type checker. Prints a line a mutant, and the share that was killed.
 """
 
 import argparse
 import ast
+import contextlib
 import copy
+import os
 import random
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -34,8 +37,8 @@ OPERATORS: dict[type[ast.AST], type[ast.AST]] = {
 """What stands in for an operator."""
 
 LEFT_OUT = ("--deselect", "tests/test_setup.py::test_make_format_mends_what_make_check_refuses")
-SECONDS = 1200
-"""After which a mutant counts as killed: it never ends."""
+SECONDS = 300
+"""After which a test counts as failed, as it never ends."""
 
 
 class Mutant(NamedTuple):
@@ -127,27 +130,32 @@ def killer(mutant: Mutant, tree: Path) -> str:
     target = tree / mutant.path
     original = target.read_bytes()
     target.write_text(mutant.text)
+    close = near(mutant.path)
     try:
-        close = near(mutant.path)
-        for marks, files in (
-            ("not slow and not nightly and not committed_results", close),
-            ("slow and not nightly and not committed_results", close),
-            ("not nightly and not committed_results", []),
-        ):
-            if files or not close or marks.startswith("not nightly"):
-                command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-m", marks, *LEFT_OUT]
-                try:
-                    done = subprocess.run(
-                        [*command, *files], cwd=tree, capture_output=True, text=True, timeout=SECONDS, check=False
-                    )
-                except subprocess.TimeoutExpired:
-                    return "a test that does not end"
-                if done.returncode not in (0, 5):  # 5: no such tests
-                    failed = re.search(r"^(?:FAILED|ERROR) (.*)$", done.stdout, re.MULTILINE)
-                    return failed[1] if failed else "the tests do not start"
+        for speed, files in (("not slow", close), ("slow", close), ("not slow", ["tests"]), ("slow", ["tests"])):
+            if files and (failed := first_failure(tree, f"{speed} and not nightly and not committed_results", *files)):
+                return failed
         return ""
     finally:
         target.write_bytes(original)
+
+
+def first_failure(tree: Path, marks: str, *files: str) -> str:
+    """Returns the first test that fails or does not end, of those in files of a tree that have the marks; or nothing."""
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-m", marks, *LEFT_OUT, *files]
+    command += ["-o", f"faulthandler_timeout={SECONDS}", "-o", "faulthandler_exit_on_timeout=true"]
+    with subprocess.Popen(
+        command, cwd=tree, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+    ) as tests:
+        try:
+            output, _ = tests.communicate()
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(tests.pid, signal.SIGKILL)  # what a test that did not end has left
+    if tests.returncode in (0, 5):  # 5: no such tests
+        return ""
+    failed = re.search(r"^(?:FAILED|ERROR) (.*)$", output, re.MULTILINE)
+    return failed[1] if failed else f"exit {tests.returncode}: {output.strip().splitlines()[-1]}"
 
 
 def main() -> None:

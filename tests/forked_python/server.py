@@ -9,10 +9,12 @@ how a program starts, or of what it costs. Of `stages` and `quadrature` it runs 
 copy in the checkout.
 """
 
+import atexit
 import functools
 import json
 import os
 import runpy
+import shutil
 import socket
 import sys
 import tempfile
@@ -36,15 +38,16 @@ def forking(checkout):
 
 def variables():
     """Returns the variables of the environment that have the project's programs forked."""
-    return {"PYTHONPATH": str(Path(__file__).parent), "FORKED_PYTHON": f"{_listening().name}/socket"}
+    return {"PYTHONPATH": str(Path(__file__).parent), "FORKED_PYTHON": f"{_listening()}/socket"}
 
 
 @functools.cache
 def _listening():
     """Returns the folder of the socket at which this process is asked for programs, to its end."""
-    folder = tempfile.TemporaryDirectory()
+    folder = tempfile.mkdtemp()
+    atexit.register(shutil.rmtree, folder)
     listener = socket.socket(socket.AF_UNIX)
-    listener.bind(f"{folder.name}/socket")
+    listener.bind(f"{folder}/socket")
     listener.listen()
     threading.Thread(target=_accept, args=(listener,), daemon=True).start()
     return folder

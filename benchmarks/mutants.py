@@ -141,7 +141,7 @@ def killer(mutant: Mutant, tree: Path) -> str:
 
 
 def first_failure(tree: Path, marks: str, *files: str) -> str:
-    """Returns the first test that fails or does not end, of those in files of a tree that have the marks; or nothing."""
+    """Returns the first test that fails or does not end, of those in some files that have the marks; or nothing."""
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-m", marks, *LEFT_OUT, *files]
     command += ["-o", f"faulthandler_timeout={SECONDS}", "-o", "faulthandler_exit_on_timeout=true"]
     with subprocess.Popen(

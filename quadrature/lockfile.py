@@ -25,15 +25,19 @@ def find_stale() -> dict[str, list[str]]:
         with Repo() as repo:
             stages = repo.index.stages
             makers = {out.fs_path: out for stage in stages for out in stage.outs}
-            return {stage.addressing: list(_reasons(stage, makers)) for stage in stages}
+            files = {stage.path: stage.dvcfile for stage in stages}
+            recorded = {path: {*file.stages.lockfile_data} for path, file in files.items()}  # which reads both files
+            return {
+                stage.addressing: list(_reasons(stage, makers))
+                if stage.name in recorded[stage.path]
+                else ["dvc.lock has no record of it"]
+                for stage in stages
+            }
     except DvcException as error:
         raise DataError(f"DVC stops: {error} (a damaged dvc.lock comes back with `git restore dvc.lock`)") from None
 
 
 def _reasons(stage: PipelineStage, makers: Mapping[str, Output]) -> Iterator[str]:
-    if stage.name not in stage.dvcfile.stages.lockfile_data:
-        yield "dvc.lock has no record of it"
-        return
     if stage.cmd_changed:
         yield "its command is not the recorded one"
     for dependency in stage.deps:

@@ -12,13 +12,6 @@ from tests import forks
 from tests.checkout import OWN_PARAMETERS, PROJECT, Checkout, git
 from tests.cost import Cost
 
-if "PYTEST_XDIST_WORKER" in os.environ:
-    # Several tests run at once, one a core: what is not asked for threads takes one, and those of a test that asks for
-    # two do not spin while they wait. Two trainings of two threads each on two cores took 65 ms a step beside each
-    # other, and 27 ms so. Read when torch is imported, which is later.
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-
 SLOW_FIXTURES = {"browser", "cage", "checkout", "finished", "make_checkout", "project_of"}
 """Fixtures that start programs, so that a test with one of them is slow."""
 

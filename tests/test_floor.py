@@ -159,7 +159,7 @@ by nothing, so that their floor is near zero's error, noise or no noise.
 
 DEAR = {
     *("two samples, little noise", "hardly any noise", "undersampled", "undersampled, little noise"),
-    "very long windows",
+    *("any amplitude, little noise", "very long windows"),
 }
 """Those of them that take many seconds; the others take the same path."""
 

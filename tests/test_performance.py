@@ -1,5 +1,6 @@
 """docs/performance.md: its commands run, on tiny sizes; what the roofline counts is what torch counts."""
 
+import os
 import shlex
 import sys
 
@@ -128,3 +129,8 @@ def outer():
     exec(compile(script, "/any/quadrature/floor.py", "exec"), library)  # noqa: S102
     exec(compile("def main(call): return call()", "/any/stages/some.py", "exec"), stage)  # noqa: S102
     assert stage["main"](library["outer"]) == "floor.outer"
+
+
+@pytest.mark.skipif("PYTEST_XDIST_WORKER" not in os.environ, reason="of tests that run beside others: -n")
+def test_tests_beside_others_take_a_thread_each():
+    assert torch.get_num_threads() == int(os.environ["OMP_NUM_THREADS"])

@@ -77,7 +77,7 @@ def states(checkout):
 @pytest.mark.slow
 def test_a_stage_that_signals_stopped_and_killed_goes_on_each_time_to_the_same_bytes(generated, expected):
     """Processes of their own: the state's name tells what was imported, so that none but their like goes on with it."""
-    for number, code in ((signal.SIGTERM, 75), (signal.SIGINT, 75), (signal.SIGKILL, -9)):
+    for number, code in ((signal.SIGTERM, 75), (signal.SIGKILL, -9)):
         process = start(generated, *STAGE)
         went_on = until_epoch(process, 3)
         process.send_signal(number)
@@ -117,24 +117,31 @@ def test_other_parameters_do_not_go_on_from_it_but_other_threads_and_processes_d
 
 
 @pytest.mark.slow
-def test_a_signal_to_a_training_of_several_processes_ends_it_with_75_and_it_goes_on(generated, expected):
+@pytest.mark.parametrize(
+    "whom",
+    [
+        "all, as Ctrl-C does",
+        pytest.param("one process", marks=pytest.mark.nightly),
+        pytest.param("the one that started them", marks=pytest.mark.nightly),
+    ],
+)
+def test_a_signal_to_a_training_of_several_processes_ends_it_with_75_and_it_goes_on(generated, expected, whom):
     generated.set(**{"train.processes": 2})
-    for whom in ("one process", "all, as Ctrl-C does", "the one that started them"):
-        process = start(generated, *STAGE)
-        went_on = until_epoch(process, 3)
-        if whom == "one process":
-            os.kill(workers(process)[1], signal.SIGKILL)
-        elif whom == "the one that started them":
-            process.send_signal(signal.SIGTERM)
-        else:
+    process = start(generated, *STAGE)
+    until_epoch(process, 3)
+    match whom:
+        case "all, as Ctrl-C does":
             os.killpg(process.pid, signal.SIGINT)
-        _, log = process.communicate(timeout=60)
-        assert process.returncode == 75, log
-        assert went_on == (whom != "one process")
-        assert "the next run goes on after step" in log
-        assert "nothing unfinished was kept" not in log
-        assert "Traceback" not in log
-        assert "Warning" not in log
+        case "one process":
+            os.kill(workers(process)[1], signal.SIGKILL)
+        case _:
+            process.send_signal(signal.SIGTERM)
+    _, log = process.communicate(timeout=60)
+    assert process.returncode == 75, log
+    assert "the next run goes on after step" in log
+    assert "nothing unfinished was kept" not in log
+    assert "Traceback" not in log
+    assert "Warning" not in log
     generated.set(**{"train.processes": 1})
     assert "going on after step " in generated.run(*STAGE[:3]).stderr
     assert take_digests(generated) == expected

@@ -133,7 +133,8 @@ def peak_memory(model, source, output, *options):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 @pytest.mark.parametrize(
-    ("suffix", "hop"), [("parquet", None), pytest.param("csv", None, marks=pytest.mark.nightly), ("csv", 5)]
+    ("suffix", "hop"),
+    [*(pytest.param(name, None, marks=pytest.mark.nightly) for name in ("parquet", "csv")), ("csv", 5)],
 )
 def test_memory_does_not_grow_with_the_file(model, tmp_path, suffix, hop):
     """Sixteen times the rows take at most 5 % and 96 MB more: with few, not all of the parts in flight are full.

@@ -8,7 +8,15 @@ import time
 import pytest
 
 from tests.torture.conftest import REPRO
-from tests.torture.runs import assert_golden, assert_nothing_half_done_committed, end_after, remaining, send, start
+from tests.torture.runs import (
+    assert_golden,
+    assert_nothing_half_done_committed,
+    end_after,
+    remaining,
+    send,
+    start,
+    status,
+)
 
 pytestmark = pytest.mark.slow
 
@@ -22,14 +30,16 @@ def test_a_run_that_is_interrupted(any_project, tally, signals, moment):
     with tally.trying(f"{' twice, '.join(dict.fromkeys(signals)) + (' twice' if len(signals) > 1 else '')}"):
         process = start(checkout, *REPRO)
         end_after(process, moment * seconds)
-        ended = process.poll() is not None
         for name in signals:
             send(process, getattr(signal, name))
             time.sleep(0.2)
         assert remaining(checkout, 5.0) == []
         log, _ = process.communicate()
         number = getattr(signal, signals[0])
-        assert process.returncode == 0 if ended else process.returncode in (-number, 2), log  # make's own
+        if process.returncode == 0:  # it was at its end
+            assert status(checkout) == {}, log
+        else:
+            assert process.returncode in (-number, 2), log  # make's own
         codes = set(re.findall(r"exited with (-?[0-9]+)", log))
         # Python's own, for a Ctrl-C before it has read a line of ours: "What is not promised" in docs/reliability.md.
         unread = {"1"} if number == signal.SIGINT and "Fatal Python error: init_" in log else set()

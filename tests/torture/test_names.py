@@ -109,10 +109,11 @@ def look(folder):
 
 
 def cases(request):
-    """Returns pairs of a place for a name and a name, as many as asked for, every place and many names among them."""
-    pairs = [(place, name) for place in (*ARGUMENTS, *FILES) for name in NAMES]
-    count = max(60, round(1000 * request.config.getoption("torture")))
-    return random.Random(0).sample(pairs, min(count, len(pairs)))
+    """Returns pairs of a place for a name and a name, as many as asked for, but every place at least once."""
+    count, places, drawn = round(1000 * request.config.getoption("torture")), [*ARGUMENTS, *FILES], random.Random(0)
+    first = [(place, drawn.choice(NAMES)) for place in places]
+    pairs = [(place, name) for place in places for name in NAMES]
+    return first + drawn.sample(pairs, max(0, count - len(first)))
 
 
 def run(cage, project, env, place, name):

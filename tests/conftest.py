@@ -18,7 +18,7 @@ SLOW_FIXTURES = {"browser", "cage", "checkout", "finished", "make_checkout", "pr
 
 def pytest_addoption(parser):
     """Adds the scale of tests/torture."""
-    parser.addoption("--torture", type=float, default=0.02, metavar="FRACTION", help="of the full counts of torments")
+    parser.addoption("--torture", type=float, default=0.01, metavar="FRACTION", help="of the full counts of torments")
 
 
 def pytest_configure(config):

@@ -7,6 +7,7 @@ import time
 import pytest
 import yaml
 
+from quadrature.windows import ESTIMATE_COLUMNS
 from tests.checkout import SMALL, git
 from tests.forked_python.server import forking
 from tests.test_report import HOSTILE, assert_page_can_be_read, assert_page_stands_alone, outline
@@ -77,10 +78,44 @@ def test_however_a_run_is_started_its_lock_is_the_same(finished, queued, seeds, 
 
     golden = lock(finished)
     assert len(golden["stages"]) == 5
+    assert run.yaml("params.yaml") == finished.yaml("params.yaml")
     assert lock(run) == golden
     assert lock(run, "direct") == golden
     assert lock(temp, "apart") == golden
     assert lock(queued, f"sweep-{seeds + 1}") == golden  # the choices' product, in order: gru with seed 0
+
+
+def test_an_experiment_shows_what_it_changed(queued):
+    _, baseline = json.loads(queued.run("dvc", "exp", "show", "--json").stdout)
+    (revision,) = next(each for each in baseline["experiments"] if each["name"] == "sweep-1")["revs"]
+    assert revision["data"]["params"]["params.yaml"]["data"]["model"]["cell"] == "rnn"
+
+    params = json.loads(queued.run("dvc", "params", "diff", "HEAD", "sweep-1", "--json").stdout)
+    assert params == {"params.yaml": {"model.cell": {"old": "gru", "new": "rnn"}}}
+    metrics = json.loads(queued.run("dvc", "metrics", "diff", "HEAD", "sweep-1", "--json").stdout)
+    assert metrics["metrics/test.json"]["mse"]["diff"] != 0
+    plots = json.loads(queued.run("dvc", "plots", "diff", "HEAD", "sweep-1", "--json").stdout)
+    charts = {"Learning curves": ["train_mse", "validation_mse"]}
+    charts |= {f"Error by {quantity}": ESTIMATE_COLUMNS for quantity in ("position", "frequency", "phase")}
+    for title, fields in charts.items():
+        (chart,) = plots["data"][title]
+        drawn = {(value["rev"], value["field"]) for value in chart["content"]["data"]["values"]}
+        assert drawn == {(rev, field) for rev in ("HEAD", "sweep-1") for field in fields}
+        assert chart["content"]["title"]["text"] == title
+        assert chart["content"]["encoding"]["y"]["title"] == "mean squared error"
+        assert "<DVC_METRIC" not in json.dumps(chart)
+    pictures = sorted(path.name for path in (queued.path / "metrics/plots").iterdir())
+    assert pictures == [
+        "error_by_position.svg",
+        "error_by_signal.svg",
+        "learning_curves.svg",
+        "predictions.svg",
+        "task.svg",
+        "training.gif",
+    ]
+    for name in pictures:
+        images = plots["data"][f"metrics/plots/{name}"]
+        assert {revision for image in images for revision in image["revisions"]} == {"HEAD", "sweep-1"}
 
 
 def test_the_experiments_are_compared_as_two_settings_of_so_many_seeds(queued, seeds):

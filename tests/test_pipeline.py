@@ -127,45 +127,6 @@ def test_a_change_runs_the_stages_that_read_it_and_going_back_runs_none(again, n
     assert again.digests() == golden
 
 
-@pytest.mark.slow
-def test_an_experiment_shows_what_it_changed(again):
-    forking(again).run("dvc", "exp", "run", "--name", "slower", "-S", "train.learning_rate=0.005")
-    assert again.yaml("params.yaml")["train"]["learning_rate"] == 0.005
-
-    _, baseline = json.loads(again.run("dvc", "exp", "show", "--json").stdout)
-    (experiment,) = baseline["experiments"]
-    (revision,) = experiment["revs"]
-    assert experiment["name"] == "slower"
-    assert revision["data"]["params"]["params.yaml"]["data"]["train"]["learning_rate"] == 0.005
-
-    params = json.loads(again.run("dvc", "params", "diff", "HEAD", "slower", "--json").stdout)
-    assert params == {"params.yaml": {"train.learning_rate": {"old": 0.02, "new": 0.005, "diff": -0.015}}}
-    metrics = json.loads(again.run("dvc", "metrics", "diff", "HEAD", "slower", "--json").stdout)
-    assert metrics["metrics/test.json"]["mse"]["diff"] > 0
-    plots = json.loads(again.run("dvc", "plots", "diff", "HEAD", "slower", "--json").stdout)
-    charts = {"Learning curves": ["train_mse", "validation_mse"]}
-    charts |= {f"Error by {quantity}": ESTIMATE_COLUMNS for quantity in ("position", "frequency", "phase")}
-    for title, fields in charts.items():
-        (chart,) = plots["data"][title]
-        drawn = {(value["rev"], value["field"]) for value in chart["content"]["data"]["values"]}
-        assert drawn == {(rev, field) for rev in ("HEAD", "slower") for field in fields}
-        assert chart["content"]["title"]["text"] == title
-        assert chart["content"]["encoding"]["y"]["title"] == "mean squared error"
-        assert "<DVC_METRIC" not in json.dumps(chart)
-    pictures = sorted(path.name for path in (again.path / "metrics/plots").iterdir())
-    assert pictures == [
-        "error_by_position.svg",
-        "error_by_signal.svg",
-        "learning_curves.svg",
-        "predictions.svg",
-        "task.svg",
-        "training.gif",
-    ]
-    for name in pictures:
-        images = plots["data"][f"metrics/plots/{name}"]
-        assert {revision for image in images for revision in image["revisions"]} == {"HEAD", "slower"}
-
-
 GOOD = ("1e-3", "1E-3", ".5", "2", "1e0")
 DOUBTFUL = ("012", "1_000", "0x10")
 BAD = ("on", "true", ".inf", "nan", "0.1.2", "null")

@@ -115,7 +115,7 @@ def test_it_is_the_weighted_mean_of_many_waves_drawn_from_the_prior(changes):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("noise_std", [1e-2, 1e-4, pytest.param(1e-6, marks=pytest.mark.nightly)])
+@pytest.mark.parametrize("noise_std", [1e-2, *(pytest.param(std, marks=pytest.mark.nightly) for std in (1e-4, 1e-6))])
 def test_small_noise_at_known_frequency_reaches_the_cramer_rao_bound(noise_std):
     params = make_params(frequency=(1.0, 1.0), noise_std=noise_std, windows=8000)
     angle = np.linspace(0.0, 2 * np.pi, 1000, endpoint=False)[:, None] + np.linspace(0.0, params.span, params.length)

@@ -152,6 +152,7 @@ def test_the_sizes_on_the_page_are_those_of_dvc_lock():
         assert float(megabytes) * 1e6 == pytest.approx(size, rel=0.1), path
 
 
+@pytest.mark.nightly
 def test_what_is_pushed_to_a_directory_is_pulled_into_a_clean_clone_where_nothing_runs(shared):
     pull_elsewhere(shared)
 

@@ -33,6 +33,7 @@ def project(again):
     return again
 
 
+@pytest.mark.nightly
 def test_the_pages_commands_run_one_after_another_and_dvc_takes_their_results(project):
     forking(project)
     clear(project, "train")

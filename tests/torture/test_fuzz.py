@@ -51,7 +51,7 @@ SEEDS = {"tables": seed_tables, "models": seed_models}
 
 def test_fuzzed_readers_only_ever_refuse(tmp_path, tally, request):
     """The readers are fuzzed side by side, together for ten minutes in full."""
-    seconds = max(3, round(300 * request.config.getoption("torture")))
+    seconds = max(2, round(300 * request.config.getoption("torture")))
     running = {}
     for reader, seed in SEEDS.items():
         (tmp_path / reader).mkdir()

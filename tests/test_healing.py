@@ -1,5 +1,6 @@
 """What a kill may leave of DVC's own files is mended, and nothing that it can read is touched."""
 
+import argparse
 import json
 import os
 import shutil
@@ -12,6 +13,7 @@ from dvc.lock import make_lock
 from dvc.schema import COMPILED_LOCKFILE_SCHEMA
 from dvc.utils import strictyaml
 
+from quadrature.commands.heal import main
 from quadrature.errors import QuadratureError
 from quadrature.healing import heal
 from tests.checkout import git
@@ -118,6 +120,15 @@ def test_what_dvc_can_read_and_a_merge_conflict_are_left_alone(project):
     (project / "dvc.lock").write_bytes(conflict)
     assert heal() == []
     assert (project / "dvc.lock").read_bytes() == conflict
+
+
+@pytest.mark.usefixtures("project")
+@pytest.mark.parametrize("quiet", [False, True])
+def test_with_nothing_to_mend_the_command_fails_so_that_make_does_not_start_dvc_again(caplog, quiet):
+    with caplog.at_level("INFO"), pytest.raises(SystemExit) as ended:
+        main(argparse.Namespace(quiet=quiet))
+    assert ended.value.code == 1
+    assert ("nothing to mend: " in caplog.text) != quiet
 
 
 @pytest.mark.parametrize("lock", ["lock", "rwlock.lock"])

@@ -139,10 +139,11 @@ def peak_memory(model, source, output, *options):
 def test_memory_does_not_grow_with_the_file(model, tmp_path, suffix, hop):
     """Sixteen times the rows take at most 5 % and 96 MB more: with few, not all of the parts in flight are full.
 
-    To hold 2^20 windows, or 2^22 samples, with their windows and estimates would take hundreds.
+    To hold 2^20 windows, or 2^22 samples, with their windows and estimates would take hundreds. What torch takes by
+    itself, some 300 MB or twice that where it is built for GPUs, is what a single window takes.
     """
     peaks = []
-    for count in (2**16, 2**20) if hop is None else (2**18, 2**22):
+    for count in (1, 2**16, 2**20) if hop is None else (LENGTH, 2**18, 2**22):
         shape = (count, LENGTH) if hop is None else (count, 1)
         samples = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
         columns = numbered("input", samples) if hop is None else {"input": samples[:, 0]}
@@ -153,8 +154,9 @@ def test_memory_does_not_grow_with_the_file(model, tmp_path, suffix, hop):
             pa.csv.write_csv(pa.table(columns), path)
         options = () if hop is None else ("--hop", hop)
         peaks.append(peak_memory(model, path, tmp_path / f"out.{suffix}", *options))
-    assert peaks[1] < 1.05 * peaks[0] + 96, peaks
-    assert peaks[1] < 700, peaks
+    single, few, many = peaks
+    assert many < 1.05 * few + 96, peaks
+    assert many < single + 370, peaks
 
 
 @pytest.mark.nightly

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import pytest
 
@@ -68,11 +69,11 @@ def content(folder):
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def launch(folder, world_size, *arguments):
+def launch(folder, world_size, *arguments, **options):
     """Runs the stage in so many processes at once, as torchrun would; returns what each of them logged."""
     variables = [{"RANK": str(rank), "WORLD_SIZE": str(world_size)} for rank in range(world_size)]
     with ThreadPoolExecutor(world_size) as starters:
-        started = [starters.submit(folder.stage, "generate", *arguments, **own) for own in variables]
+        started = [starters.submit(folder.stage, "generate", *arguments, **options, **own) for own in variables]
         return [each.result().stderr for each in started]
 
 
@@ -88,6 +89,19 @@ def test_any_number_of_threads_and_of_processes_makes_the_same_bytes(folder, dra
         assert content(tmp_path / f"processes{world_size}") == expected
         assert "2,000" in logs[0]
         assert logs[1:] == [""] * (world_size - 1)
+
+
+@contextmanager
+def on_a_terminal():
+    """Has the process take its standard error for a terminal."""
+    sys.stderr.isatty = lambda: True
+    yield
+
+
+@pytest.mark.slow
+def test_the_first_process_alone_shows_progress_and_only_on_a_terminal(folder):
+    assert ["shard/s" in log for log in launch(folder, 2, torment=on_a_terminal)] == [True, False]
+    assert ["shard/s" in log for log in launch(folder, 1)] == [False]
 
 
 @pytest.mark.slow

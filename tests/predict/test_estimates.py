@@ -1,6 +1,8 @@
 """Right estimates, whatever the files are like."""
 
+import io
 import math
+import sys
 
 import numpy as np
 import pyarrow as pa
@@ -211,6 +213,25 @@ def test_processes_share_a_folder_and_write_what_one_does(model, folder, tmp_pat
         run(model, folder, tmp_path / "two")
         assert len(files(tmp_path / "two")) == (2, 3)[rank]
     assert files(tmp_path / "two") == files(tmp_path / "one")
+
+
+class Terminal(io.StringIO):
+    """Keeps what a terminal would show."""
+
+    def isatty(self):
+        return True
+
+
+@pytest.mark.parametrize(("rank", "shown"), [(0, True), (1, False)])
+def test_the_first_process_alone_shows_progress(model, folder, tmp_path, monkeypatch, rank, shown):
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    run(model, folder / "part-00000.parquet", tmp_path / "one.parquet")
+    assert "rows/s" in sys.stderr.getvalue()
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    monkeypatch.setenv("RANK", str(rank))
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    run(model, folder, tmp_path / "two")
+    assert ("file/s" in sys.stderr.getvalue()) == shown
 
 
 @pytest.mark.usefixtures("folder")

@@ -77,7 +77,7 @@ def test_a_shard_without_any_chosen_window_has_no_estimates(monkeypatch):
     [
         ({"noise_std": 0.0}, "generate.noise_std is 0"),
         ({"amplitude": (0.0, 0.0)}, "generate.amplitude is 0"),
-        ({"span": 1e6}, "lower generate.span"),
+        ({"span": 7e4}, "it would take 1,365,000 cells .* 1,048,576 are the most; lower generate.span"),
         ({"phase": "consecutive", "frequency": (1.0, 1.0)}, "float32's rounding"),  # it is 0 or pi, beyond doubt
         ({"noise_std": 1e-8}, "float32's rounding"),
     ],

@@ -11,6 +11,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
+import psutil
 import pytest
 
 from quadrature.launch import Launch
@@ -272,6 +273,15 @@ def test_where_a_folder_cannot_be_locked_windows_are_drawn_all_the_same(monkeypa
         (folder / "train").mkdir(parents=True)
         (folder / "train/part-00000.parquet").write_text("drawn")
     assert content(tmp_path) == {"windows/train/part-00000.parquet": b"drawn"}
+
+
+def test_a_folder_is_held_no_longer_than_it_is_drawn_in(tmp_path):
+    """Else a second data set drawn there by the same process would wait for its own first for ever."""
+    process = psutil.Process()
+    held = process.num_fds()
+    with drawing(tmp_path / "windows", ["train"], "key", Launch()):
+        assert process.num_fds() > held
+    assert process.num_fds() == held
 
 
 @pytest.mark.slow

@@ -160,6 +160,20 @@ def test_the_bits_do_not_depend_on_the_number_of_threads_or_of_windows():
     np.testing.assert_allclose(posterior.estimate(windows[7:8]).mean, together.mean[7:8], rtol=0, atol=1e-12)
 
 
+def test_the_noise_of_noise_free_windows_is_float32s_rounding():
+    """It is largest where samples are near the amplitude, in the upper half of float32's steps."""
+    samples = np.linspace(0.5, 1.0, 100_001)
+    rounding = (samples.astype(np.float32) - samples).std()
+    assert Prior(make_params(noise_std=0.0)).noise == pytest.approx(rounding, rel=0.01)
+
+
+def test_the_operations_by_which_windows_are_afforded_are_those_of_every_version():
+    """They decide which windows have a floor where not all can, and so a result."""
+    params = make_params()
+    windows, _ = draw(params, 100)
+    assert PosteriorMean(Prior(params)).estimate(windows).operations == pytest.approx(39_927_700, rel=0.002)
+
+
 def test_consecutive_windows_of_half_periods_leave_two_phases():
     """Knowing that the phase is 0 or pi, there is nothing left to estimate at a known frequency."""
     params = make_params(phase="consecutive", frequency=(1.0, 1.0))

@@ -110,3 +110,8 @@ def test_slices_hold_every_window_once_and_no_more_than_their_limit_or_one_shard
     cut = list(slices(iter(shards)))
     assert [len(part) for part in cut] == [4, 1, 7, 3, 2]
     assert (np.concatenate(cut) == windows).all()
+
+
+def test_windows_are_searched_for_sixteen_megabytes_at_a_time():
+    shard = np.zeros((2**17, 8), np.float32)
+    assert [part.nbytes for part in slices([shard] * 5)] == [2**24, 2**22]

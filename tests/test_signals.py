@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import scipy.stats
+from pydantic import ValidationError
 
 from quadrature.signals import GenerateParams, draw_shard, shard_count, sine_and_cosine
 
@@ -22,6 +23,20 @@ def settings(**changes):
         "noise_std": 0.1,
     }
     return GenerateParams.model_validate({**base, **changes})
+
+
+@pytest.mark.parametrize(
+    ("most", "shard_windows", "message"),
+    [
+        (10**12, 2**17, "should be less than or equal to 1000000000000"),
+        (100 * 2**24, 100, "it makes 16,777,217 shards of windows.train, where 16,777,216 are the most"),
+    ],
+)
+def test_windows_and_shards_have_a_limit(most, shard_windows, message):
+    windows = {"train": most, "validation": 1, "test": 1}
+    assert settings(windows=windows, shard_windows=shard_windows).windows.train == most
+    with pytest.raises(ValidationError, match=message):
+        settings(windows={**windows, "train": most + 1}, shard_windows=shard_windows)
 
 
 def draw(params, split="train"):

@@ -232,6 +232,7 @@ def test_the_first_process_alone_shows_progress(model, folder, tmp_path, monkeyp
     monkeypatch.setenv("WORLD_SIZE", "2")
     run(model, folder, tmp_path / "two")
     assert ("file/s" in sys.stderr.getvalue()) == shown
+    assert "rows/s" not in sys.stderr.getvalue()
 
 
 @pytest.mark.usefixtures("folder")

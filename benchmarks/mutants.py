@@ -126,18 +126,25 @@ def near(path: str) -> list[str]:
 
 
 def killer(mutant: Mutant, tree: Path) -> str:
-    """Returns the test that fails where a mutant stands in a tree, or nothing."""
+    """Returns the test that fails where a mutant stands in a tree, or nothing.
+
+    Raises RuntimeError where it fails without the mutant as well.
+    """
     target = tree / mutant.path
     original = target.read_bytes()
-    target.write_text(mutant.text)
     close = near(mutant.path)
-    try:
-        for speed, files in (("not slow", close), ("slow", close), ("not slow", ["tests"]), ("slow", ["tests"])):
-            if files and (failed := first_failure(tree, f"{speed} and not nightly and not committed_results", *files)):
-                return failed
-        return ""
-    finally:
-        target.write_bytes(original)
+    for speed, files in (("not slow", close), ("slow", close), ("not slow", ["tests"]), ("slow", ["tests"])):
+        marks = f"{speed} and not nightly and not committed_results"
+        try:
+            target.write_text(mutant.text)
+            failed = first_failure(tree, marks, *files) if files else ""
+        finally:
+            target.write_bytes(original)
+        if failed:
+            if first_failure(tree, marks, *([failed.split(" - ")[0]] if "::" in failed else files)):
+                raise RuntimeError(f"without a mutant, too: {failed}")
+            return failed
+    return ""
 
 
 def first_failure(tree: Path, marks: str, *files: str) -> str:

@@ -1,6 +1,6 @@
 # `make` lists the targets. Each one that runs code first makes .venv, or makes it again when what it is made of
-# changed: this directory, its own interpreter, pyproject.toml or constraints.txt. PYTHON is the interpreter that
-# .venv is made from; to change to another, `make clean` first.
+# changed: this directory, its own interpreter, the dependencies in pyproject.toml, or constraints.txt. PYTHON is the
+# interpreter that .venv is made from; to change to another, `make clean` first.
 PYTHON ?= python3
 
 help:  ## List the targets
@@ -76,7 +76,8 @@ environment:  ## Make or renew .venv for the pipeline (the targets above do it b
 tools: environment  ## Add to .venv what tests and checks need (as above)
 	@[ -e .venv/tools.txt ] || $(MAKE) --no-print-directory .venv/tools.txt
 
-STAMP = { echo "$(CURDIR)"; .venv/bin/python --version; cat pyproject.toml constraints.txt; } 2>/dev/null
+STAMP = { echo "$(CURDIR)"; .venv/bin/python --version; sed -n '/^dependencies = /,/^]/p; /^dev = /,/^]/p' pyproject.toml; \
+	cat constraints.txt; } 2>/dev/null
 
 # Python reads the requirements for pip, which cannot take them from pyproject.toml without installing the project.
 RUNTIME = ["project"]["dependencies"]

@@ -59,6 +59,8 @@ def test_the_environment_is_made_when_and_only_when_it_is_missing_or_out_of_date
     assert "Adding the development tools" in checkout.run("make", "tools").stdout
     assert installed(checkout) == ["1.17.0", "2.3.0"]
     assert checkout.run("make", "tools").stdout == ""
+    with (checkout.path / "pyproject.toml").open("a") as file:
+        file.write("[tool.other]\n")
     assert checkout.run(*make).stdout == ""
 
     (checkout.path / ".venv/bin/python").unlink()

@@ -117,7 +117,8 @@ def draw(count: int, seed: int) -> list[Mutant]:
 def near(path: str) -> list[str]:
     """Returns the test files that name a module, those that do so most often first."""
     module = path.removesuffix(".py").replace("/", ".")
-    name = re.compile(rf"\b{re.escape(module)}\b|test_{path.rpartition('/')[2].removesuffix('.py')}\b")
+    package, _, own = module.rpartition(".")
+    name = re.compile(rf"\b{re.escape(module)}\b|from {re.escape(package)} import .*\b{own}\b|test_{own}\b")
     counts = {
         str(file.relative_to(PROJECT)): len(name.findall(file.read_text() + file.name))
         for file in (PROJECT / "tests").rglob("test_*.py")

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from quadrature.__main__ import COMMANDS, main
 from quadrature.files import replacing, write_json
 from tests.checkout import OWN_PARAMETERS, PROJECT
 
@@ -183,6 +184,20 @@ def wait_until(condition, seconds=10.0):
     while not condition() and time.monotonic() < end:
         time.sleep(0.05)
     return condition()
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_command_says_what_it_is_for(name, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["quadrature", name, "--help"])
+    monkeypatch.setenv("COLUMNS", "200")
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        with pytest.raises(SystemExit) as ended:
+            main()
+    finally:
+        signal.signal(signal.SIGINT, handler)
+    assert ended.value.code == 0
+    assert f"\n{COMMANDS[name].capitalize()[:1]}{COMMANDS[name][1:]}.\n" in capsys.readouterr().out
 
 
 @pytest.mark.slow

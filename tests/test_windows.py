@@ -13,6 +13,7 @@ from quadrature import digest
 from quadrature.errors import DataError
 from quadrature.windows import WINDOW_COLUMNS, Split, read_split, read_windows, shard_number, shard_path, writing
 from tests.checkout import PROJECT
+from tests.torture.strange import write_table
 
 
 def make_columns(count=20, length=4, seed=0):
@@ -45,6 +46,16 @@ def test_what_is_written_is_read(tmp_path):
         for name in columns:
             assert columns[name].dtype == expected[name].dtype
             assert (columns[name] == expected[name]).all()
+
+
+def test_one_window_is_a_shard_and_none_is_not(tmp_path):
+    path = shard_path(tmp_path, 0)
+    with writing(path, 0, 1) as file:
+        file.write(make_columns(1))
+    assert len(read(tmp_path)[0]["phase"]) == 1
+    write_table(path, pq.read_table(path).slice(0, 0))
+    with pytest.raises(DataError, match=r"part-00000.parquet holds no windows; "):
+        read(tmp_path)
 
 
 def test_row_groups_are_the_batches_and_come_back_as_one(tmp_path):

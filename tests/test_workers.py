@@ -112,3 +112,11 @@ def test_what_stops_the_caller_stops_it_at_once():
 
     with Workers(2) as workers, pytest.raises(KeyboardInterrupt):
         list(workers.map(work, range(100)))
+
+
+def test_what_was_not_begun_is_left_when_the_caller_stops():
+    begun, prepared = [], threading.Event()
+    with Workers(2, prepared.wait) as workers:
+        next(workers.map(begun.append, range(100)))
+        threading.Timer(0.1, prepared.set).start()
+    assert begun == [0]

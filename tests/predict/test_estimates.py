@@ -225,8 +225,9 @@ class Terminal(io.StringIO):
 @pytest.mark.parametrize(("rank", "shown"), [(0, True), (1, False)])
 def test_the_first_process_alone_shows_progress(model, folder, tmp_path, monkeypatch, rank, shown):
     monkeypatch.setattr(sys, "stderr", Terminal())
-    run(model, folder / "part-00000.parquet", tmp_path / "one.parquet")
-    assert "rows/s" in sys.stderr.getvalue()
+    pq.write_table(pa.table({"input": fixed(np.zeros((2000, LENGTH), np.float32))}), tmp_path / "in.parquet")
+    run(model, tmp_path / "in.parquet", tmp_path / "one.parquet")
+    assert "2.00k/2.00k" in sys.stderr.getvalue()
     monkeypatch.setattr(sys, "stderr", Terminal())
     monkeypatch.setenv("RANK", str(rank))
     monkeypatch.setenv("WORLD_SIZE", "2")

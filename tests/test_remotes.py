@@ -141,6 +141,7 @@ def test_every_command_of_the_page_is_run_by_a_test():
     assert set(blocks(PAGE)) == {"A directory", "SSH", UNTRUSTED, *CLOUDS, "Pull", "Share an experiment"}
 
 
+@pytest.mark.committed_results
 def test_the_sizes_on_the_page_are_those_of_dvc_lock():
     """To a tenth, as the default's outputs change a little with the code."""
     lock = load_yaml(str(PROJECT / "dvc.lock"))["stages"]

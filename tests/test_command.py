@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from quadrature import command
 from quadrature.__main__ import COMMANDS, main
 from quadrature.files import replacing, write_json
 from tests.checkout import OWN_PARAMETERS, PROJECT
@@ -214,6 +215,8 @@ def test_a_stage_ends_with_the_dvc_that_started_it_and_other_commands_go_on(tmp_
     assert wait_until((tmp_path / "pid").exists)
     assert late or wait_until((tmp_path / "begun").exists)
     pid = int((tmp_path / "pid").read_text())
+    time.sleep(0.0 if late else 1.5 * (command._PARENT_SECONDS + command._GRACE_SECONDS))
+    assert is_alive(pid)  # with its parent
     parent.kill()
     if by_dvc:
         assert wait_until(lambda: not is_alive(pid))

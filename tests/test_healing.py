@@ -124,11 +124,11 @@ def test_what_dvc_can_read_and_a_merge_conflict_are_left_alone(project):
 
 @pytest.mark.usefixtures("project")
 @pytest.mark.parametrize("quiet", [False, True])
-def test_with_nothing_to_mend_the_command_fails_so_that_make_does_not_start_dvc_again(caplog, quiet):
+def test_with_nothing_to_fix_the_command_fails_so_that_make_does_not_start_dvc_again(caplog, quiet):
     with caplog.at_level("INFO"), pytest.raises(SystemExit) as ended:
         main(argparse.Namespace(quiet=quiet))
     assert ended.value.code == 1
-    assert ("nothing to mend: " in caplog.text) != quiet
+    assert ("nothing to fix: " in caplog.text) != quiet
 
 
 @pytest.mark.parametrize("lock", ["lock", "rwlock.lock"])

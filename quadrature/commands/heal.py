@@ -9,7 +9,7 @@ from quadrature.healing import heal
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares what can be chosen."""
-    parser.add_argument("--quiet", action="store_true", help="say nothing where there is nothing to mend")
+    parser.add_argument("--quiet", action="store_true", help="say nothing where there is nothing to fix")
 
 
 def main(arguments: argparse.Namespace) -> None:
@@ -18,6 +18,6 @@ def main(arguments: argparse.Namespace) -> None:
     for line in mended:
         logging.info("%s", line)
     if not mended and not arguments.quiet:
-        logging.info("nothing to mend: DVC can read dvc.lock, .dvc/tmp/rwlock and its run cache")
+        logging.info("nothing to fix: DVC can read dvc.lock, .dvc/tmp/rwlock and its run cache")
     if not mended:
         sys.exit(1)

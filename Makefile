@@ -22,10 +22,10 @@ test-all: tools  ## Run every test in full: full-size trainings, all of tests/to
 PYTEST = .venv/bin/python -m pytest --numprocesses auto --dist loadfile
 
 article: environment  ## Run the article's experiment beside the article's own script
-	@.venv/bin/python -m benchmarks.article
+	@.venv/bin/python -m benchmarks.studies.article
 
 bench: environment .venv-bench/stamp  ## Train beside other frameworks: speed, time to target, memory (45 minutes)
-	@.venv/bin/python -m benchmarks.bench
+	@.venv/bin/python -m benchmarks.frameworks
 
 check: tools  ## Format check, lint, types, and a look at the workflows
 	@.venv/bin/ruff format --check .
@@ -128,11 +128,11 @@ export FIRST_ON_PATH
 	@mv .venv/tools.txt.part .venv/tools.txt
 
 # What `make bench` trains beside lives in an environment of its own, with the interpreter that .venv has.
-.venv-bench/stamp: benchmarks/requirements-peers.txt benchmarks/constraints-peers.txt | environment
+.venv-bench/stamp: benchmarks/frameworks/requirements-peers.txt benchmarks/frameworks/constraints-peers.txt | environment
 	@echo "Setting up .venv-bench (a few minutes the first time)"
 	@rm -rf .venv-bench
 	@.venv/bin/python -m venv .venv-bench
-	@$(call install,.venv-bench,benchmarks/requirements-peers.txt,benchmarks/constraints-peers.txt)
+	@$(call install,.venv-bench,benchmarks/frameworks/requirements-peers.txt,benchmarks/frameworks/constraints-peers.txt)
 	@$(call compile,.venv-bench)
 	@touch .venv-bench/stamp
 

@@ -6,7 +6,7 @@ import signal
 import sys
 from functools import partial
 
-from quadrature import command
+from quadrature.runtime import lifecycle
 
 COMMANDS = {
     "predict": "estimate the quadrature component of windows, or of a long signal",
@@ -29,7 +29,7 @@ def main() -> None:
             module.add_arguments(subparser)
             subparser.set_defaults(main=module.main)
     arguments = parser.parse_args()
-    command.run(partial(arguments.main, arguments))
+    lifecycle.run(partial(arguments.main, arguments))
 
 
 if __name__ == "__main__":

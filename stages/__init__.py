@@ -1,7 +1,8 @@
 """The stages, a short file each: `python -m stages.NAME` runs one, from the project's folder.
 
 One that is still importing is ended by Ctrl-C as any program is. Python would raise KeyboardInterrupt, which gets lost
-in torch's shared libraries: the stage would go on. Once it has begun, quadrature/command.py says what signals do.
+in torch's shared libraries: the stage would go on. Once it has begun, quadrature/runtime/lifecycle.py says what
+signals do.
 """
 
 import signal

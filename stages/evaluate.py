@@ -10,20 +10,20 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from quadrature import command
-from quadrature.baselines import LeastSquares, hilbert, zero
-from quadrature.device import Device, set_up_device
-from quadrature.digest import write_list
-from quadrature.errors import DataError
-from quadrature.files import write_json
-from quadrature.floor import Floor
-from quadrature.leakage import SeenWindows, slices
-from quadrature.model import load_model, predict
-from quadrature.params import Section, load_params
-from quadrature.posterior import NoFloorError
-from quadrature.scores import Excess, Score
-from quadrature.signals import GenerateParams
-from quadrature.windows import ESTIMATE_COLUMNS, WINDOW_COLUMNS, read_split, writing
+from quadrature.network.device import Device, set_up_device
+from quadrature.network.model import load_model, predict
+from quadrature.runtime import lifecycle
+from quadrature.runtime.errors import DataError
+from quadrature.runtime.params import Section, load_params
+from quadrature.scoring.baselines import LeastSquares, hilbert, zero
+from quadrature.scoring.floor import Floor
+from quadrature.scoring.leakage import SeenWindows, slices
+from quadrature.scoring.posterior import NoFloorError
+from quadrature.scoring.scores import Excess, Score
+from quadrature.signals.waves import GenerateParams
+from quadrature.storage.digest import write_list
+from quadrature.storage.files import write_json
+from quadrature.storage.windows import ESTIMATE_COLUMNS, WINDOW_COLUMNS, read_split, writing
 
 TEST, TRAIN = Path("data/windows/test"), Path("data/windows/train")
 
@@ -129,4 +129,4 @@ def score(
 
 
 if __name__ == "__main__":
-    command.run(main)
+    lifecycle.run(main)

@@ -10,14 +10,15 @@ from pathlib import PurePath
 import pyarrow as pa
 from tqdm import tqdm
 
-from quadrature import command, store
-from quadrature.fingerprint import fingerprint
-from quadrature.launch import Launch, read_launch
-from quadrature.params import Section, load_params
-from quadrature.shards import drawing
-from quadrature.signals import SPLITS, GenerateParams, draw_shard, shard_count
-from quadrature.windows import is_whole, shard_path, writing
-from quadrature.workers import Workers
+from quadrature.runtime import lifecycle
+from quadrature.runtime.launch import Launch, read_launch
+from quadrature.runtime.params import Section, load_params
+from quadrature.runtime.threads import Workers
+from quadrature.signals.drawing import drawing
+from quadrature.signals.waves import SPLITS, GenerateParams, draw_shard, shard_count
+from quadrature.storage import places
+from quadrature.storage.fingerprint import fingerprint
+from quadrature.storage.windows import is_whole, shard_path, writing
 
 
 class Params(Section):
@@ -28,7 +29,7 @@ def main() -> None:
     arguments = parse_arguments()
     launch = read_launch()
     params = load_params(Params).generate
-    windows = store.parse_place(arguments.windows)
+    windows = places.parse_place(arguments.windows)
     threads = arguments.threads or launch.cores
     if launch.rank == 0:
         sizes = ", ".join(f"{split} {count:,}" for split, count in params.windows)
@@ -38,7 +39,7 @@ def main() -> None:
     key = fingerprint(params=params.model_dump(), pyarrow=pa.__version__, processes=launch.world_size)
     with drawing(windows, SPLITS, key, launch) as folder:
         for split in SPLITS:
-            draw_split(params, split, store.join(folder, split), launch, threads)
+            draw_split(params, split, places.join(folder, split), launch, threads)
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -57,10 +58,10 @@ def positive(text: str) -> int:
     return int(text)
 
 
-def draw_split(params: GenerateParams, split: str, folder: store.Place, launch: Launch, threads: int) -> None:
+def draw_split(params: GenerateParams, split: str, folder: places.Place, launch: Launch, threads: int) -> None:
     """Draws and writes this process's share of a split's shards, but for those that are there and whole."""
     shards = shard_count(params, split)
-    there = set(store.list_files(folder))
+    there = set(places.list_files(folder))
 
     def draw(shard: int) -> bool:
         path = shard_path(folder, shard)
@@ -80,4 +81,4 @@ def draw_split(params: GenerateParams, split: str, folder: store.Place, launch: 
 
 
 if __name__ == "__main__":
-    command.run(main)
+    lifecycle.run(main)

@@ -5,13 +5,14 @@ from typing import Annotated
 
 from pydantic import Field
 
-from quadrature import animation, breakdown, command, figures
-from quadrature.digest import Listed, write_list
-from quadrature.figures import PlotParams
-from quadrature.files import write_bytes
-from quadrature.history import read_history
-from quadrature.params import Section, load_params
-from quadrature.windows import ESTIMATE_COLUMNS, WINDOW_COLUMNS, read_snapshots, read_windows
+from quadrature.plotting import animation, error_tables, figures
+from quadrature.plotting.figures import PlotParams
+from quadrature.runtime import lifecycle
+from quadrature.runtime.params import Section, load_params
+from quadrature.storage.digest import Listed, write_list
+from quadrature.storage.files import write_bytes
+from quadrature.storage.history import read_history
+from quadrature.storage.windows import ESTIMATE_COLUMNS, WINDOW_COLUMNS, read_snapshots, read_windows
 
 
 class Params(Section):
@@ -25,9 +26,9 @@ def main() -> None:
     snapshots = read_snapshots(Path("data/snapshots.parquet"))
     history = read_history(Path("metrics/history.csv"), Listed(Path("data/digests/train.sha256")))
     errors = {
-        "position": breakdown.error_by_position(columns),
-        "frequency": breakdown.error_by_frequency(columns, params.plot.bins),
-        "phase": breakdown.error_by_phase(columns, params.plot.bins),
+        "position": error_tables.error_by_position(columns),
+        "frequency": error_tables.error_by_frequency(columns, params.plot.bins),
+        "phase": error_tables.error_by_phase(columns, params.plot.bins),
     }
     pictures = {
         "task.svg": figures.task(columns, params.span),
@@ -39,11 +40,11 @@ def main() -> None:
     }
     written = {Path(f"metrics/plots/{name}"): picture for name, picture in pictures.items()}
     for name, table in errors.items():
-        breakdown.write_table(Path(f"metrics/error_by_{name}.csv"), table)
+        error_tables.write_table(Path(f"metrics/error_by_{name}.csv"), table)
     for path, picture in written.items():
         write_bytes(path, picture)
     write_list(Path("data/digests/plot.sha256"), written)
 
 
 if __name__ == "__main__":
-    command.run(main)
+    lifecycle.run(main)

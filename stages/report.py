@@ -4,15 +4,16 @@ import importlib.metadata
 import platform
 from pathlib import Path
 
-from quadrature import command, page
-from quadrature.digest import Listed
-from quadrature.files import write_bytes
-from quadrature.history import read_history
-from quadrature.metrics import TestMetrics, TrainMetrics, read_metrics
-from quadrature.params import Section, load_params
-from quadrature.signals import GenerateParams
-from quadrature.verdict import alternatives, verdict, warnings
-from quadrature.weights import read_weights
+from quadrature.reporting import page
+from quadrature.reporting.metrics import TestMetrics, TrainMetrics, read_metrics
+from quadrature.reporting.model_shape import read_weights
+from quadrature.reporting.verdict import alternatives, verdict, warnings
+from quadrature.runtime import lifecycle
+from quadrature.runtime.params import Section, load_params
+from quadrature.signals.waves import GenerateParams
+from quadrature.storage.digest import Listed
+from quadrature.storage.files import write_bytes
+from quadrature.storage.history import read_history
 
 DIGESTS, PLOTS = Path("data/digests"), Path("metrics/plots")
 SOFTWARE = ("torch", "numpy", "scipy", "pandas", "pyarrow", "matplotlib", "safetensors", "dvc")
@@ -64,4 +65,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    command.run(main)
+    lifecycle.run(main)

@@ -13,22 +13,22 @@ from typing import Annotated
 import torch
 from pydantic import Field
 
-from quadrature import command
-from quadrature.checkpoint import Checkpoints, checkpoints, prefixed, training_key, unpack, within
-from quadrature.device import Device, set_up_device
-from quadrature.digest import write_list
-from quadrature.distributed import LostRankError, Ranks, joined, start_processes
-from quadrature.errors import Interruption
-from quadrature.files import write_json
-from quadrature.history import Record, write_history
-from quadrature.launch import read_launch
-from quadrature.model import ModelParams, QuadratureNetwork, initialize, save_model
-from quadrature.params import Section, load_params
-from quadrature.snapshots import Snapshots, snapshot_steps
-from quadrature.store import Place, join, parse_place
-from quadrature.stream import Shards, in_order, open_split
-from quadrature.training import Training, TrainParams, steps_per_epoch, train
-from quadrature.windows import Split
+from quadrature.network.device import Device, set_up_device
+from quadrature.network.model import ModelParams, QuadratureNetwork, initialize, save_model
+from quadrature.runtime import lifecycle
+from quadrature.runtime.errors import Interruption
+from quadrature.runtime.launch import read_launch
+from quadrature.runtime.params import Section, load_params
+from quadrature.storage.digest import write_list
+from quadrature.storage.files import write_json
+from quadrature.storage.history import Record, write_history
+from quadrature.storage.places import Place, join, parse_place
+from quadrature.storage.windows import Split
+from quadrature.training.batches import Shards, in_order, open_split
+from quadrature.training.checkpoint import Checkpoints, checkpoints, prefixed, training_key, unpack, within
+from quadrature.training.distributed import LostRankError, Ranks, joined, start_processes
+from quadrature.training.loop import Training, TrainParams, steps_per_epoch, train
+from quadrature.training.snapshots import Snapshots, snapshot_steps
 
 
 class Params(Section):
@@ -121,7 +121,7 @@ def advance(
         saved.save(training.step, state)
         return f"; the next run goes on after step {training.step}"
 
-    with command.held_back() as signalled:
+    with lifecycle.held_back() as signalled:
 
         def after_step(_training: Training) -> None:
             snapshots.take(training.model, training.step)
@@ -209,4 +209,4 @@ def log_epoch(record: Record, epochs: int) -> None:
 
 
 if __name__ == "__main__":
-    command.run(main)
+    lifecycle.run(main)

@@ -16,8 +16,8 @@ from typing import NamedTuple
 import psutil
 from dvc.utils.serialize import load_yaml
 
-from quadrature import command
-from quadrature.snapshots import Snapshots
+from quadrature.runtime import lifecycle
+from quadrature.training.snapshots import Snapshots
 
 STAGES = load_yaml(str(Path(__file__).parent.parent / "dvc.yaml"))["stages"]
 OPTIONS = {"train": ("--save-every", "0")}
@@ -106,7 +106,7 @@ def _run(path, env, name, options, torment, writer):
     sys.argv = [f"stages.{name}", *options]
     stage = importlib.import_module(f"stages.{name}")
     with torment():
-        code = command.attempt(stage.main)
+        code = lifecycle.attempt(stage.main)
     sys.exit(code)
 
 

@@ -6,13 +6,14 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from quadrature import overlays, page
-from quadrature.command import standard
-from quadrature.comparison import Difference, Setting, Statistic, compare
-from quadrature.errors import ParameterError
-from quadrature.files import write_bytes
-from quadrature.printing import markdown_table, text_table
-from quadrature.runs import WORKSPACE, experiment_names, read_run, read_tables
+from quadrature.experiments import curves
+from quadrature.experiments.comparison import Difference, Setting, Statistic, compare
+from quadrature.experiments.runs import WORKSPACE, experiment_names, read_run, read_tables
+from quadrature.experiments.text_tables import markdown_table, text_table
+from quadrature.reporting import page
+from quadrature.runtime.errors import ParameterError
+from quadrature.runtime.lifecycle import standard
+from quadrature.storage.files import write_bytes
 
 METRICS = ("mse", "excess")
 
@@ -125,8 +126,8 @@ def described(setting: Setting) -> dict[str, object]:
 
 def make_page(settings: Sequence[Setting], header: Sequence[str], rows: Sequence[Sequence[str]]) -> bytes:
     """Returns a page with the table, and the curves of the best settings over one another."""
-    shown = overlays.choose(settings)
+    shown = curves.choose(settings)
     tables = [[read_tables(run.name) for run in setting.runs] for setting in shown]
-    pictures = [page.embed_svg(*picture) for picture in overlays.draw(shown, tables)]
+    pictures = [page.embed_svg(*picture) for picture in curves.draw(shown, tables)]
     values = {"header": header, "rows": rows, "settings": settings, "shown": len(shown), "pictures": pictures}
     return page.render("comparison.html", values)

@@ -3,11 +3,11 @@
 import argparse
 from pathlib import Path
 
-from quadrature.command import standard
-from quadrature.errors import QuadratureError
-from quadrature.gates import judge, load_rules
-from quadrature.printing import markdown_table, text_table
-from quadrature.revisions import read_metrics
+from quadrature.commands.gates import judge, load_rules
+from quadrature.experiments.revisions import read_metrics
+from quadrature.experiments.text_tables import markdown_table, text_table
+from quadrature.runtime.errors import QuadratureError
+from quadrature.runtime.lifecycle import standard
 
 HEADER = ("outcome", "metric", "value", "reference", "allowed", "reason")
 

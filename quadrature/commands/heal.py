@@ -4,7 +4,7 @@ import argparse
 import logging
 import sys
 
-from quadrature.healing import heal
+from quadrature.commands.healing import heal
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

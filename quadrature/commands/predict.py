@@ -16,14 +16,14 @@ from typing import BinaryIO, get_args
 import torch
 from tqdm import tqdm
 
-from quadrature.command import standard
-from quadrature.device import Device, set_up_device
-from quadrature.errors import DataError, ParameterError
-from quadrature.launch import Launch, read_launch
-from quadrature.model import QuadratureNetwork, load_model
-from quadrature.prediction import Output, predict_signal, predict_windows
-from quadrature.store import Place, fetch, is_folder, join, list_files, parse_place
-from quadrature.tables import Format, format_of, open_table, sniff_format
+from quadrature.network.device import Device, set_up_device
+from quadrature.network.model import QuadratureNetwork, load_model
+from quadrature.prediction.estimates import Output, predict_signal, predict_windows
+from quadrature.prediction.tables import Format, format_of, open_table, sniff_format
+from quadrature.runtime.errors import DataError, ParameterError
+from quadrature.runtime.launch import Launch, read_launch
+from quadrature.runtime.lifecycle import standard
+from quadrature.storage.places import Place, fetch, is_folder, join, list_files, parse_place
 
 STANDARD = Path("-")
 """Standard input or output, in place of a file."""

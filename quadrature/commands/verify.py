@@ -3,8 +3,8 @@
 import argparse
 import logging
 
-from quadrature.errors import QuadratureError
-from quadrature.lockfile import find_stale
+from quadrature.commands.lockfile import find_stale
+from quadrature.runtime.errors import QuadratureError
 
 
 def add_arguments(_parser: argparse.ArgumentParser) -> None:

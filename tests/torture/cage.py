@@ -21,10 +21,26 @@ from typing import NamedTuple
 from tests.checkout import PROJECT
 
 IMPORTED = (
-    *("quadrature.commands.predict", "quadrature.commands.gate", "quadrature.commands.compare", "quadrature.training"),
-    *("quadrature.stream", "quadrature.baselines", "quadrature.floor", "quadrature.page", "quadrature.animation"),
-    *("quadrature.commands.verify", "quadrature.commands.heal", "quadrature.checkpoint", "scipy.spatial"),
-    *("quadrature.figures", "quadrature.weights", "quadrature.verdict", "quadrature.breakdown"),
+    *(
+        "quadrature.commands.predict",
+        "quadrature.commands.gate",
+        "quadrature.commands.compare",
+        "quadrature.training.loop",
+    ),
+    *(
+        "quadrature.training.batches",
+        "quadrature.scoring.baselines",
+        "quadrature.scoring.floor",
+        "quadrature.reporting.page",
+        "quadrature.plotting.animation",
+    ),
+    *("quadrature.commands.verify", "quadrature.commands.heal", "quadrature.training.checkpoint", "scipy.spatial"),
+    *(
+        "quadrature.plotting.figures",
+        "quadrature.reporting.model_shape",
+        "quadrature.reporting.verdict",
+        "quadrature.plotting.error_tables",
+    ),
 )
 """What the commands and the stages import, none of which is run as a program."""
 

@@ -14,11 +14,11 @@ from pathlib import Path
 import atheris
 
 with atheris.instrument_imports(include=["quadrature"]):
-    from quadrature.errors import DataError
-    from quadrature.layout import signal_reader, window_reader
-    from quadrature.model import load_model
-    from quadrature.tables import open_table
-    from quadrature.windows import WINDOW_COLUMNS, read_split
+    from quadrature.network.model import load_model
+    from quadrature.prediction.columns import signal_reader, window_reader
+    from quadrature.prediction.tables import open_table
+    from quadrature.runtime.errors import DataError
+    from quadrature.storage.windows import WINDOW_COLUMNS, read_split
 
 from tests.torture.strange import forge
 

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from quadrature import digest
+from quadrature.storage import digest
 
 LENGTH = 10  # samples per window
 

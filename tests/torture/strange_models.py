@@ -6,7 +6,7 @@ import struct
 
 from safetensors.torch import save
 
-from quadrature.model import ModelParams, QuadratureNetwork, initialize, save_model
+from quadrature.network.model import ModelParams, QuadratureNetwork, initialize, save_model
 from tests.torture.strange import LENGTH, NAMES, forge
 
 PARAMS = ModelParams(

@@ -17,7 +17,7 @@ import pytest
 import torch
 from safetensors.torch import save
 
-from quadrature.digest import ZEROS
+from quadrature.storage.digest import ZEROS
 from tests.torture.strange import FOOTER, forge, relist, windows_table, write_table, write_unsigned
 from tests.torture.strange_models import make_network
 

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from quadrature.errors import DataError
+from quadrature.runtime.errors import DataError
 from tests.forks import STAGES, inputs, run_stage, written
-from tests.test_readme import commands
+from tests.promises.test_readme import commands
 
 pytestmark = pytest.mark.slow
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from quadrature.stream import Batch, Shards, epoch_batches
-from quadrature.windows import WINDOW_COLUMNS, read_split, shard_path, writing
+from quadrature.storage.windows import WINDOW_COLUMNS, read_split, shard_path, writing
+from quadrature.training.batches import Batch, Shards, epoch_batches
 from tests.checkout import SMALL, Checkout
 from tests.forks import after_step, clear, interrupt, run_stage, written
 

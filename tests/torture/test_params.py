@@ -14,12 +14,12 @@ import yaml
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from quadrature.errors import ParameterError
-from quadrature.figures import PlotParams
-from quadrature.model import ModelParams
-from quadrature.params import Section, load_params
-from quadrature.signals import GenerateParams
-from quadrature.training import TrainParams
+from quadrature.network.model import ModelParams
+from quadrature.plotting.figures import PlotParams
+from quadrature.runtime.errors import ParameterError
+from quadrature.runtime.params import Section, load_params
+from quadrature.signals.waves import GenerateParams
+from quadrature.training.loop import TrainParams
 from stages.evaluate import EvaluateParams
 from tests.checkout import OWN_PARAMETERS
 

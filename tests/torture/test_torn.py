@@ -3,7 +3,7 @@
 import pytest
 from dvc.repo import Repo
 
-from quadrature.healing import heal
+from quadrature.commands.healing import heal
 from tests.torture.conftest import REPRO
 
 pytestmark = pytest.mark.slow

@@ -1,0 +1,111 @@
+"""Measures the command predict, from file to file, against the network's forward pass alone over the same windows.
+
+    .venv/bin/python -m benchmarks.costs.predict            # 1,048,576 windows, 5 rounds
+    .venv/bin/python -m benchmarks.costs.predict 65536 3    # so many windows, so many rounds
+
+The windows are those of benchmarks/params.yaml: the parquet file has all the columns that the pipeline writes, the CSV
+file the inputs. The network is the one there, untrained, which takes as long. The ways take turns, a round beginning
+with another each time, so that a slow moment of the machine falls on all. Prints a row for each: the median of windows
+a second, and of the ratio to the forward pass of the same round. Imports are left out; reading, checking, writing and
+flushing to the disk are not.
+"""
+
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import torch
+from numpy.typing import NDArray
+
+from benchmarks.task import PARAMETERS
+from quadrature.network.device import set_up_device
+from quadrature.network.model import ModelParams, QuadratureNetwork, initialize, predict
+from quadrature.prediction.estimates import Output, predict_windows
+from quadrature.prediction.tables import Format, TableWriter, open_table
+from quadrature.runtime.params import Section, load_params
+from quadrature.signals.waves import GenerateParams, draw_shard
+from quadrature.storage.windows import writing
+
+BATCH_SIZE = 8192  # the command's default
+
+
+class Params(Section):
+    generate: GenerateParams
+    model: ModelParams
+
+
+def make_network(params: Params) -> QuadratureNetwork:
+    """Returns an untrained network."""
+    network = QuadratureNetwork(params.model, params.generate.length)
+    initialize(network, 0)
+    return network.eval()
+
+
+def write_inputs(folder: Path, drawn: GenerateParams, windows: int) -> NDArray[np.float32]:
+    """Writes the windows as parquet and as CSV; returns them."""
+    params = drawn.model_copy(update={"shard_windows": 65536})
+    blocks = []
+    with (
+        writing(folder / "input.parquet") as parquet,
+        (folder / "input.csv").open("wb") as file,
+    ):
+        table = TableWriter(file, "csv", "input.csv")
+        for block in range(-(-windows // params.shard_windows)):
+            count = min(params.shard_windows, windows - block * params.shard_windows)
+            columns = {name: values[:count] for name, values in draw_shard(params, "train", block).items()}
+            parquet.write(columns)
+            table.write(pa.table({f"input_{at}": column for at, column in enumerate(columns["input"].T)}))
+            blocks.append(columns["input"])
+    return np.concatenate(blocks)
+
+
+def command(network: QuadratureNetwork, folder: Path, kind: Format) -> None:
+    """Does what the command does, from a file to a file of the same format."""
+    path, output = folder / f"input.{kind}", folder / f"output.{kind}"
+    table = open_table(path, kind, str(path), typed=kind == "parquet")
+    predict_windows(network, table, Output(output, kind, str(output)), BATCH_SIZE)
+
+
+def measure(ways: dict[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
+    """Returns the seconds that each way took in each round."""
+    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    names = list(ways)
+    for turn in range(rounds):
+        for name in names[turn % len(names) :] + names[: turn % len(names)]:
+            started = time.perf_counter()
+            ways[name]()
+            seconds[name].append(time.perf_counter() - started)
+    return seconds
+
+
+def main(windows: int = 2**20, rounds: int = 5) -> None:
+    threads = torch.get_num_threads()
+    set_up_device("cpu", threads)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        params = load_params(Params, PARAMETERS)
+        samples = write_inputs(folder, params.generate, windows)
+        network = make_network(params)
+        ways: dict[str, Callable[[], object]] = {
+            "forward pass": partial(predict, network, samples, BATCH_SIZE),
+            "parquet to parquet": partial(command, network, folder, "parquet"),
+            "CSV to CSV": partial(command, network, folder, "csv"),
+        }
+        predict(network, samples[:BATCH_SIZE], BATCH_SIZE)  # warms up
+        seconds = measure(ways, rounds)
+    print(f"{windows:,} windows, batches of {BATCH_SIZE:,}, {threads} threads, medians of {rounds} rounds\n")
+    print("| way | windows a second | ratio | lowest | highest |\n|---|---|---|---|---|")
+    for way, times in seconds.items():
+        ratios = [bare / own for bare, own in zip(seconds["forward pass"], times, strict=True)]
+        speed = windows / statistics.median(times)
+        print(f"| {way} | {speed:,.0f} | {statistics.median(ratios):.2f} | {min(ratios):.2f} | {max(ratios):.2f} |")
+
+
+if __name__ == "__main__":
+    main(*map(int, sys.argv[1:]))

@@ -1,0 +1,96 @@
+"""Measures how long the tracker takes for a sample, beside two other ways to the same estimate.
+
+    .venv/bin/python -m benchmarks.costs.tracker          # hidden size 32, 20,000 samples
+    .venv/bin/python -m benchmarks.costs.tracker 1000 8   # so many samples, hidden size 8
+
+Prints a row for each cell, in microseconds: the tracker's median and 99th percentile; its median over 64 channels at
+once; the median of taking the step in torch, with the state kept; and of passing the last ten samples through the
+network again, with no state kept. One thread; the ways take turns, sample by sample, so that all see the same machine.
+"""
+
+import sys
+import time
+from collections import deque
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from threadpoolctl import threadpool_limits
+
+from quadrature.network.model import LAYERS, ModelParams, QuadratureNetwork, initialize
+from quadrature.network.stepwise import State
+from quadrature.prediction.tracker import Tracker
+
+WINDOW_LENGTH = 10
+CHANNELS = 64
+
+
+def make_network(cell: str, execution: str, hidden_size: int) -> QuadratureNetwork:
+    """Returns an untrained network; its latency is a trained one's."""
+    params = {"cell": cell, "execution": execution, "hidden_size": hidden_size, "nonlinearity": "tanh"}
+    shape = {"num_layers": 1, "bias": True, "bidirectional": False, "dropout": 0.0, "head": "every"}
+    network = QuadratureNetwork(ModelParams.model_validate(params | shape), WINDOW_LENGTH)
+    initialize(network, 0)
+    return network.eval()
+
+
+def stepping(network: QuadratureNetwork) -> Callable[[float], float]:
+    """Returns what estimates a sample by a step in torch."""
+    state: State | None = None
+
+    @torch.inference_mode()
+    def update(sample: float) -> float:
+        nonlocal state
+        estimate, state = network.advance(torch.tensor(sample).reshape(1, 1, 1), state)
+        return estimate.item()
+
+    return update
+
+
+def reading_again(network: QuadratureNetwork) -> Callable[[float], float]:
+    """Returns what estimates a sample by the window that ends in it."""
+    window = deque([0.0] * WINDOW_LENGTH, WINDOW_LENGTH)
+
+    @torch.inference_mode()
+    def update(sample: float) -> float:
+        window.append(sample)
+        return network(torch.tensor(window).reshape(1, -1, 1))[0, -1].item()
+
+    return update
+
+
+def measure(cell: str, samples: int, hidden_size: int) -> list[float]:
+    """Returns the row's microseconds."""
+    sequence, stepwise = (make_network(cell, execution, hidden_size) for execution in ("sequence", "stepwise"))
+    one = np.sin(np.linspace(0.0, 0.3 * samples, samples)).tolist()
+    many = np.tile(np.array(one, np.float32)[:, None], CHANNELS)
+    ways = (
+        (Tracker(sequence).update, one),
+        (Tracker(sequence).update, many),
+        (stepping(stepwise), one),
+        (reading_again(sequence), one),
+    )
+    seconds = np.empty((samples, len(ways)))
+    for step in range(samples):
+        for way, (update, signal) in enumerate(ways):
+            sample = signal[step]
+            started = time.perf_counter()
+            update(sample)
+            seconds[step, way] = time.perf_counter() - started
+    tracker, *others = np.median(seconds, axis=0)
+    return [figure * 1e6 for figure in (tracker, np.percentile(seconds[:, 0], 99), *others)]
+
+
+def main(samples: int = 20_000, hidden_size: int = 32) -> None:
+    torch.set_num_threads(1)
+    threadpool_limits(1)  # numpy's
+    print(f"hidden size {hidden_size}, {samples:,} samples, microseconds a sample\n")
+    columns = ("cell", "p50", "p99", f"p50, {CHANNELS} channels", "p50, a step in torch", "p50, the window again")
+    print(f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}")
+    for cell in LAYERS:
+        figures = measure(cell, samples, hidden_size)
+        print(f"| {cell} | {' | '.join(f'{figure:.0f}' for figure in figures)} |")
+
+
+if __name__ == "__main__":
+    main(*map(int, sys.argv[1:]))

@@ -1,0 +1,242 @@
+"""Training beside other frameworks, on the same windows and the same network: `make bench`, 45 minutes.
+
+    .venv/bin/python -m benchmarks.frameworks           # measures, and writes benchmarks/frameworks/results.*
+    .venv/bin/python -m benchmarks.frameworks search    # beforehand: the cells of benchmarks/frameworks/grid.json
+    .venv/bin/python -m benchmarks.frameworks --tiny --output /tmp/bench   # all of it, in seconds, and of no meaning
+
+Every measurement is a process of its own. Frameworks take turns, each round beginning with another, so that a slow
+moment of the machine falls on all. What a framework's users would choose well is tried in the first round and kept:
+the thread count at each size, and of the grid's cells, one for each batch size, the fastest that reaches the target.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from benchmarks.frameworks.results import best_cell, better_threads, summarise
+from benchmarks.frameworks.search import GRID, read_grid, search, write_grid
+from benchmarks.frameworks.tasks import Cell, Task, make_tree, set_params, tasks, tiny_tasks
+from benchmarks.processes import PROJECT, Outcome, described, machine, options, run
+
+FOLDER = PROJECT / "benchmarks/frameworks"
+PEERS_PYTHON = PROJECT / ".venv-bench/bin/python"
+PACKAGES = ("equinox", "jax", "jaxlib", "keras", "numpy", "optax", "pyarrow", "pytorch-lightning", "torch")
+
+
+class Framework(NamedTuple):
+    """How a framework's script is run."""
+
+    module: str
+    backend: str = ""  # of Keras
+    on_jax: bool = False  # whose threads are as many as the processors it may run on
+
+
+FRAMEWORKS = {
+    "ours": Framework("ours"),
+    "article": Framework("article"),
+    "torch": Framework("torch_loop"),
+    "lightning": Framework("lightning_loop"),
+    "keras-jax": Framework("keras_loop", backend="jax", on_jax=True),
+    "keras-torch": Framework("keras_loop", backend="torch"),
+    "equinox": Framework("equinox_loop", on_jax=True),
+}
+
+
+class Settings(NamedTuple):
+    """How much is measured."""
+
+    tasks: Sequence[Task]
+    cells: dict[str, list[Cell]]  # by task: those that a peer tries
+    sizes: tuple[str, ...] = ("16x32", "32x256", "32x1024", "64x1024", "128x1024")
+    threads: tuple[int, ...] = (1, 2)
+    rounds: int = 5
+    seconds: float = 1.0  # of steady training at each size
+
+
+def tiny() -> Settings:
+    """Returns settings that take seconds."""
+    chosen = tiny_tasks()
+    cells = {task.name: [task.cell(64, 0.01, 0)] for task in chosen}
+    return Settings(chosen, cells, sizes=("4x32", "8x64"), threads=(1,), rounds=1, seconds=0.01)
+
+
+class Bench:
+    """The trees, the frameworks, and all that was measured of them."""
+
+    def __init__(self, settings: Settings, python: Path, frameworks: Sequence[str], folder: Path) -> None:
+        self.settings = settings
+        self.python = python  # the peers' interpreter
+        self.frameworks = list(frameworks)
+        self.throughput: list[dict[str, Any]] = []
+        self.target: list[dict[str, Any]] = []
+        self.trees, self.our_trees = {}, {}
+        for task in settings.tasks:
+            self.trees[task.name] = make_tree(folder / task.name, task.changes)
+            self.our_trees[task.name] = make_tree(folder / f"{task.name}-ours", {**task.changes, **task.ours})
+
+    def measure(self) -> None:
+        """Measures everything, a round after another."""
+        for turn in range(self.settings.rounds):
+            order = rotated(self.frameworks, turn)
+            for name in order:
+                self.measure_throughput(name, turn)
+            for task in self.settings.tasks:
+                for name in order:
+                    self.measure_target(name, task, turn)
+
+    def measure_throughput(self, name: str, turn: int) -> None:
+        """Measures steady training: in the first round with every thread count, then with the better at each size."""
+        for threads in self.settings.threads:
+            sizes = [size for size in self.settings.sizes if turn == 0 or self.threads(name, size) == threads]
+            if sizes:
+                asked = options(sizes=",".join(sizes), seconds=self.settings.seconds)
+                tree = self.trees[self.settings.tasks[0].name]
+                speeds = self.run_script(name, "throughput", tree, threads, asked).answer["speeds"]
+                for size, speed in speeds.items():
+                    row = {"round": turn, "framework": name, "size": size, "threads": threads}
+                    self.throughput.append(tell({**row, "windows_per_second": speed}))
+
+    def measure_target(self, name: str, task: Task, turn: int) -> None:
+        """Measures a whole training: in the first round every cell, then the fastest that reached the target."""
+        if name == "ours":
+            self.keep(name, task, turn, self.train_ours(task, turn))
+            return
+        if turn:
+            self.keep(name, task, turn, self.train_peer(name, task, best_cell(self.target, name, task.name), turn))
+            return
+        for cell in self.settings.cells[task.name]:
+            # The grid was searched with torch's initial weights: a peer with others may take a little more.
+            for rung in range(task.rung(cell), len(task.passes))[:3]:
+                figures = self.train_peer(name, task, task.cell(cell.batch, cell.rate, rung), turn)
+                self.keep(name, task, turn, figures)
+                if figures["mse"] <= task.target:
+                    break
+
+    def keep(self, name: str, task: Task, turn: int, figures: dict[str, Any]) -> None:
+        """Notes a training, and whether it reached the target."""
+        reached = figures["mse"] <= task.target  # not a number has not
+        row = {"round": turn, "framework": name, "task": task.name, "reached": reached, **figures}
+        self.target.append(tell(row))
+
+    def train_peer(self, name: str, task: Task, cell: Cell, seed: int) -> dict[str, Any]:
+        """Trains a peer as a cell says; its score, which the same process makes, is not timed."""
+        tree, threads = self.trees[task.name], self.threads(name, task.like)
+        asked = options(test=tree / "data/windows/test", hidden=task.hidden, seed=seed, **cell._asdict())
+        done = self.run_script(name, "target", tree, threads, asked)
+        figures = figures_of(done)
+        figures["seconds"] -= done.answer["scoring_seconds"]
+        return {"threads": threads, **cell._asdict(), **figures, "mse": done.answer["mse"]}
+
+    def train_ours(self, task: Task, seed: int) -> dict[str, Any]:
+        """Runs the train stage; its model is scored afterwards, as the stage has no test windows."""
+        tree, threads = self.our_trees[task.name], task.ours.get("train.threads") or self.threads("ours", task.like)
+        set_params(tree, {**task.changes, **task.ours, "train.seed": seed, "train.threads": threads})
+        done = run([sys.executable, "-m", "stages.train"], tree)
+        score = run([sys.executable, "-m", "benchmarks.frameworks.peers.ours", "score"], tree).answer
+        return {"threads": threads, **figures_of(done), **score}
+
+    def run_script(self, name: str, mode: str, tree: Path, threads: int, asked: list[str]) -> Outcome:
+        """Runs a framework's script in a process of its own."""
+        framework = FRAMEWORKS[name]
+        python = Path(sys.executable) if name == "ours" else self.python
+        command = [python, "-m", f"benchmarks.frameworks.peers.{framework.module}", mode]
+        command += [*options(train=tree / "data/windows/train", threads=threads), *asked]
+        env = {"KERAS_BACKEND": framework.backend} if framework.backend else {}
+        return run(command, tree, cpus=threads if framework.on_jax else None, **env)
+
+    def threads(self, name: str, size: str) -> int:
+        """Returns the thread count that a framework keeps at a size; all of them where that was not measured."""
+        return better_threads(self.throughput, name, size) or max(self.settings.threads)
+
+
+def rotated(names: Sequence[str], turn: int) -> list[str]:
+    """Returns the names, beginning with another each turn."""
+    first = turn % len(names)
+    return [*names[first:], *names[:first]]
+
+
+def figures_of(done: Outcome) -> dict[str, float]:
+    """Returns what a whole process took."""
+    return {"seconds": done.seconds, "peak_mb": done.peak_mb}
+
+
+def tell(row: dict[str, Any]) -> dict[str, Any]:
+    """Prints a measurement as it comes in; returns it."""
+    shown = (f"{name} {value:,.4g}" if isinstance(value, float) else f"{name} {value}" for name, value in row.items())
+    print(", ".join(shown), file=sys.stderr, flush=True)
+    return row
+
+
+def about(python: Path) -> dict[str, Any]:
+    """Returns where, when and of what the measurements are."""
+    commit = subprocess.check_output(["git", "describe", "--always", "--dirty"], cwd=PROJECT, text=True).strip()
+    return {
+        "date": datetime.now(UTC).date().isoformat(),
+        "commit": commit,
+        "machine": machine(),
+        "versions": {"ours": described(Path(sys.executable), PACKAGES), "peers": described(python, PACKAGES)},
+    }
+
+
+def measure(settings: Settings, python: Path, frameworks: Sequence[str], output: Path) -> None:
+    """Measures everything and writes results.json, results.md and results.svg."""
+    begun = about(python)
+    with tempfile.TemporaryDirectory() as folder:
+        bench = Bench(settings, python, frameworks, Path(folder))
+        bench.measure()
+    results = {
+        **begun,
+        "settings": {
+            "rounds": settings.rounds,
+            "seconds": settings.seconds,
+            "targets": {task.name: task.target for task in settings.tasks},
+            "cells": {name: [cell._asdict() for cell in cells] for name, cells in settings.cells.items()},
+            "ours": {task.name: task.ours for task in settings.tasks},
+        },
+        "summary": summarise(bench.throughput, bench.target),
+        "throughput": bench.throughput,
+        "target": bench.target,
+    }
+    output.mkdir(parents=True, exist_ok=True)
+    (output / "results.json").write_text(json.dumps(results, indent=1) + "\n")
+    # A process of its own, so that this one stays small: see benchmarks/processes.py.
+    subprocess.run([sys.executable, "-m", "benchmarks.frameworks.page", output.resolve()], cwd=PROJECT, check=True)
+
+
+def search_grid(chosen: Sequence[Task], python: Path, path: Path) -> None:
+    """Searches the grid with the plain torch loop and writes it."""
+    with tempfile.TemporaryDirectory() as folder:
+        bench = Bench(Settings(chosen, {}), python, ["torch"], Path(folder))
+        found = search(chosen, lambda task, cell, seed: float(bench.train_peer("torch", task, cell, seed)["mse"]))
+    write_grid(found, path, **about(python))
+
+
+def main() -> None:
+    """Does what the command line asks."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("action", nargs="?", choices=("measure", "search"), default="measure")
+    parser.add_argument("--tiny", action="store_true", help="sizes of no meaning, in seconds")
+    parser.add_argument("--frameworks", nargs="+", choices=FRAMEWORKS, default=list(FRAMEWORKS), metavar="NAME")
+    parser.add_argument("--python", type=Path, default=PEERS_PYTHON, help="the peers' interpreter (%(default)s)")
+    parser.add_argument("--output", type=Path, default=FOLDER, help="the folder of the results (%(default)s)")
+    arguments = parser.parse_args()
+    if not arguments.python.exists():
+        sys.exit(f"{arguments.python} is missing; `make bench` makes it")
+    if arguments.action == "search":
+        chosen = tiny_tasks() if arguments.tiny else tasks()
+        search_grid(chosen, arguments.python, arguments.output / GRID.name)
+    else:
+        if not arguments.tiny and not GRID.exists():
+            sys.exit(f"{GRID} is missing; `python -m benchmarks.frameworks search` makes it")
+        settings = tiny() if arguments.tiny else Settings(tasks(), read_grid(GRID))
+        measure(settings, arguments.python, arguments.frameworks, arguments.output)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,77 @@
+"""The cells that peers train by: for each batch size, the rate that reaches the target on the fewest windows.
+
+Searched with the plain torch loop, before anything is timed, and kept in benchmarks/frameworks/grid.json.
+A cell counts when each of three seeds reaches the target.
+"""
+
+import json
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from benchmarks.frameworks.tasks import Cell, Task
+from benchmarks.processes import PROJECT
+
+GRID = PROJECT / "benchmarks/frameworks/grid.json"
+BATCHES = (256, 512, 1024)
+RATES = (0.01, 0.02, 0.04)
+SEEDS = (0, 1, 2)
+
+Score = Callable[[Task, Cell, int], float]
+"""Trains as a cell says, from a seed; returns the mse on the test windows."""
+
+
+def search(tasks: Iterable[Task], score: Score) -> dict[str, list[Cell]]:
+    """Returns, by task and for each batch size that reaches its target, the cell with the fewest windows."""
+    found: dict[str, list[Cell]] = {task.name: [] for task in tasks}
+    for task in tasks:
+        for batch in sorted({min(batch, task.windows) for batch in BATCHES}):  # all windows at most
+            best, rung = None, len(task.passes)
+            for rate in reversed(RATES):
+                lower = lowest_rung(task, batch, rate, rung, score)
+                if lower < rung:
+                    best, rung = rate, lower
+            if best is not None:
+                found[task.name].append(task.cell(batch, best, rung))
+    return found
+
+
+def lowest_rung(task: Task, batch: int, rate: float, limit: int, score: Score) -> int:
+    """Returns the lowest rung of the task's ladder, below a limit, that reaches the target; the limit if none does.
+
+    Halves the ladder with the first seed, as more windows do better, then climbs from there for the others. What does
+    not reach the target right below another rate's rung is not searched further.
+    """
+
+    def reaches(rung: int, seed: int) -> bool:
+        cell = task.cell(batch, rate, rung)
+        mse = score(task, cell, seed)
+        print(f"{task.name} {cell} seed {seed}: mse {mse:.3g}, target {task.target:.3g}", file=sys.stderr, flush=True)
+        return mse <= task.target
+
+    if limit == 0 or (limit < len(task.passes) and not reaches(limit - 1, SEEDS[0])):
+        return limit
+    low, high = 0, limit
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if reaches(middle, SEEDS[0]) else (middle + 1, high)
+    waiting = list(SEEDS[1:])
+    while low < limit and waiting:
+        if reaches(low, waiting[0]):
+            waiting.pop(0)
+        else:
+            low, waiting = low + 1, list(SEEDS)
+    return low
+
+
+def write_grid(found: dict[str, list[Cell]], path: Path, **about: object) -> None:
+    """Writes what was found, and where; ends if no cell of a task reaches its target: nothing could be timed."""
+    if missing := [name for name, cells in found.items() if not cells]:
+        sys.exit(f"no cell of the grid reaches the target of {', '.join(missing)}")
+    cells = {name: [cell._asdict() for cell in cells] for name, cells in found.items()}
+    path.write_text(json.dumps({**about, "seeds": SEEDS, "cells": cells}, indent=2) + "\n")
+
+
+def read_grid(path: Path) -> dict[str, list[Cell]]:
+    """Returns, by task, the cells that every peer tries."""
+    return {name: [Cell(**cell) for cell in cells] for name, cells in json.loads(path.read_text())["cells"].items()}

@@ -1,0 +1,129 @@
+"""What the bench trains on: two tasks, each in a copy of the tree with its windows made by the generate stage."""
+
+import compileall
+import shutil
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+
+from benchmarks.processes import PROJECT, run
+from benchmarks.task import FLOOR_MSE, PARAMETERS
+
+Changes = Mapping[str, object]
+"""Parameters by their dotted paths."""
+
+WINDOWS = 2**20  # of the default task
+ARTICLE: Changes = {
+    "generate.windows": {"train": 100, "validation": 100, "test": 100},
+    "generate.length": 10,
+    "generate.span": 3.141592653589793,
+    "generate.phase": "consecutive",
+    "generate.frequency": {"low": 1.0, "high": 1.0},
+    "generate.amplitude": {"low": 1.0, "high": 1.0},
+    "generate.noise_std": 0.0,
+}
+"""The article's windows; a test compares them with what `make article` trains on."""
+
+OURS_DEFAULT: Changes = {
+    "generate.windows.train": 6 * 65536,
+    "train.epochs": 1,
+    "train.batch_size": 512,
+    "train.learning_rate": 0.02,
+}
+OURS_ARTICLE: Changes = {
+    "model.hidden_size": 16,
+    "train.epochs": 52,
+    "train.batch_size": 20,
+    "train.optimizer": "adam",
+    "train.learning_rate": 0.04,
+    "train.gradient_clip": None,
+    "train.validations_per_epoch": 1,
+    "train.gradient_shards": 1,  # twenty windows are too few to share
+    "train.threads": 1,
+}
+"""What the train stage is run with beside the project's own parameters: found by hand, as the grid finds the peers'."""
+
+
+class Cell(NamedTuple):
+    """How a peer trains: so many of the task's windows, so many times."""
+
+    batch: int
+    rate: float
+    windows: int
+    epochs: int
+
+
+class Task(NamedTuple):
+    """What is to be learnt, and when it is."""
+
+    name: str
+    title: str
+    hidden: int
+    like: str  # the size in the throughput table whose better thread count is taken
+    target: float  # the mse on the test windows that has to be reached
+    windows: int
+    changes: Changes  # to the project's own parameters, for the windows
+    ours: Changes  # to them, for the train stage
+    passes: tuple[int, ...]  # the ladder of the search: windows trained on, over all epochs
+
+    def cell(self, batch: int, rate: float, rung: int) -> Cell:
+        """Returns how to train on a rung's windows: fresh ones while there are any, whole batches of them."""
+        epochs = -(-self.passes[rung] // self.windows)
+        batch = min(batch, self.windows)
+        return Cell(batch, rate, max(self.passes[rung] // epochs // batch, 1) * batch, epochs)
+
+    def rung(self, cell: Cell) -> int:
+        """Returns the rung of a cell that the search found."""
+        return next(rung for rung in range(len(self.passes)) if self.cell(cell.batch, cell.rate, rung) == cell)
+
+
+def ladder(first: int, last: int, factor: float = 1.25) -> tuple[int, ...]:
+    """Returns numbers from the first to the last, each by a factor above the one before."""
+    rungs = [first]
+    while rungs[-1] * factor <= last:
+        rungs.append(round(rungs[-1] * factor))
+    return tuple(rungs)
+
+
+def tasks() -> list[Task]:
+    """Returns the default task and the article's."""
+    default = Task(
+        "default", "default task", 64, "64x1024", 1.05 * FLOOR_MSE, WINDOWS, {}, OURS_DEFAULT, ladder(2**19, 3 * 2**20)
+    )
+    article = Task(
+        "article", "article's windows", 16, "16x32", 2e-11, 100, ARTICLE, OURS_ARTICLE, ladder(5_000, 100_000)
+    )
+    return [default, article]
+
+
+def tiny_tasks() -> list[Task]:
+    """Returns the default task, so small that all of the bench runs in seconds."""
+    small = {"generate.windows": {"train": 2048, "validation": 128, "test": 128}}
+    ours = {"model.hidden_size": 8, "train.epochs": 1, "train.batch_size": 64, "train.validations_per_epoch": 1}
+    return [Task("default", "default task", 8, "8x64", 0.6, 2048, small, ours, (2048,))]
+
+
+def make_tree(folder: Path, changes: Changes) -> Path:
+    """Makes a copy of the code with parameters so changed and its windows; returns the folder."""
+    for package in ("benchmarks", "quadrature", "stages"):
+        shutil.copytree(PROJECT / package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
+        # What runs here is timed from its start, and may not be allowed to keep what Python compiles.
+        compileall.compile_dir(folder / package, quiet=1)
+    set_params(folder, changes)
+    run([sys.executable, "-m", "stages.generate"], folder)
+    return folder
+
+
+def set_params(folder: Path, changes: Changes) -> None:
+    """Writes params.yaml: the project's own, changed."""
+    tree: dict[str, Any] = yaml.safe_load(PARAMETERS.read_text())
+    for path, value in {"device": "cpu", **changes}.items():
+        *sections, key = path.split(".")
+        section = tree
+        for name in sections:
+            section = section[name]
+        section[key] = value
+    (folder / "params.yaml").write_text(yaml.safe_dump(tree, sort_keys=False))

@@ -1,0 +1,122 @@
+"""Tries configurations as DVC experiments, and makes the table and the picture of docs/accuracy.md of what they reach.
+
+    .venv/bin/python -m benchmarks.studies.accuracy NAME model.hidden_size=32 train.epochs=4  # one trial more
+    .venv/bin/python -m benchmarks.studies.accuracy                    # the page again, from docs/accuracy.csv
+
+A trial is an experiment of `dvc exp run --temp` under the name given, with params.yaml so changed. Its parameters and
+metrics are what DVC says of it; its seconds are those that the train stage logs, so nothing else should be running.
+"""
+
+import sys
+from pathlib import Path
+
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter, ScalarFormatter
+
+from benchmarks.pages import write_section
+from benchmarks.studies.experiments import finished_experiments, run_dvc, training_seconds, value_at
+from quadrature.plotting.figures import BLUE, GREY, ORANGE, style
+
+TRIALS = Path("docs/accuracy.csv")
+PAGE = Path("docs/accuracy.md")
+PICTURE = Path("docs/accuracy.svg")
+PARAMETERS = {
+    "cell": "model.cell",
+    "hidden_size": "model.hidden_size",
+    "head": "model.head",
+    "bidirectional": "model.bidirectional",
+    "optimizer": "train.optimizer",
+    "learning_rate": "train.learning_rate",
+    "schedule": "train.schedule",
+    "batch_size": "train.batch_size",
+    "windows": "generate.windows.train",
+    "epochs": "train.epochs",
+    "seed": "train.seed",
+}
+METRICS = ("mse", "floor_mse", "excess", "excess_standard_error")
+LOOKS = {("adam", "gru"): (ORANGE, "o"), ("adam", "lstm"): (ORANGE, "s"), ("adam", "rnn"): (ORANGE, "^")}
+LOOKS |= {("soap", cell): (BLUE, marker) for (_, cell), (_, marker) in LOOKS.items()}
+
+
+def try_out(name: str, changes: list[str]) -> dict[str, object]:
+    """Runs one trial, up to its score; returns its row of the table."""
+    options = [word for change in changes for word in ("--set-param", change)]
+    log = run_dvc("exp", "run", "--temp", "--force", "--name", name, *options, "evaluate")
+    found = finished_experiments()[name]
+    return {
+        "name": name,
+        **{column: value_at(found["params.yaml"], path) for column, path in PARAMETERS.items()},
+        "seconds": training_seconds(log),
+        **{metric: found["metrics/test.json"][metric] for metric in METRICS},
+    }
+
+
+def draw(trials: pd.DataFrame) -> None:
+    """Draws excess against training seconds, a point a trial."""
+    with style():
+        figure = Figure(figsize=(7.2, 4.6))
+        panel = figure.subplots()
+        for (optimizer, cell), group in trials.groupby(["optimizer", "cell"]):
+            color, marker = LOOKS[optimizer, cell]
+            panel.errorbar(
+                group["seconds"],
+                group["excess"],
+                group["excess_standard_error"],
+                fmt=marker,
+                color=color,
+                capsize=2,
+                linewidth=1,
+                label=f"{cell}, {optimizer}",
+            )
+            for _, trial in group.iterrows():
+                panel.annotate(
+                    str(trial["hidden_size"]),
+                    (trial["seconds"], trial["excess"]),
+                    (6, 4),
+                    textcoords="offset points",
+                    fontsize="small",
+                )
+        panel.axhline(0.02, color=GREY, linestyle=":", linewidth=1)
+        panel.set(xscale="log", yscale="log", xlabel="training (seconds, two cores)", ylabel="excess over the floor")
+        panel.set_title("What the default task costs (numbers: hidden size)")
+        panel.xaxis.set_major_formatter(ScalarFormatter())
+        panel.xaxis.set_minor_formatter(ScalarFormatter())
+        for axis in ("major", "minor"):
+            getattr(panel.yaxis, f"set_{axis}_formatter")(PercentFormatter(1.0, decimals=0))
+        panel.grid(alpha=0.3, which="both")
+        panel.legend()
+        figure.savefig(PICTURE, metadata={"Date": None})
+
+
+def tabulate(trials: pd.DataFrame) -> str:
+    """Returns the table in markdown, the best first."""
+    lines = [
+        "| network | seed | optimizer, rate, schedule | windows x epochs, batch | seconds | excess |",
+        "|" + "---|" * 6,
+    ]
+    for _, trial in trials.sort_values("excess").iterrows():
+        ways = ", two directions" if trial["bidirectional"] else ""
+        head = ", head every" if trial["head"] == "every" else ""
+        lines.append(
+            f"| {trial['cell']} {trial['hidden_size']}{ways}{head} | {trial['seed']} "
+            f"| {trial['optimizer']}, {trial['learning_rate']:g}, {trial['schedule']} "
+            f"| {trial['windows']:,} x {trial['epochs']}, {trial['batch_size']} | {trial['seconds']:.0f} "
+            f"| {100 * trial['excess']:.2f} ± {100 * trial['excess_standard_error']:.2f} % |"
+        )
+    return "\n".join(lines)
+
+
+def main(arguments: list[str]) -> None:
+    trials = pd.read_csv(TRIALS) if TRIALS.exists() else pd.DataFrame()
+    if arguments:
+        name, *changes = arguments
+        trial = pd.DataFrame([try_out(name, changes)])
+        trials = pd.concat([trials[trials["name"] != name] if len(trials) else trials, trial], ignore_index=True)
+        trials.to_csv(TRIALS, index=False)
+    draw(trials)
+    write_section(PAGE, "trials", tabulate(trials))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,51 @@
+"""What the scripts here share that try things out as DVC experiments and write pages of what came out."""
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+
+def run_dvc(*arguments: str) -> str:
+    """Returns what dvc prints, with its log but where that is JSON; ends with its last words when it fails."""
+    command = [sys.executable, "-m", "dvc", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        sys.exit(f"dvc {' '.join(arguments)} failed:\n{done.stderr[-2000:]}")
+    return done.stdout if "--json" in arguments else done.stdout + done.stderr
+
+
+def set_params(changes: Mapping[str, str]) -> list[str]:
+    """Returns the options of `dvc exp run` that change parameters, by their dotted paths."""
+    return [word for change in changes.items() for word in ("--set-param", "=".join(change))]
+
+
+def finished_experiments() -> dict[str, dict[str, Any]]:
+    """Returns the parameters and metrics, by file, of each finished experiment on the current commit."""
+    (*_, baseline) = json.loads(run_dvc("exp", "show", "--json"))
+    found = {}
+    for experiment in baseline["experiments"] or []:
+        data = experiment["revs"][0]["data"]
+        if data and data["metrics"]:
+            tables = {**data["params"], **data["metrics"]}
+            found[experiment["name"]] = {file: table["data"] for file, table in tables.items()}
+    return found
+
+
+def training_seconds(log: str) -> float:
+    """Returns what the train stage logged."""
+    seconds = re.findall(r"steps in ([\d.]+) seconds", log)
+    if len(seconds) != 1:
+        sys.exit(
+            "an experiment did not train, as its result was in DVC's cache; run it with --force to have its seconds"
+        )
+    return float(seconds[0])
+
+
+def value_at(tree: Any, path: str) -> Any:
+    """Returns the parameter at a dotted path."""
+    for part in path.split("."):
+        tree = tree[part]
+    return tree

@@ -1,0 +1,135 @@
+"""Curves of several runs over one another, as SVG bytes. matplotlib and pandas, no torch."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import product
+from typing import NamedTuple
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from quadrature.experiments.comparison import Setting
+from quadrature.experiments.text_tables import one_line
+from quadrature.plotting.figures import BLUE, GREEN, GREY, MSE, ORANGE, ROUNDING, phase_ticks, plain_powers, style, svg
+from quadrature.reporting.page import listed
+from quadrature.runtime.errors import DataError
+
+PINK = "#CC79A7"
+LOOKS = [(color, line) for line, color in product(("-", "--"), (BLUE, ORANGE, GREEN, PINK))]
+"""Colours told apart by colour-blind readers, and lines that differ in print: so many settings at most."""
+
+LONGEST = 60
+"""Characters of a label."""
+
+Tables = Mapping[str, pd.DataFrame]
+"""A run's tables by name; see runs.read_tables."""
+
+
+class Overlay(NamedTuple):
+    """A table of metrics/, and how it is drawn: what over what."""
+
+    table: str
+    across: str
+    column: str
+    label: str
+    title: str
+
+
+OVERLAYS = (
+    Overlay("history", "epoch", "validation_mse", "epoch", "Learning curves: error on validation windows"),
+    Overlay("error_by_position", "position", "prediction", "sample in the window", "Error by position"),
+    Overlay("error_by_frequency", "frequency", "prediction", "frequency (relative)", "Error by frequency"),
+    Overlay("error_by_phase", "phase", "prediction", "phase of the first sample (radians)", "Error by phase"),
+)
+
+
+class Picture(NamedTuple):
+    """A drawn overlay: its name, its bytes, and what it shows in words."""
+
+    name: str
+    content: bytes
+    words: str
+
+
+def choose(settings: Sequence[Setting]) -> list[Setting]:
+    """Returns the best settings, as many as can be told apart, with the reference among them."""
+    best = list(settings[: len(LOOKS)])
+    return best if any(each.is_reference for each in best) else [*best[:-1], *(s for s in settings if s.is_reference)]
+
+
+def label(setting: Setting) -> str:
+    """Returns what tells a setting from the others, in one line."""
+    varied = listed(dict(setting.varied)).items()
+    text = one_line(", ".join(f"{name.rpartition('.')[2]} {value}" for name, value in varied) or setting.name)
+    mark = " (reference)" if setting.is_reference else ""
+    room = LONGEST - len(mark)
+    return (text if len(text) <= room else f"{text[: room - 1]}…") + mark
+
+
+def draw(settings: Sequence[Setting], tables: Sequence[Sequence[Tables]]) -> Iterator[Picture]:
+    """Yields a picture for each table that some run has, each setting's mean over its runs bold, each run thin.
+
+    tables holds each run's of each setting, in order. The floor is the reference's, whose task others may not share.
+    Raises DataError where a table is not one that the plot stage writes.
+    """
+    for setting, runs in zip(settings, tables, strict=True):
+        for run, found in zip(setting.runs, runs, strict=True):
+            _check(run.name, found)
+    for overlay in OVERLAYS:
+        curves = [
+            (label(setting), _curves([run[overlay.table] for run in runs if overlay.table in run], overlay))
+            for setting, runs in zip(settings, tables, strict=True)
+        ]
+        floors = [
+            run[overlay.table].set_index(overlay.across)["posterior_mean"].dropna()
+            for setting, runs in zip(settings, tables, strict=True)
+            for run in runs[:1]
+            if setting.is_reference and "posterior_mean" in run.get(overlay.table, ())
+        ]
+        if any(lines for _, lines in curves):
+            ends = [f"{name}: {lines[0].iloc[-1]:.3g} at the right end" for name, lines in curves if lines]
+            words = f"{overlay.title}, mean squared error. {'; '.join(ends)}."
+            yield Picture(overlay.table, _draw(overlay, curves, floors), words)
+
+
+def _check(run: str, tables: Tables) -> None:
+    for overlay in OVERLAYS:
+        if (table := tables.get(overlay.table)) is None:
+            continue
+        floor = ["posterior_mean"] if "posterior_mean" in table else []
+        for name in (overlay.across, overlay.column, *floor):
+            if not len(table) or name not in table or not pd.api.types.is_numeric_dtype(table[name]):
+                raise DataError(
+                    f"{run} has no numbers in the column {name} of metrics/{overlay.table}.csv; run `dvc repro` there"
+                )
+
+
+def _curves(tables: Sequence[pd.DataFrame], overlay: Overlay) -> list[pd.Series]:
+    """Returns a setting's curves: the mean over its runs where they are at the same places, then each run's."""
+    single = [table.set_index(overlay.across)[overlay.column] for table in tables]
+    if any(not each.index.equals(single[0].index) for each in single):
+        return single  # each seed's windows have their own lowest and highest frequency
+    return [pd.concat(single, axis=1).mean(axis=1), *single] if single else []
+
+
+def _draw(overlay: Overlay, curves: Sequence[tuple[str, Sequence[pd.Series]]], floors: Sequence[pd.Series]) -> bytes:
+    with style():
+        figure = Figure(figsize=(8.4, 4.0 + 0.22 * len(curves)))
+        panel = figure.subplots()
+        for (name, lines), (color, line) in zip(curves, LOOKS, strict=False):
+            for thin, values in enumerate(lines):
+                width, alpha = (0.7, 0.35) if thin else (1.8, 1.0)
+                panel.plot(
+                    values.index, values.clip(ROUNDING), line, color=color, linewidth=width, alpha=alpha,
+                    label=None if thin else name,
+                )  # fmt: skip
+        for floor in floors:
+            if len(floor):
+                panel.plot(floor.index, floor.clip(ROUNDING), ":", color=GREY, label="floor of the reference")
+        panel.set(xlabel=overlay.label, ylabel=MSE, title=overlay.title, yscale="log")
+        plain_powers(panel.yaxis)
+        if overlay.table == "error_by_phase":
+            phase_ticks(panel)
+        legend = figure.legend(loc="outside lower center", ncols=1)
+        for text in legend.get_texts():
+            text.set_parse_math(False)  # a dollar in a parameter is a dollar
+        return svg(figure)

@@ -1,0 +1,75 @@
+"""Metrics as of the working tree, or of a revision: a branch, a tag, a commit or an experiment.
+
+The one module of the library that asks DVC for files: git alone does not know an experiment by its name.
+"""
+
+import functools
+import json
+from pathlib import Path
+
+import dvc.api  # type: ignore[import-untyped]
+from dvc.exceptions import DvcException  # type: ignore[import-untyped]
+from dvc.scm import SCMError  # type: ignore[import-untyped]
+from scmrepo.exceptions import SCMError as GitError
+
+from quadrature.runtime.errors import DataError, ParameterError
+
+
+def read_text(path: Path, revision: str | None = None) -> str | None:
+    """Returns a file's text in the working tree or as of a revision; None where there is no such file.
+
+    Raises ParameterError where there is no such revision, DataError where the file cannot be read.
+    """
+    try:
+        if revision is not None:
+            return _read_at(path, revision)
+        return path.read_text(encoding="utf-8") if path.exists() else None
+    except ValueError:
+        raise DataError(f"{_where(path, revision)} is not text; run `dvc repro` to make it again") from None
+
+
+def read_metrics(path: Path, revision: str | None = None) -> dict[str, object] | None:
+    """Returns what a JSON file holds in the working tree or as of a revision; None where there is no such file.
+
+    Values are those of the file, null and NaN among them, which `dvc metrics` drops. Raises what read_text raises, and
+    DataError where the file is not a JSON object.
+    """
+    text = read_text(path, revision)
+    if text is None:
+        return None
+    try:
+        metrics = json.loads(text)
+    except ValueError:
+        raise DataError(f"{_where(path, revision)} is not valid JSON; run `dvc repro` to make it again") from None
+    if not isinstance(metrics, dict):
+        raise DataError(f"{_where(path, revision)} should hold metrics by name; run `dvc repro` to make it again")
+    return metrics
+
+
+def _where(path: Path, revision: str | None) -> str:
+    return str(path) if revision is None else f"{path} at {revision}"
+
+
+def _read_at(path: Path, revision: str) -> str | None:
+    try:
+        if not revision:  # DVC would take it for the working tree
+            raise SCMError("it is empty")
+        if ":" in revision:  # git would take it for a file's content, and DVC for a commit
+            raise SCMError("it names a file")
+        text: str = _files_at(revision).read_text(f"/{path.as_posix()}", encoding="utf-8")
+    except FileNotFoundError:
+        return None
+    except (SCMError, GitError) as error:
+        raise ParameterError(
+            f"there is no revision '{revision}' here ({error}); name a branch, tag, commit or experiment, "
+            "and fetch it first where the clone is shallow"
+        ) from None
+    except DvcException as error:
+        raise DataError(f"{path} at {revision} cannot be read: {error}") from None
+    return text
+
+
+@functools.cache
+def _files_at(revision: str) -> dvc.api.DVCFileSystem:
+    """Returns the files of a revision, opened once for all that is read there."""
+    return dvc.api.DVCFileSystem(rev=revision)

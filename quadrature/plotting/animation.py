@@ -1,0 +1,82 @@
+"""The estimates approaching the truth as training goes on, as GIF bytes that are the same for the same snapshots."""
+
+import io
+from collections.abc import Iterator
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from numpy.typing import NDArray
+from PIL import Image
+
+from quadrature.plotting.figures import BLUE, GREY, ORANGE, style
+from quadrature.storage.windows import Columns
+
+FRAME_MILLISECONDS = 160
+LAST_FRAME_MILLISECONDS = 3000
+
+
+def training(columns: Columns, span: float) -> bytes:
+    """Draws a frame a snapshot; columns as Snapshots writes them: step, input, target, prediction."""
+    frames = _frames(columns, span)
+    # One palette for all, of the colours that the last frame has most of, as one chosen for each would flicker.
+    colors, counts = np.unique(next(frames).reshape(-1, 3), axis=0, return_counts=True)
+    palette = Image.new("P", (1, 1))
+    palette.putpalette(colors[np.argsort(-counts, kind="stable")[:256]].flatten().tolist())
+    first, *others = (Image.fromarray(frame).quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames)
+    durations = [FRAME_MILLISECONDS] * len(others) + [LAST_FRAME_MILLISECONDS]
+    buffer = io.BytesIO()
+    first.save(buffer, "GIF", save_all=True, append_images=others, duration=durations, loop=0)
+    return buffer.getvalue()
+
+
+def _frames(columns: Columns, span: float) -> Iterator[NDArray[np.uint8]]:
+    """Yields each frame's pixels, (height, width, 3): the last one's first, then all in order."""
+    steps = np.unique(columns["step"])
+    inputs, target, prediction = (
+        columns[name].reshape(len(steps), -1, columns[name].shape[1]) for name in ("input", "target", "prediction")
+    )  # (snapshots, windows, window_length)
+    errors = np.square(prediction.astype(np.float64) - target).mean(axis=(1, 2))
+    instants = np.linspace(0.0, span, target.shape[2])
+    with style():
+        figure, lines = _draw_what_stays(instants, inputs[0], target[0])
+        title = figure.suptitle(_caption(steps[-1], steps[-1], errors[-1]), family="DejaVu Sans Mono", size="medium")
+        figure.draw_without_rendering()  # lays out; what is animated later has its place then
+        figure.set_layout_engine("none")
+        title.set_animated(True)
+        canvas = FigureCanvasAgg(figure)
+        canvas.draw()
+        background = canvas.copy_from_bbox(figure.bbox)
+        for index in (-1, *range(len(steps))):
+            canvas.restore_region(background)
+            title.set_text(_caption(steps[index], steps[-1], errors[index]))
+            figure.draw_artist(title)
+            for line, estimate in zip(lines, prediction[index], strict=True):
+                line.set_data(instants, estimate)
+                figure.draw_artist(line)
+            # 16 shades of each primary: so many that lines look smooth, so few that a palette of 256 holds them.
+            yield np.rint(np.asarray(canvas.buffer_rgba())[..., :3] / 17.0).astype(np.uint8) * 17
+
+
+def _draw_what_stays(
+    instants: NDArray[np.float64], inputs: NDArray[np.float32], target: NDArray[np.float32]
+) -> tuple[Figure, list[Line2D]]:
+    """Draws each window's samples and truth; returns the line of its estimate, yet to be drawn."""
+    figure = Figure(figsize=(max(2.3 * len(target), 4.8) + 0.6, 2.9), dpi=100)
+    panels = figure.subplots(1, len(target), sharex=True, sharey=True, squeeze=False)[0]
+    limit = 1.25 * max(np.abs(inputs).max(), np.abs(target).max()) or 1.0
+    lines = []
+    for panel, samples, truth in zip(panels, inputs, target, strict=True):
+        panel.plot(instants, samples, "o", color=GREY, markersize=3.5, label="input: sine samples")
+        panel.plot(instants, truth, color=BLUE, label="target: cosine")
+        lines += panel.plot(instants, truth, "--", color=ORANGE, label="estimate", animated=True)
+        panel.set(ylim=(-limit, limit))
+        panel.set_xlabel("instant (radians, at frequency 1)", fontsize="small")
+    panels[0].set_ylabel("signal (units of the input)")
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    return figure, lines
+
+
+def _caption(step: float, last: float, error: float) -> str:
+    return f"step {step:>{len(f'{last:,.0f}')},.0f} of {last:,.0f}, mean squared error {error:.1e}"

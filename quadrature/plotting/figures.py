@@ -1,0 +1,223 @@
+"""The pictures of a run, as SVG bytes that are the same for the same data. matplotlib and pandas, no torch.
+
+Colours are Okabe and Ito's, told apart by colour-blind readers; lines differ in style as well, for print.
+"""
+
+import io
+import math
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Annotated, NamedTuple
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogFormatterSciNotation, MaxNLocator
+from pydantic import Field
+
+from quadrature.plotting.error_tables import wrapped
+from quadrature.runtime.params import Section
+from quadrature.signals.waves import sine_and_cosine
+from quadrature.storage.history import Record
+from quadrature.storage.windows import Columns
+
+BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#767676"
+
+
+class Look(NamedTuple):
+    """How an estimate is drawn."""
+
+    label: str
+    color: str
+    linestyle: str
+    marker: str
+
+
+ESTIMATES = {
+    "hilbert": Look("Hilbert transform", GREY, ":", "v"),
+    "least_squares": Look("least squares", GREEN, "-.", "s"),
+    "prediction": Look("network", ORANGE, "-", "o"),
+    "posterior_mean": Look("floor", BLUE, "--", ""),
+}
+"""The estimates in data/predictions.parquet, in the order of the legend."""
+
+MSE = "mean squared error"
+ROUNDING = 1e-17
+"""What is drawn for an error of nothing, which a logarithmic axis does not have: less than float32 can show of 1."""
+
+
+class PlotParams(Section):
+    """The `plot` section."""
+
+    windows: Annotated[int, Field(ge=1, le=48)]  # test windows drawn
+    bins: Annotated[int, Field(ge=1, le=1000)]  # intervals of frequency and of phase
+
+
+def task(columns: Columns, span: float) -> bytes:
+    """Draws what is asked: of one test window, the samples given, the wave they came from, and the answer.
+
+    The window is the one of highest frequency, which shows most of its wave.
+    """
+    chosen = int(np.argmax(columns["frequency"]))
+    amplitude, phase, frequency = (
+        columns[name][[chosen]].astype(np.float64) for name in ("amplitude", "phase", "frequency")
+    )
+    finely = np.linspace(0.0, span, 512)
+    sine, cosine = (amplitude * wave[0] for wave in sine_and_cosine(phase, frequency, len(finely), span))
+    instants = np.linspace(0.0, span, columns["input"].shape[1])
+    limit = max(float(amplitude[0]), float(np.abs(columns["input"][chosen]).max())) or 1.0
+    with style():
+        figure = Figure(figsize=(8.4, 3.6))
+        given, asked = figure.subplots(1, 2, sharex=True, sharey=True)
+        given.plot(finely, sine, color=GREY, linewidth=1.0, alpha=0.6, label="its sine, which nobody sees")
+        given.plot(instants, columns["input"][chosen], "o", color=GREY, label="input: sine samples")
+        given.set(title="Given: a short window of samples", ylabel="signal (units of the input)")
+        asked.plot(finely, sine, color=GREY, linewidth=1.0, alpha=0.6)
+        asked.plot(finely, cosine, color=BLUE, linewidth=1.0, alpha=0.6, label="its cosine, a quarter turn ahead")
+        asked.plot(
+            instants, columns["target"][chosen], "s", color=BLUE, label="target: the cosine at the same instants"
+        )
+        asked.set(title="Asked: the wave a quarter turn ahead")
+        for panel in (given, asked):
+            panel.set(xlabel="instant (radians, at frequency 1)", ylim=(-1.3 * limit, 2.2 * limit))
+            panel.legend(loc="upper left")
+        return svg(figure)
+
+
+def learning_curves(history: Sequence[Record]) -> bytes:
+    """Draws the mean squared errors and the learning rate over the epochs."""
+    epochs = [record.epoch for record in history]
+    marker = "o" if len(history) < 20 else ""
+    with style():
+        figure = Figure(figsize=(6.4, 4.8))
+        errors, rates = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+        errors.semilogy(
+            epochs, [record.train_mse for record in history], color=BLUE, marker=marker, label="train (running mean)"
+        )
+        errors.semilogy(
+            epochs, [record.validation_mse for record in history], "--", color=ORANGE, marker=marker, label="validation"
+        )
+        errors.set(ylabel=MSE, title="Learning curves")
+        plain_powers(errors.yaxis)
+        errors.legend()
+        rates.plot(epochs, [record.learning_rate for record in history], color=GREY, marker=marker)
+        rates.set(xlabel="epoch", ylabel="learning rate", ylim=(0.0, None))
+        return svg(figure)
+
+
+def predictions(columns: Columns, params: PlotParams, span: float) -> bytes:
+    """Draws the first test windows: input samples, true quadrature component, the network's estimate."""
+    count = min(params.windows, len(columns["input"]))
+    width = min(4, count)
+    height = math.ceil(count / width)
+    with style():
+        figure = Figure(figsize=(max(2.3 * width, 4.6) + 0.4, 1.8 * height + 0.7))
+        panels = figure.subplots(height, width, sharex=True, sharey=True, squeeze=False)
+        instants = np.linspace(0.0, span, columns["input"].shape[1])
+        for index, panel in enumerate(panels.flat):
+            if index >= count:
+                panel.axis("off")
+                continue
+            panel.plot(instants, columns["input"][index], "o", color=GREY, markersize=3.5, label="input: sine samples")
+            panel.plot(instants, columns["target"][index], color=BLUE, label="target: cosine")
+            panel.plot(instants, columns["prediction"][index], "--", color=ORANGE, label="estimate")
+            panel.set_title(_describe(columns, index), fontsize="small")
+        figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=3)
+        figure.supxlabel("instant (radians, at frequency 1)")
+        figure.supylabel("signal (units of the input)")
+        return svg(figure)
+
+
+def error_by_position(errors: pd.DataFrame) -> bytes:
+    """Draws breakdown.error_by_position: the mean squared error at each sample of the window."""
+    with style():
+        figure = Figure(figsize=(6.4, 4.2))
+        panel = figure.subplots()
+        _draw(panel, errors)
+        panel.set(xlabel="sample in the window", ylabel=MSE, title="Error by position", yscale="log")
+        plain_powers(panel.yaxis)
+        panel.xaxis.set_major_locator(MaxNLocator(integer=True))
+        figure.legend(*panel.get_legend_handles_labels(), loc="outside lower center", ncols=len(ESTIMATES))
+        return svg(figure)
+
+
+def error_by_signal(by_frequency: pd.DataFrame, by_phase: pd.DataFrame) -> bytes:
+    """Draws breakdown.error_by_frequency and breakdown.error_by_phase beside each other."""
+    with style():
+        figure = Figure(figsize=(8.4, 4.2))
+        left, right = figure.subplots(1, 2, sharey=True)
+        _draw(left, by_frequency)
+        left.set(xlabel="frequency (relative)", ylabel=MSE, title="Error by frequency", yscale="log")
+        plain_powers(left.yaxis)
+        _draw(right, by_phase)
+        right.set(xlabel="phase of the first sample (radians)", xlim=(0.0, 2.0 * np.pi), title="Error by phase")
+        phase_ticks(right)
+        figure.legend(*right.get_legend_handles_labels(), loc="outside lower center", ncols=len(ESTIMATES))
+        return svg(figure)
+
+
+class _PlainPowers(LogFormatterSciNotation):
+    def __call__(self, x: float, pos: int | None = None) -> str:
+        label = super().__call__(x, pos).removeprefix(r"$\mathdefault{").removesuffix("}$").replace(r"\times", "×")
+        return re.sub(r"\^\{(.*)\}", lambda power: power[1].translate(_SUPERSCRIPTS), label)
+
+
+_SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+def plain_powers(axis: Axis) -> None:
+    """Labels a logarithmic axis in plain text, 2×10⁻³: matplotlib's own formulas take a third of a picture's time."""
+    axis.set_major_formatter(_PlainPowers())
+    axis.set_minor_formatter(_PlainPowers())
+
+
+def phase_ticks(panel: Axes) -> None:
+    """Marks a horizontal axis of phases by quarters of a turn."""
+    panel.set_xticks(np.pi * np.arange(0.0, 2.5, 0.5), ["0", "π/2", "π", "3π/2", "2π"])
+
+
+def _draw(panel: Axes, errors: pd.DataFrame) -> None:
+    """Draws a line for each estimate; windows without a floor have none to draw."""
+    for name, look in ESTIMATES.items():
+        if errors[name].notna().any():
+            panel.plot(
+                errors.index,
+                errors[name].clip(ROUNDING),
+                label=look.label,
+                color=look.color,
+                linestyle=look.linestyle,
+                marker=look.marker,
+                markersize=4,
+            )
+
+
+def _describe(columns: Columns, index: int) -> str:
+    return f"frequency {columns['frequency'][index]:.2f}, phase {wrapped(columns['phase'])[index]:.2f}"
+
+
+@contextmanager
+def style() -> Iterator[None]:
+    """Sets matplotlib up for the project's pictures, whatever its user's settings, and back again."""
+    with mpl.rc_context():
+        mpl.rcdefaults()  # so that a reader's matplotlibrc does not change the bytes
+        mpl.rc("axes", grid=True, titlesize="medium")
+        mpl.rc("axes.formatter", limits=(-4, 5))
+        mpl.rc("axes.spines", right=False, top=False)
+        mpl.rc("figure.constrained_layout", use=True)
+        mpl.rc("font", family="DejaVu Sans")  # comes with matplotlib, so the glyphs do not depend on the machine
+        mpl.rc("grid", alpha=0.3)
+        mpl.rc("legend", frameon=False)
+        mpl.rc("lines", linewidth=1.6)
+        mpl.rc("svg", hashsalt="quadrature")  # element ids are drawn at random without it
+        yield
+
+
+def svg(figure: Figure) -> bytes:
+    """Returns a figure drawn within `style`, without a date, so that the same figure has the same bytes."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="svg", metadata={"Date": None})
+    return buffer.getvalue()

@@ -1,0 +1,170 @@
+"""From a table of windows, or of a long signal, to a table with estimates, in memory that does not grow with either.
+
+The table is read a slab at a time. One thread reads the slab that comes next and one writes the slab before, while
+torch computes the one at hand. Both let go of Python's lock for nearly all of it.
+"""
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from itertools import chain
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from quadrature.network.model import QuadratureNetwork, predict
+from quadrature.prediction.columns import (
+    OUTPUTS,
+    Read,
+    Spread,
+    as_column,
+    carried_names,
+    has_lists,
+    signal_reader,
+    window_reader,
+)
+from quadrature.prediction.overlap import Overlap, ShortSignalError
+from quadrature.prediction.tables import Format, Table, TableWriter
+from quadrature.runtime.errors import DataError
+from quadrature.storage.places import Place, replacing
+
+Array = NDArray[np.float32]
+
+_SLAB_VALUES = 2**18  # samples read at a time, unless a batch has more
+_PI = np.float32(np.pi)
+
+
+class Slab(NamedTuple):
+    """Some rows of a table, how many come before, their samples: windows, (count, length), or a signal, (count,)."""
+
+    first: int
+    rows: pa.Table
+    samples: Array
+
+
+class Estimates(NamedTuple):
+    """Some rows of a table, how many come before, their samples and what the network makes of these, shaped alike."""
+
+    first: int
+    rows: pa.Table
+    input: Array
+    prediction: Array
+
+
+class Output(NamedTuple):
+    """Where estimates go."""
+
+    place: Place
+    format: Format
+    label: str  # what its user calls it
+    progress: bool = True  # whether to show it on a terminal
+
+
+def predict_windows(network: QuadratureNetwork, table: Table, output: Output, batch_size: int) -> None:
+    """Writes a table of windows anew, with the estimate of each beside it.
+
+    They are what quadrature.network.model.predict returns for all the table's windows at once. Raises DataError.
+    """
+    length = network.window_length
+    read = window_reader(table, length)
+    names = carried_names(table, [*OUTPUTS, *(f"{name}_{position}" for name in OUTPUTS for position in range(length))])
+    slabs = _slabs(table, read, _slab_windows(network, batch_size))
+    estimates = (Estimates(*slab, predict(network, slab.samples, batch_size)) for slab in slabs)
+    _write(estimates, table, names, output, numbered=not has_lists(table))
+
+
+def predict_signal(
+    network: QuadratureNetwork, table: Table, output: Output, batch_size: int, column: str, hop: int
+) -> None:
+    """Writes a table of a signal, a sample a row, anew, with the estimate of each beside it.
+
+    It is the mean over the windows, one every `hop` samples, that hold the sample: quadrature.prediction.overlap.
+    Raises DataError, as when the signal is shorter than a window.
+    """
+    read = signal_reader(table, column)
+    names = carried_names(table, OUTPUTS)
+    slabs = _slabs(table, read, _slab_windows(network, batch_size) * hop)
+    try:
+        _write(_follow(network, slabs, batch_size, hop), table, names, output, numbered=False)
+    except ShortSignalError as error:
+        raise DataError(f"{table.label} holds {error}") from None
+
+
+def _slab_windows(network: QuadratureNetwork, batch_size: int) -> int:
+    """Returns a multiple of the batch size, so that batches are those of all windows at once, to the last bit."""
+    return batch_size * max(1, _SLAB_VALUES // (batch_size * network.window_length))
+
+
+def _slabs(table: Table, read: Read, size: int) -> Iterator[Slab]:
+    """Yields a table's parts, each read on a thread of its own while the one before is being used."""
+    slabs = (Slab(first, rows, read(first, rows)) for first, rows in table.slabs(size))
+    with ThreadPoolExecutor(1) as thread:
+        following = thread.submit(next, slabs, None)
+        while (slab := following.result()) is not None:
+            following = thread.submit(next, slabs, None)
+            yield slab
+
+
+def _follow(network: QuadratureNetwork, slabs: Iterator[Slab], batch_size: int, hop: int) -> Iterator[Estimates]:
+    """Yields a signal's rows with their estimates as soon as no later window can change them."""
+    overlap = Overlap(network.window_length, hop)
+    first, waiting = 0, list[pa.Table]()
+    for slab in chain(slabs, [None]):
+        if slab is None:
+            overlap.end()
+        else:
+            waiting.append(slab.rows)
+            overlap.push(slab.samples)
+        windows = overlap.take(batch_size)
+        if len(windows):
+            overlap.put(predict(network, windows, batch_size))
+        samples, prediction = overlap.pop()
+        rows = pa.concat_tables(waiting)
+        yield Estimates(first, rows.slice(0, len(samples)), samples, prediction)
+        first, waiting = first + len(samples), [rows.slice(len(samples))]
+
+
+def _write(estimates: Iterator[Estimates], table: Table, names: Sequence[str], output: Output, numbered: bool) -> None:
+    """Writes the file, whole or not at all; `names` are for the table's own columns."""
+    spread = Spread(table)
+
+    def write(part: Estimates) -> None:
+        added = pa.table({name: as_column(values) for name, values in _derive(part, table).items()})
+        if numbered and output.format == "parquet":
+            added = spread(part.first, added)
+        rows = part.rows.rename_columns(names)
+        for name in added.column_names:
+            rows = rows.append_column(name, added.column(name))
+        writer.write(spread(part.first, rows) if output.format == "csv" else rows)
+
+    with (
+        replacing(output.place) as temporary,
+        temporary.open("wb") as file,
+        closing(TableWriter(file, output.format, output.label)) as writer,
+        ThreadPoolExecutor(1) as thread,
+        tqdm(total=table.rows, unit=" rows", unit_scale=True, disable=None if output.progress else True) as bar,
+    ):
+        writing: Future[None] = thread.submit(lambda: None)
+        for part in estimates:
+            writing.result()
+            if len(part.rows):
+                writing = thread.submit(write, part)
+            bar.update(len(part.rows))
+        writing.result()
+
+
+def _derive(part: Estimates, table: Table) -> dict[str, Array]:
+    """Returns the values of the columns that are added. Raises DataError where they are not finite."""
+    sine, cosine = part.input, part.prediction
+    with np.errstate(over="ignore", invalid="ignore"):
+        amplitude = np.hypot(sine, cosine)
+    if not np.isfinite(amplitude).all():
+        row = int(np.argwhere(~np.isfinite(amplitude))[0, 0])
+        place = table.place(part.first + row)
+        raise DataError(f"{place}: the estimate is not finite; are the samples as large as those of the training?")
+    phase = np.arctan2(sine, cosine)
+    phase[phase == -_PI] = _PI  # of a sine of -0.0, or too small to tell: the same angle, inside (-pi, pi]
+    return dict(zip(OUTPUTS, (cosine, amplitude, phase), strict=True))

@@ -1,0 +1,117 @@
+"""What the figures of a run mean, in sentences: the verdict, and what a reader should know before trusting it."""
+
+from collections.abc import Iterator, Sequence
+
+from quadrature.reporting.metrics import TestMetrics
+from quadrature.storage.history import Record
+
+DIVERGED = 2.0
+"""A run whose validation error ends at this many times its lowest has diverged."""
+
+OVERFITTED = 1.5
+"""A run whose validation error ends at this many times its training error has learned its windows by heart."""
+
+LUCK = 3.0
+"""Standard errors beyond which an excess below zero is not the luck of the test windows."""
+
+BASELINES = {"least_squares": "least squares", "hilbert": "the Hilbert transform", "zero": "estimating zero"}
+"""What the network is held against, in words, by its name in metrics/test.json."""
+
+
+def verdict(test: TestMetrics) -> str:
+    """Returns the run's result in one sentence."""
+    unseen = " that training has not seen" if test.seen_in_training == 0.0 else ""
+    parts = [
+        f"{_times(test.mse, getattr(test.baselines, name))} that of {BASELINES[name]}"
+        for name in ("least_squares", "hilbert")
+    ]
+    if test.excess is not None:
+        parts.insert(0, f"{excess_in_words(test)} the floor that no estimator can beat")
+    *first, last = parts
+    return (
+        f"On {test.windows:,} windows{unseen}, the network's mean squared error is {test.mse:.3g}: "
+        f"{', '.join(first)} and {last}."
+    )
+
+
+def excess_in_words(test: TestMetrics) -> str:
+    """Returns how far above the floor the network is, or below it, with its standard error."""
+    if test.excess is None:
+        raise ValueError("a run without a floor has no excess")
+    error = "" if test.excess_standard_error is None else f" ± {100.0 * test.excess_standard_error:.1f}"
+    if abs(test.excess) >= 10.0:
+        return f"{test.excess + 1.0:,.0f} times"
+    return f"{100.0 * abs(test.excess):.1f}{error} % {'above' if test.excess >= 0.0 else 'below'}"
+
+
+def warnings(test: TestMetrics, history: Sequence[Record]) -> Iterator[str]:
+    """Yields what is off with a run, worst first; nothing for a run that is well."""
+    worse = [words for name, words in BASELINES.items() if test.mse >= getattr(test.baselines, name)]
+    if worse:
+        yield f"The network is no better than {_listed(worse)}: take that, or train it otherwise."
+    if test.seen_in_training > 0.0:
+        yield (
+            f"{_percent(test.seen_in_training)} of the test windows were in training too: "
+            "to that extent the errors tell how well the network remembers, not how well it estimates."
+        )
+    lowest = min(history, key=lambda record: record.validation_mse)
+    last = history[-1]
+    if last.validation_mse >= DIVERGED * lowest.validation_mse:
+        yield (
+            f"Training diverged: the validation error ended at {last.validation_mse:.3g}, after "
+            f"{lowest.validation_mse:.3g} at epoch {lowest.epoch:.3g}. "
+            "Lower train.learning_rate, or choose a schedule that ends low."
+        )
+    elif last.validation_mse >= OVERFITTED * last.train_mse:
+        yield (
+            f"The validation error is {last.validation_mse / last.train_mse:.1f} times the training error: the network "
+            "learns its windows by heart. More training windows help, or fewer epochs."
+        )
+    if test.floor_mse is None:
+        reason = f": {test.floor_missing}" if test.floor_missing else ""
+        yield f"There is no floor to hold the error against{reason}."
+    elif test.floor_windows < test.windows:
+        yield f"The floor is that of {test.floor_windows:,} of the {test.windows:,} windows; all would take too long."
+    if test.excess is not None and test.excess < -LUCK * (test.excess_standard_error or 0.0):
+        yield "The error is below the floor by more than luck: the test windows are not what params.yaml says."
+
+
+def alternatives(test: TestMetrics, history: Sequence[Record]) -> dict[str, str]:
+    """Returns what each picture of a run shows, in words, for those who do not see it, by its name in metrics/plots."""
+    first, last = history[0], history[-1]
+    floor = "" if test.floor_mse is None else f", the floor's {test.floor_mse:.3g}"
+    over = (
+        f"On average over all windows the network's is {test.mse:.3g}{floor}, "
+        f"least squares' {test.baselines.least_squares:.3g}, the Hilbert transform's {test.baselines.hilbert:.3g}."
+    )
+    return {
+        "task": "A window's samples scattered about a sine, and beside them the cosine at the same instants.",
+        "predictions": "Test windows: samples of the sine, the true cosine, and the network's estimate of it.",
+        "learning_curves": (
+            f"Learning curves: the validation error goes from {first.validation_mse:.3g} at epoch {first.epoch:.3g} "
+            f"to {last.validation_mse:.3g} at epoch {last.epoch:.3g}; the training error ends at {last.train_mse:.3g}."
+        ),
+        "error_by_position": f"Mean squared error at each sample of the window. {over}",
+        "error_by_signal": f"Mean squared error by frequency and by phase of the first sample. {over}",
+    }
+
+
+def _times(mse: float, other: float) -> str:
+    """Returns how an error compares with another one that is about to be named."""
+    if mse == other:
+        return "as large as"
+    smaller = mse < other
+    ratio = (other / mse if mse else float("inf")) if smaller else (mse / other if other else float("inf"))
+    amount = "far" if ratio > 1e6 else f"{ratio:,.0f} times" if ratio >= 10.0 else f"{ratio:.1f} times"
+    return f"{amount} {'smaller' if smaller else 'larger'} than"
+
+
+def _percent(fraction: float) -> str:
+    if fraction < 0.995:
+        return f"{100.0 * fraction:.2g} %"
+    return "All" if fraction == 1.0 else "Nearly all"
+
+
+def _listed(words: Sequence[str]) -> str:
+    *first, last = words
+    return f"{', '.join(first)} or {last}" if first else last

@@ -1,0 +1,144 @@
+"""Windows of sine and cosine, drawn from the priors that params.yaml's `generate` section states.
+
+A window holds `length` samples of one wave at equally spaced instants: the input is
+amplitude * sin(angle) plus noise, the target amplitude * cos(angle), and the angle of sample i is
+phase + frequency * span * i / (length - 1). numpy only; files and networks are others' business.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator
+
+from quadrature.runtime.params import Section, Seed
+
+SPLITS = ("train", "validation", "test")
+"""The data set's parts; a part's place in this tuple is its stream of random numbers."""
+
+LARGEST_SHARD = 2**24
+"""Samples in one shard, at most: a shard is drawn in memory, at about 12 bytes a sample."""
+
+_BLOCK = 2**16  # samples computed at a time
+
+MOST_SHARDS = 2**24
+"""In one split: their sizes are held in memory."""
+
+SMALLEST = 1e-9
+"""Of what is not zero: the squares of smaller numbers, and what is divided by them, leave double precision."""
+
+
+def _is_zero_or_not_tiny(value: float) -> float:
+    if 0.0 < value < SMALLEST:
+        raise ValueError(f"it should be 0, or {SMALLEST:g} at least")
+    return value
+
+
+Magnitude = Annotated[float, Field(ge=0.0, le=1e6), AfterValidator(_is_zero_or_not_tiny)]
+WindowCount = Annotated[int, Field(ge=1, le=10**12)]
+
+
+class Range(Section):
+    """A uniform distribution; equal ends make a constant."""
+
+    low: Magnitude
+    high: Magnitude
+
+    @field_validator("high")
+    @classmethod
+    def _is_not_below_low(cls, high: float, info: ValidationInfo) -> float:
+        if high < info.data.get("low", high):
+            raise ValueError(f"it should not be below low, {info.data['low']}")
+        return high
+
+
+class SplitSizes(Section):
+    """Windows in each part of the data set."""
+
+    train: WindowCount
+    validation: WindowCount
+    test: WindowCount
+
+
+class GenerateParams(Section):
+    """The `generate` section: how many windows, and what they look like."""
+
+    seed: Seed
+    windows: SplitSizes
+    shard_windows: Annotated[int, Field(ge=1, le=2**20)]  # windows per file
+    length: Annotated[int, Field(ge=2, le=2**11)]  # samples per window; least squares holds 32 * length**2 bytes
+    span: Annotated[float, Field(ge=SMALLEST, le=1e6)]  # radians from first to last sample, at frequency 1
+    phase: Literal["uniform", "consecutive"]
+    frequency: Range
+    amplitude: Range
+    noise_std: Magnitude
+
+    @field_validator("shard_windows")
+    @classmethod
+    def _shards_can_be_counted(cls, shard_windows: int, info: ValidationInfo) -> int:
+        for split, windows in info.data.get("windows", ()):
+            if (shards := -(-windows // shard_windows)) > MOST_SHARDS:
+                raise ValueError(f"it makes {shards:,} shards of windows.{split}, where {MOST_SHARDS:,} are the most")
+        return shard_windows
+
+    @field_validator("length")
+    @classmethod
+    def _shard_fits_memory(cls, length: int, info: ValidationInfo) -> int:
+        samples = length * info.data.get("shard_windows", 1)
+        if samples > LARGEST_SHARD:
+            raise ValueError(f"times shard_windows it makes {samples:,} samples, where {LARGEST_SHARD:,} fit memory")
+        return length
+
+
+def sine_and_cosine(
+    phase: NDArray[np.float64], frequency: NDArray[np.float64], length: int, span: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Returns the sine and the cosine of each wave at the same instants.
+
+    phase and frequency are (count,), phase in radians; results are (count, length) float64.
+    """
+    angle = phase[:, None] + frequency[:, None] * np.linspace(0.0, span, length)
+    return np.sin(angle), np.cos(angle)
+
+
+def draw_shard(params: GenerateParams, split: str, shard: int) -> Mapping[str, NDArray[np.floating]]:
+    """Draws the windows of one shard of a split, a pure function of the arguments.
+
+    Returns the columns of the parquet file: input and target (count, length) float32, phase in radians,
+    frequency and amplitude (count,) float64. Each quantity has a random stream of its own, so that a
+    shard cut short by the end of a smaller split holds the first windows of the full one.
+    """
+    first = shard * params.shard_windows
+    count = min(params.shard_windows, getattr(params.windows, split) - first)
+    sequence = np.random.SeedSequence(params.seed, spawn_key=(SPLITS.index(split), shard))
+    phases, frequencies, amplitudes, noises = (np.random.default_rng(child) for child in sequence.spawn(4))
+
+    if params.phase == "consecutive":
+        phase = params.span * np.arange(first, first + count, dtype=np.float64)
+    else:
+        phase = phases.uniform(0.0, 2.0 * np.pi, count)
+    frequency = frequencies.uniform(params.frequency.low, params.frequency.high, count)
+    amplitude = amplitudes.uniform(params.amplitude.low, params.amplitude.high, count)
+
+    samples, target = (np.empty((count, params.length), np.float32) for _ in range(2))
+    for block in _blocks(count, params.length):
+        sine, cosine = sine_and_cosine(phase[block], frequency[block], params.length, params.span)
+        sine *= amplitude[block, None]
+        cosine *= amplitude[block, None]
+        if params.noise_std:
+            sine += params.noise_std * noises.standard_normal(sine.shape)
+        samples[block], target[block] = sine, cosine
+    return {"input": samples, "target": target, "phase": phase, "frequency": frequency, "amplitude": amplitude}
+
+
+def shard_count(params: GenerateParams, split: str) -> int:
+    """Returns the number of files a split is written to."""
+    return -(-int(getattr(params.windows, split)) // params.shard_windows)
+
+
+def _blocks(count: int, length: int) -> Iterator[slice]:
+    """Yields windows few enough that what is computed of them stays in the processor's cache."""
+    size = max(1, _BLOCK // length)
+    for first in range(0, count, size):
+        yield slice(first, first + size)

@@ -1,0 +1,300 @@
+"""Windows in parquet files: one row a window, written whole, checked when read. No torch, no pandas.
+
+A split is a folder of shards, part-00000.parquet onwards, each but the last with as many windows;
+data/predictions.parquet has the same rows plus estimates of the target; data/snapshots.parquet has the same few
+windows again for each snapshot of training.
+A file's footer holds, under the key `quadrature`, its place among the split's shards and the file's SHA-256, so a file
+that was truncated, edited or put in another's place is refused, however it came about.
+"""
+
+import hashlib
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, NamedTuple, cast
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+from pydantic import BaseModel, Field, ValidationError
+
+from quadrature.runtime.errors import DataError
+from quadrature.storage import digest
+from quadrature.storage.files import reraise_systems
+from quadrature.storage.places import Place, StoreError, join, reading, replacing
+
+Columns = Mapping[str, NDArray[np.floating]]
+"""Arrays by column name: (count, length) float32 for a list column, (count,) float64 for a number."""
+
+WINDOW_COLUMNS = ("input", "target", "phase", "frequency", "amplitude")
+ESTIMATE_COLUMNS = ("prediction", "posterior_mean", "least_squares", "hilbert")
+SNAPSHOT_COLUMNS = ("step", "input", "target", "prediction")
+_NULLABLE = ("posterior_mean",)  # null where a row has none, not a number in the array
+_SHARD = re.compile(r"/\.?part-([0-9]+)\.parquet(?:\.tmp)?$")  # with the names that quadrature.storage.files writes to
+_KEY = b"quadrature"
+_REMEDY = "remove it and run `dvc repro`"
+
+
+class _Footer(BaseModel):
+    """What a file says of itself: its place among a split's shards, and its digest."""
+
+    shard: int
+    shards: Annotated[int, Field(le=2**24)]  # a split's sizes are held in memory
+    sha256: str
+
+
+def shard_path(folder: Place, shard: int) -> Place:
+    """Returns where a split's shard lies."""
+    return join(folder, f"part-{shard:05}.parquet")
+
+
+def shard_number(place: Place) -> int | None:
+    """Returns which shard a file is by its name, finished or not; None for any other file."""
+    found = _SHARD.search(str(place))
+    return int(found[1]) if found else None
+
+
+class WindowWriter:
+    """Appends windows to a parquet file, a row group a call, holding no more than that in memory.
+
+    The same arrays give the same bytes. zstd over byte-stream-split floats is the smallest of pyarrow's encodings for
+    these values: 79 bytes a window of ten samples; snappy or lz4 take 84, zstd over plain floats 88, no codec 108.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file: pq.ParquetWriter | None = None
+
+    def write(self, columns: Columns) -> None:
+        """Appends one row group; every call brings the same columns."""
+        table = _table(columns)
+        if self._file is None:
+            self._file = _open_writer(self._path, table.schema)
+        self._file.write_table(table, row_group_size=table.num_rows)
+
+    def close(self, shard: int, shards: int) -> None:
+        """Writes the footer, without the digest, which is of the whole file."""
+        if self._file is not None:
+            footer = _Footer(shard=shard, shards=shards, sha256=digest.ZEROS).model_dump_json()
+            self._file.add_key_value_metadata({_KEY: footer.encode()})
+            self._file.close()
+
+
+@contextmanager
+def writing(place: Place, shard: int = 0, shards: int = 1) -> Iterator[WindowWriter]:
+    """Yields a writer to a file that appears at a place whole, or not at all."""
+    with replacing(place) as temporary:
+        writer = WindowWriter(temporary)
+        try:
+            yield writer
+        finally:
+            writer.close(shard, shards)
+        digest.write(temporary)
+
+
+class Split:
+    """A split's shards, opened by the footers of the first and the last; each is checked when it is read."""
+
+    window_length: int
+    sizes: tuple[int, ...]
+    """Windows in each shard."""
+
+    def __init__(self, folder: Place, length: int | None = None) -> None:
+        """Raises DataError naming the file as `read` does, also where windows are not of the length given."""
+        self._folder = folder
+        first = _look(shard_path(folder, 0), 0, None)
+        shards = first.footer.shards
+        try:
+            last = _look(shard_path(folder, shards - 1), shards - 1, shards)
+        except DataError:
+            with _opening(shard_path(folder, 0)):
+                pass  # it names what is to blame if the first shard has changed
+            raise
+        self.window_length = length or first.window_length
+        self.sizes = (*(first.windows for _ in range(shards - 1)), last.windows)
+        _check_length(shard_path(folder, 0), first.window_length, self.window_length)
+
+    def read(self, shard: int, columns: Sequence[str]) -> dict[str, NDArray[np.floating]]:
+        """Returns the named columns of a shard.
+
+        Raises DataError naming the file when it is missing, damaged or foreign, when it holds a value that is not
+        finite, or other windows than the first shard: of another length, or not as many.
+        """
+        path = shard_path(self._folder, shard)
+        arrays = _read(path, columns, shard, len(self.sizes))
+        for name in columns:
+            if len(arrays[name]) != self.sizes[shard]:
+                raise DataError(f"{path} holds {len(arrays[name])} windows, not {self.sizes[shard]}; {_REMEDY}")
+            if arrays[name].ndim == 2:
+                _check_length(path, arrays[name].shape[1], self.window_length)
+        return arrays
+
+    def digest(self) -> str:
+        """Returns a digest of all shards, as their footers tell them. Raises DataError."""
+        shards = range(len(self.sizes))
+        footers = (_look(shard_path(self._folder, shard), shard, len(self.sizes)).footer for shard in shards)
+        return hashlib.sha256("".join(footer.model_dump_json() for footer in footers).encode()).hexdigest()
+
+
+def read_split(
+    folder: Place, columns: Sequence[str], length: int | None = None
+) -> Iterator[dict[str, NDArray[np.floating]]]:
+    """Yields the named columns of each shard of a split, in order. Raises DataError as Split does."""
+    split = Split(folder, length)
+    for shard in range(len(split.sizes)):
+        yield split.read(shard, columns)
+
+
+def read_windows(path: Path, columns: Sequence[str]) -> dict[str, NDArray[np.floating]]:
+    """Returns the named columns of a file that stands alone. Raises DataError as read_split does."""
+    return _read(path, columns, 0, 1)
+
+
+def read_snapshots(path: Path) -> dict[str, NDArray[np.floating]]:
+    """Returns the columns of data/snapshots.parquet. Raises DataError as read_split does."""
+    return _read(path, SNAPSHOT_COLUMNS, 0, 1, leading=())
+
+
+def is_whole(place: Place, shard: int, shards: int) -> bool:
+    """Whether a file is as it was written, as one of so many shards."""
+    try:
+        with _opening(place) as file:
+            _check_place(place, _footer(place, file), shard, shards)
+    except DataError:
+        return False
+    return True
+
+
+def _table(columns: Columns) -> pa.Table:
+    """Returns an arrow table over the arrays, without copying them."""
+    arrays, fields = [], []
+    for name, values in columns.items():
+        array = _array(values)
+        if values.ndim == 2:
+            element = pa.field("element", array.type, nullable=False)
+            missing = _array(values[:, 0]).is_null(nan_is_null=True) if name in _NULLABLE else None
+            array = pa.FixedSizeListArray.from_arrays(array, type=pa.list_(element, values.shape[1]), mask=missing)
+        arrays.append(array)
+        fields.append(pa.field(name, array.type, nullable=name in _NULLABLE))
+    return pa.Table.from_arrays(arrays, schema=pa.schema(fields))
+
+
+def _array(values: NDArray[np.floating]) -> pa.Array:
+    """Returns what pyarrow.array would, which imports pandas to see whether it is given some: 0.25 s and 40 MB."""
+    flat = np.ascontiguousarray(values)
+    return pa.Array.from_buffers(pa.from_numpy_dtype(flat.dtype), flat.size, [None, pa.py_buffer(flat)])
+
+
+def _open_writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
+    leaves = [
+        f"{field.name}.list.element" if pa.types.is_fixed_size_list(field.type) else field.name for field in schema
+    ]
+    return pq.ParquetWriter(
+        str(path.absolute()),  # of a path like s3:/x pyarrow would make a store's URL
+        schema,
+        compression="zstd",
+        use_dictionary=False,
+        column_encoding=dict.fromkeys(leaves, "BYTE_STREAM_SPLIT"),
+        write_statistics=False,
+    )
+
+
+class _Look(NamedTuple):
+    """What opening a shard tells without reading a window."""
+
+    footer: _Footer
+    windows: int
+    window_length: int
+
+
+def _look(place: Place, shard: int, shards: int | None) -> _Look:
+    """Returns what a shard's footer says; of the first one, whatever number of shards that is."""
+    with _opening(place, whole=False) as file:
+        footer = _footer(place, file)
+        _check_place(place, footer, shard, shards or footer.shards)
+        names = file.schema_arrow.names
+        kind = file.schema_arrow.field(names.index("input")).type if "input" in names else None
+        if not (kind and pa.types.is_fixed_size_list(kind)):
+            raise DataError(f"{place} holds no windows in a column input; {_REMEDY}")
+        return _Look(footer, file.metadata.num_rows, kind.list_size)
+
+
+def _read(
+    place: Place, columns: Sequence[str], shard: int, shards: int, leading: Sequence[str] = WINDOW_COLUMNS
+) -> dict[str, NDArray[np.floating]]:
+    """Returns the named columns of a file whose first ones are `leading`."""
+    with _opening(place) as file:
+        footer = _footer(place, file)
+        names = tuple(file.schema_arrow.names)
+        table = file.read(columns=list(columns), use_threads=False)
+
+    _check_place(place, footer, shard, shards)
+    expected = (*leading, *(name for name in columns if name not in leading))
+    if names[: len(expected)] != expected or len(set(names)) < len(names):
+        raise DataError(f"{place} has the columns {', '.join(names)}, not {', '.join(expected)}; {_REMEDY}")
+    if table.num_rows == 0:
+        raise DataError(f"{place} holds no windows; {_REMEDY}")
+    return {name: _values(place, name, table.column(name)) for name in columns}
+
+
+@contextmanager
+def _opening(place: Place, whole: bool = True) -> Iterator[pq.ParquetFile]:
+    """Yields an open file, checked if the `whole` is read; turns what reading may raise into a DataError."""
+    try:
+        with reading(place, whole) as source:
+            if whole:
+                digest.check(source)
+                source.seek(0)
+            with pq.ParquetFile(source) as file:
+                yield file
+    except FileNotFoundError:
+        raise DataError(f"{place} is missing; run `dvc repro` to make it") from None
+    except StoreError:
+        raise
+    except (OSError, ValueError, pa.ArrowException) as error:  # a column's name may be no UTF-8
+        reraise_systems(error, place)
+        raise DataError(
+            f"{place} is no parquet file of this project ({' '.join(str(error).split())}); {_REMEDY}"
+        ) from None
+
+
+def _footer(place: Place, file: pq.ParquetFile) -> _Footer:
+    text = (file.metadata.metadata or {}).get(_KEY, b"")
+    try:
+        return _Footer.model_validate_json(text)
+    except ValidationError:
+        raise DataError(f"{place} was not written by this project (its footer does not say so); {_REMEDY}") from None
+
+
+def _check_place(place: Place, footer: _Footer, shard: int, shards: int) -> None:
+    if (footer.shard, footer.shards) != (shard, shards):
+        written = f"shard {footer.shard} of {footer.shards}"
+        raise DataError(f"{place} was written as {written}, but is found as {shard} of {shards}; {_REMEDY}")
+
+
+def _check_length(place: Place, found: int, expected: int) -> None:
+    if found != expected:
+        raise DataError(f"{place} holds windows of {found} samples, not of {expected}; {_REMEDY}")
+
+
+def _values(place: Place, name: str, column: pa.ChunkedArray) -> NDArray[np.floating]:
+    """Returns a column as an array, after checking its type and that every value there is finite."""
+    rows = column.combine_chunks()
+    flat = rows.flatten() if pa.types.is_fixed_size_list(rows.type) else rows  # without the lists that are null
+    nulls = flat.null_count if name in _NULLABLE else max(flat.null_count, rows.null_count)
+    if flat.type not in (pa.float32(), pa.float64()) or nulls:
+        raise DataError(f"{place}: {name} holds {column.type} with {nulls} nulls, not floats; {_REMEDY}")
+    values = cast("NDArray[np.floating]", np.from_dlpack(flat))  # to_numpy would import pandas
+    if not np.isfinite(values).all():
+        row = int(np.argwhere(~np.isfinite(values))[0, 0]) // (getattr(rows.type, "list_size", 1))
+        raise DataError(f"{place}, row {row}: {name} is not finite; {_REMEDY}")
+    if not pa.types.is_fixed_size_list(rows.type):
+        return values
+    values = values.reshape(-1, rows.type.list_size)
+    if rows.null_count:
+        spread = np.full((len(rows), rows.type.list_size), np.nan, values.dtype)
+        spread[rows.is_valid().to_numpy(zero_copy_only=False)] = values
+        return spread
+    return values

@@ -1,0 +1,148 @@
+"""The order in which training sees its windows: a pure function of (seed, epoch, shuffle_windows).
+
+An epoch runs through every window once. The shards are permuted and laid end to end; that sequence is cut
+into blocks of `shuffle_windows`; each block is permuted; batches are cut from what comes out. With two shards
+of three windows, a0 a1 a2 and b0 b1 b2, and shuffle_windows = 4, an epoch may read
+
+    shards permuted     b0 b1 b2 a0 a1 a2
+    blocks permuted     b2 a0 b1 b0 | a2 a1
+    batches of three    b2 a0 b1 | b0 a2 a1
+
+so a block is all that need be held at once, and shuffle_windows at least the split's size permutes it whole. A thread
+reads and permutes the block that comes next while the one at hand is used. Shards stay in memory as far as an
+allowance goes, and are read again where it ends; what training sees does not depend on it. Batches are on the device
+that is asked for.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from quadrature.network.device import compute_alone
+from quadrature.storage.places import Place
+from quadrature.storage.windows import Split
+
+
+class Batch(NamedTuple):
+    """Some windows: input (count, window_length, 1) and target (count, window_length)."""
+
+    input: Tensor
+    target: Tensor
+
+
+class Shards(NamedTuple):
+    """A split: its windows' samples, how many windows each shard holds, and how to get a shard."""
+
+    window_length: int
+    sizes: Sequence[int]
+    get: Callable[[int], Batch]
+
+    @property
+    def windows(self) -> int:
+        """How many windows there are."""
+        return sum(self.sizes)
+
+    @classmethod
+    def of(cls, batches: Sequence[Batch]) -> "Shards":
+        """Returns batches in memory as a split."""
+        return cls(batches[0].input.shape[1], [len(batch.input) for batch in batches], batches.__getitem__)
+
+
+def open_split(folder: Place, device: torch.device, memory: int, window_length: int | None = None) -> Shards:
+    """Opens a split to be held in up to `memory` bytes; shards beyond are read from their files each time.
+
+    Raises DataError as windows.Split does: now for what is held, and for the others when they are read.
+    """
+    split = Split(folder, window_length)
+    held: list[Batch] = []
+
+    def get(shard: int) -> Batch:
+        return held[shard] if shard < len(held) else read(shard)
+
+    def read(shard: int) -> Batch:
+        columns = split.read(shard, ("input", "target"))
+        inputs, target = (torch.tensor(columns[name]).to(device) for name in ("input", "target"))
+        return Batch(inputs.unsqueeze(-1), target)
+
+    window_bytes = 2 * 4 * split.window_length  # input and target, float32
+    for shard, last in enumerate(np.cumsum(split.sizes)):
+        if last * window_bytes > memory:
+            break
+        held.append(read(shard))
+    return Shards(split.window_length, split.sizes, get)
+
+
+def epoch_batches(
+    shards: Shards, seed: int, epoch: int, batch_size: int, shuffle_windows: int, done: int = 0
+) -> Iterator[Batch]:
+    """Yields every window once, in an epoch's order, batch_size at a time; the last batch holds what is left.
+
+    The first `done` batches are passed over, and the shards and blocks of which nothing else is needed.
+    """
+    order = _permutation(len(shards.sizes), seed, epoch).tolist()
+    first_block, rest = divmod(done * batch_size, shuffle_windows)
+    missed = first_block * shuffle_windows  # windows before that block
+    while order and missed >= shards.sizes[order[0]]:
+        missed -= shards.sizes[order.pop(0)]
+    blocks = _cut(_without_first(missed, map(shards.get, order)), shuffle_windows)
+    permuted = (_permuted(block, seed, epoch, number) for number, block in enumerate(blocks, first_block))
+    return _cut(_ahead(_without_first(rest, permuted)), batch_size)
+
+
+def in_order(shards: Shards, batch_size: int) -> Iterator[Batch]:
+    """Yields every window once, as written, batch_size at a time."""
+    return _cut(map(shards.get, range(len(shards.sizes))), batch_size)
+
+
+def _without_first(count: int, pieces: Iterator[Batch]) -> Iterator[Batch]:
+    """Leaves so many windows of the first piece out; it has more."""
+    for piece in pieces:
+        yield _slice(piece, count, len(piece.input)) if count else piece
+        count = 0
+
+
+def _ahead(batches: Iterator[Batch]) -> Iterator[Batch]:
+    """Yields batches, each of which a thread of its own made while the one before was used."""
+    with ThreadPoolExecutor(1, initializer=compute_alone) as thread:
+        following = thread.submit(next, batches, None)
+        while (batch := following.result()) is not None:
+            following = thread.submit(next, batches, None)
+            yield batch
+
+
+def _cut(pieces: Iterable[Batch], size: int) -> Iterator[Batch]:
+    """Lays pieces end to end and cuts them anew, each of `size` windows but the last; copies only across a seam."""
+    rest: list[Batch] = []
+    for piece in pieces:
+        start = 0
+        missing = size - sum(len(part.input) for part in rest)
+        while start + missing <= len(piece.input):
+            yield _joined([*rest, _slice(piece, start, start + missing)])
+            rest, start, missing = [], start + missing, size
+        if start < len(piece.input):
+            rest.append(_slice(piece, start, len(piece.input)))
+    if rest:
+        yield _joined(rest)
+
+
+def _slice(batch: Batch, start: int, stop: int) -> Batch:
+    return Batch(batch.input[start:stop], batch.target[start:stop])
+
+
+def _joined(parts: Sequence[Batch]) -> Batch:
+    if len(parts) == 1:
+        return parts[0]
+    return Batch(torch.cat([part.input for part in parts]), torch.cat([part.target for part in parts]))
+
+
+def _permuted(block: Batch, *key: int) -> Batch:
+    order = torch.from_numpy(_permutation(len(block.input), *key)).to(block.input.device)
+    return Batch(block.input.index_select(0, order), block.target.index_select(0, order))
+
+
+def _permutation(count: int, seed: int, *key: int) -> np.ndarray:
+    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=key)).permutation(count)

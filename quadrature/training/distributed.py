@@ -1,0 +1,153 @@
+"""Processes that train one network together, as torchrun starts them; nothing when there is one.
+
+Each computes a share of every batch's gradient shards and gets those of the others; adding all up in the shards' order,
+each takes the same step. So the processes keep the same weights to the last bit, and those of one process alone.
+"""
+
+import logging
+import os
+import sys
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+
+import torch
+import torch.distributed
+from torch import Tensor
+from torch.distributed.distributed_c10d import PrefixStore
+from torch.distributed.rendezvous import rendezvous
+
+from quadrature.runtime.errors import Interruption, ParameterError, QuadratureError
+from quadrature.runtime.launch import Launch
+
+
+class LostRankError(QuadratureError):
+    """A process that trains with others did not hear from them."""
+
+    exit_code = 75
+
+
+class Ranks:
+    """The processes, seen from one of them."""
+
+    def __init__(
+        self,
+        launch: Launch = Launch(),  # noqa: B008, it is a constant
+        device: torch.device = torch.device("cpu"),  # noqa: B008, so is this
+        patience: float = 0.0,
+    ) -> None:
+        self._launch = launch
+        self._device = device
+        self._patience = patience
+
+    @property
+    def world_size(self) -> int:
+        """How many processes there are."""
+        return self._launch.world_size
+
+    @property
+    def is_main_process(self) -> bool:
+        """Whether this one speaks and writes for all."""
+        return self._launch.rank == 0
+
+    def share(self, shards: int) -> range:
+        """Returns the shards that this process computes."""
+        size = shards // self._launch.world_size
+        return range(self._launch.rank * size, (self._launch.rank + 1) * size)
+
+    def gather(self, rows: Tensor) -> Tensor:
+        """Returns all processes' rows, (shards, size), in order, given this one's. Raises LostRankError."""
+        if self._launch.world_size == 1:
+            return rows
+        everyones = rows.new_empty(self._launch.world_size * len(rows), rows.shape[1])
+        with self.telling():
+            torch.distributed.all_gather_single(everyones, rows)
+        return everyones
+
+    def tell(self, message: bytes) -> bytes:
+        """Returns the first process's message, given this one's. Raises LostRankError."""
+        if self._launch.world_size == 1:
+            return message
+        with self.telling():
+            length = torch.tensor(len(message), device=self._device)
+            torch.distributed.broadcast(length, src=0)
+            content = torch.zeros(int(length), dtype=torch.uint8)
+            if self.is_main_process and message:
+                content = torch.frombuffer(bytearray(message), dtype=torch.uint8)
+            content = content.to(self._device)
+            torch.distributed.broadcast(content, src=0)
+        return content.cpu().numpy().tobytes()
+
+    @contextmanager
+    def telling(self) -> Iterator[None]:
+        """Turns what torch raises where another process is missing into a LostRankError."""
+        try:
+            yield
+        except RuntimeError as error:  # a time-out, or a connection that another's end closed
+            reason = str(error).strip().splitlines()[0]
+            raise LostRankError(
+                f"rank {self._launch.rank} lost another, or waited {self._patience:g} seconds for it ({reason})"
+            ) from None
+
+
+def start_processes(count: int, program: Sequence[str]) -> None:
+    """Runs a Python program in so many processes of this machine, as torchrun would, to their end.
+
+    Raises SystemExit with the code of the first that failed, which has said why, and Interruption when a signal came.
+    """
+    # Imported here, as these start a server's worth of modules that a process of several does not need.
+    from torch.distributed.elastic.multiprocessing import SignalException
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+    logging.getLogger("torch.distributed").setLevel(logging.CRITICAL)
+    config = LaunchConfig(
+        min_nodes=1, max_nodes=1, nproc_per_node=count, run_id=uuid.uuid4().hex, rdzv_backend="c10d",
+        rdzv_endpoint="localhost:0", max_restarts=0,
+    )  # fmt: skip
+    try:
+        elastic_launch(config, sys.executable)(*program)
+    except ChildFailedError as error:
+        _, failure = error.get_first_failure()
+        raise SystemExit(failure.exitcode if failure.exitcode > 0 else LostRankError.exit_code) from None
+    except SignalException as error:
+        raise Interruption(f"interrupted by {error.sigval.name}") from None
+
+
+@contextmanager
+def joined(launch: Launch, device: torch.device, gradient_shards: int, patience: float) -> Iterator[Ranks]:
+    """Yields the processes once all are there; none waits for another for more than `patience` seconds.
+
+    Raises ParameterError unless they can share the gradient's shards evenly.
+    """
+    if gradient_shards % launch.world_size:
+        raise ParameterError(
+            f"train.gradient_shards in params.yaml is {gradient_shards}, which {launch.world_size} processes cannot "
+            f"share evenly; make it a multiple of {launch.world_size}"
+        )
+    if launch.world_size == 1:
+        yield Ranks()
+        return
+    ranks = Ranks(launch, device, patience)
+    with ranks.telling():
+        _meet(launch, device, timedelta(seconds=patience))
+    try:
+        yield ranks
+    finally:
+        torch.distributed.destroy_process_group()
+
+
+def _meet(launch: Launch, device: torch.device, patience: timedelta) -> None:
+    try:
+        store, _, _ = next(rendezvous("env://", timeout=patience))
+    except ValueError as error:  # a variable that says where the others are is missing
+        raise ParameterError(f"{str(error).strip().splitlines()[0]}; start with torchrun, which sets all") from None
+    if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True":
+        # torchrun's own store, which outlives the processes: without a name of their own, those that it starts again
+        # would read where the ones before them could be reached (github.com/pytorch/pytorch/issues/135712).
+        store = PrefixStore(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"), store)
+    backend = torch.distributed.get_default_backend_for_device(device)  # gloo on the CPU, NCCL on CUDA
+    torch.distributed.init_process_group(
+        backend, store=store, rank=launch.rank, world_size=launch.world_size, timeout=patience
+    )

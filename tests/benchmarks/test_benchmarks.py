@@ -1,0 +1,88 @@
+"""The benchmarks run, on tiny sizes, so that they cannot rot; what they measure is for people to read."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+from dvc.utils.serialize import load_yaml
+from pydantic import BaseModel
+
+from benchmarks import task
+from quadrature.runtime.params import SECTIONS, load_params
+from stages import evaluate, generate, plot, train
+from tests.checkout import PROJECT
+from tests.forked_python.server import forking, variables
+
+
+def test_the_benchmarks_parameters_are_exactly_those_that_the_stages_know():
+    """None is missing and none is unknown, so that one who adds a parameter adds it there too."""
+    models = {
+        "generate": generate.GenerateParams,
+        "model": train.ModelParams,
+        "train": train.TrainParams,
+        "evaluate": evaluate.EvaluateParams,
+        "plot": plot.PlotParams,
+    }
+    assert {"device", *models} == {*SECTIONS}
+    for stage in (evaluate, generate, plot, train):
+        load_params(stage.Params, task.PARAMETERS)
+    tree = load_yaml(str(task.PARAMETERS))
+    assert {*tree} == {*SECTIONS}
+    for section, model in models.items():
+        assert_has_fields(tree[section], model, section)
+
+
+def assert_has_fields(tree, model, path):
+    assert {*tree} == {*model.model_fields}, path
+    for name, field in model.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            assert_has_fields(tree[name], field.annotation, f"{path}.{name}")
+
+
+@pytest.mark.committed_results
+def test_the_benchmarks_floor_is_that_of_the_committed_metrics():
+    floor = json.loads((PROJECT / "metrics/test.json").read_text())["floor_mse"]
+    assert pytest.approx(floor, rel=1e-5) == task.FLOOR_MSE
+
+
+def printed(benchmark, *arguments):
+    """Returns the lines that a benchmark prints."""
+    command = [sys.executable, "-m", f"benchmarks.costs.{benchmark}", *arguments]
+    env = {**os.environ, **variables()}
+    return subprocess.run(command, cwd=PROJECT, env=env, capture_output=True, text=True, check=True).stdout.splitlines()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_the_floors_benchmark_prints_a_row_for_each_setting():
+    lines = printed("floor", "64", "two samples", "undersampled beyond reach")
+    assert [line.count("|") for line in lines] == [7, 7, 7, 7]
+    assert [line.split("|")[1].strip() for line in lines[2:]] == ["two samples", "undersampled beyond reach"]
+
+
+@pytest.mark.slow
+def test_the_trackers_benchmark_prints_a_row_for_each_cell():
+    lines = printed("tracker", "20", "4")
+    rows = [line.split("|")[1:-1] for line in lines[4:]]
+    assert [row[0].strip() for row in rows] == ["rnn", "lstm", "gru"]
+    assert all(0 < float(p50) <= float(p99) for _, p50, p99, *_ in rows)
+
+
+@pytest.mark.slow
+def test_the_commands_benchmark_prints_a_row_for_each_way():
+    lines = printed("predict", "1000", "3")
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines[4:]]
+    assert [row[0] for row in rows] == ["forward pass", "parquet to parquet", "CSV to CSV"]
+    assert rows[0][2:] == ["1.00"] * 3
+    assert all(0.0 < float(lowest) <= float(ratio) <= float(highest) for *_, ratio, lowest, highest in rows)
+
+
+@pytest.mark.nightly
+def test_the_tracking_benchmark_prints_the_error_of_both_networks_at_each_sample(again):
+    lines = forking(again).run("python", "-m", "benchmarks.studies.tracking", "50").stdout.splitlines()
+    rows = [[float(cell.replace(",", "")) for cell in line.split("|")[1:-1]] for line in lines[2:]]
+    assert lines[0] == "| sample | trained on 10 | trained on 100 |"
+    assert [row[0] for row in rows] == [1, 2, 5, 10, 11, 20, 50, 100, 101, 200, 500, 1000]
+    assert all(0.0 < error < 2.0 for row in rows for error in row[1:])

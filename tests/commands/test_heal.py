@@ -1,0 +1,162 @@
+"""What a kill may leave of DVC's own files is mended, and nothing that it can read is touched."""
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+from functools import partial
+
+import pytest
+from dvc.lock import make_lock
+from dvc.schema import COMPILED_LOCKFILE_SCHEMA
+from dvc.utils import strictyaml
+
+from quadrature.commands.heal import main
+from quadrature.commands.healing import heal
+from quadrature.runtime.errors import QuadratureError
+from tests.checkout import git
+from tests.forked_python.server import forking
+
+
+def rwlock(pid):
+    entry = {"pid": pid, "cmd": "dvc repro"}
+    return json.dumps({"write": {"/there/model": entry}, "read": {"/there/windows": [entry]}}).encode()
+
+
+RWLOCK = rwlock(1)  # a process that is always there
+
+
+@pytest.fixture
+def project(finished, make_checkout, monkeypatch):
+    """A project whose dvc.lock is that of a finished run, committed; DVC has been at work."""
+    checkout = make_checkout()
+    (checkout.path / "dvc.lock").write_bytes((finished.path / "dvc.lock").read_bytes())
+    checkout.commit()
+    (checkout.path / ".dvc/tmp").mkdir()
+    monkeypatch.chdir(checkout.path)
+    return checkout.path
+
+
+def is_readable(path):
+    strictyaml.load(str(path), COMPILED_LOCKFILE_SCHEMA)
+    return True
+
+
+@pytest.mark.parametrize("step", [633, pytest.param(211, marks=pytest.mark.nightly)])
+def test_wherever_dvc_lock_is_cut_dvc_can_read_it_afterwards_and_what_was_cut_is_kept(project, step):
+    lockfile, torn = project / "dvc.lock", project / ".dvc/tmp/dvc.lock.torn"
+    whole = lockfile.read_bytes()
+    mended = 0
+    for cut in range(0, len(whole), step):
+        lockfile.write_bytes(whole[:cut])
+        torn.unlink(missing_ok=True)
+        lines = heal()
+        assert is_readable(lockfile)
+        if lines:
+            mended += 1
+            assert lines == [
+                "dvc.lock was torn; it is the last commit's again, and what was there is kept in .dvc/tmp/dvc.lock.torn"
+            ]
+            assert lockfile.read_bytes() == whole
+            assert torn.read_bytes() == whole[:cut]
+        else:
+            assert lockfile.read_bytes() == whole[:cut]  # a cut between two records leaves the others
+    assert mended > 10
+
+
+def test_a_torn_dvc_lock_that_no_commit_has_is_removed_and_each_copy_is_kept(project):
+    git("rm", "--quiet", "--cached", "dvc.lock", cwd=project)
+    git("commit", "--quiet", "--message", "Without it", cwd=project)
+    for copy in ("dvc.lock.torn", "dvc.lock.torn.1"):
+        (project / "dvc.lock").write_bytes(f"schema: '2.0'\nstages: [{copy}".encode())
+        (line,) = heal()
+        assert line.endswith(f"kept in .dvc/tmp/{copy}")
+        assert not (project / "dvc.lock").exists()
+        assert copy in (project / ".dvc/tmp" / copy).read_text()
+
+
+@pytest.mark.parametrize("torn", [b"", RWLOCK[: len(RWLOCK) // 2], RWLOCK[:-1], b"[]", b'{"write": 3}', b"\xff"])
+def test_a_torn_rwlock_is_removed(project, torn):
+    rwlock = project / ".dvc/tmp/rwlock"
+    rwlock.write_bytes(torn)
+    assert heal() == [".dvc/tmp/rwlock was torn; removed"]
+    assert not rwlock.exists()
+
+
+def test_an_rwlock_of_none_but_dead_processes_is_removed(project):
+    killed = subprocess.Popen(["sleep", "60"])
+    killed.kill()
+    os.waitid(os.P_PID, killed.pid, os.WEXITED | os.WNOWAIT)  # and nobody collects it
+    for pid in (killed.pid, 2**22 + 1):  # beyond the largest there can be
+        (project / ".dvc/tmp/rwlock").write_bytes(rwlock(pid))
+        assert heal() == [".dvc/tmp/rwlock named none but killed processes; removed"]
+        assert not (project / ".dvc/tmp/rwlock").exists()
+    killed.wait()
+
+
+def test_a_half_written_record_of_a_run_is_removed(project, finished):
+    """What Ctrl-C may leave of one while DVC writes it, which DVC takes for the newest: its outputs are missing."""
+    shutil.copytree(finished.path / ".dvc/cache", project / ".dvc/cache")
+    (project / "dvc.lock").unlink()
+    records = sorted(project.glob(".dvc/cache/runs/*/*/*"))
+    torn = [record.with_name(f".{record.name[:22]}.tmp") for record in records]
+    for whole, half in zip(records, torn, strict=True):
+        half.write_text(whole.read_text().partition("outs:")[0])
+    repro = partial(subprocess.run, [shutil.which("dvc"), "repro"], capture_output=True, text=True, check=False)
+    assert repro().stderr.endswith("ERROR: failed to reproduce 'generate': 'outs'\n")
+    assert sorted(heal()) == [f"{half.relative_to(project)} was half written; removed" for half in torn]
+    assert sorted(project.glob(".dvc/cache/runs/*/*/*")) == records
+    assert repro().returncode == 0
+    assert (project / "dvc.lock").read_bytes() == (finished.path / "dvc.lock").read_bytes()
+
+
+def test_what_dvc_can_read_and_a_merge_conflict_are_left_alone(project):
+    (project / ".dvc/tmp/rwlock").write_bytes(RWLOCK)
+    assert heal() == []
+    assert (project / ".dvc/tmp/rwlock").read_bytes() == RWLOCK
+    conflict = b"<<<<<<< HEAD\nschema: '2.0'\n=======\nschema: '2.0'\n>>>>>>> other\n"
+    (project / "dvc.lock").write_bytes(conflict)
+    assert heal() == []
+    assert (project / "dvc.lock").read_bytes() == conflict
+
+
+@pytest.mark.usefixtures("project")
+@pytest.mark.parametrize("quiet", [False, True])
+def test_with_nothing_to_fix_the_command_fails_so_that_make_does_not_start_dvc_again(caplog, quiet):
+    with caplog.at_level("INFO"), pytest.raises(SystemExit) as ended:
+        main(argparse.Namespace(quiet=quiet))
+    assert ended.value.code == 1
+    assert ("nothing to fix: " in caplog.text) != quiet
+
+
+@pytest.mark.parametrize("lock", ["lock", "rwlock.lock"])
+def test_nothing_is_mended_while_another_dvc_is_at_work(project, lock):
+    (project / "dvc.lock").write_bytes(b"schema: '2.0'\nstages: [")
+    with make_lock(str(project / ".dvc/tmp" / lock)), pytest.raises(QuadratureError, match="another DVC is at work"):
+        heal()
+    assert (project / "dvc.lock").read_bytes() == b"schema: '2.0'\nstages: ["
+
+
+def test_where_there_is_no_project_that_is_said(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(QuadratureError, match=r"there is no \.dvc here"):
+        heal()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_project_that_dvc_cannot_open_is_told_in_one_line(project):
+    with (project / ".dvc/config").open("a") as file:
+        file.write("[core\n")
+    with pytest.raises(QuadratureError, match=r"^DVC cannot open this project: .+$"):
+        heal()
+
+
+@pytest.mark.slow
+def test_a_stage_that_fails_is_not_tried_again(checkout):
+    (checkout.path / ".venv").symlink_to(sys.prefix)
+    checkout.set(**{"train.learning_rate": -1.0})
+    result = forking(checkout).run("make", "--old-file", "environment", "repro", check=False)
+    assert result.returncode == 2
+    assert (result.stdout + result.stderr).count("Running stage 'train'") == 1

@@ -1,0 +1,136 @@
+"""Runs set side by side: what is one setting, which runs are paired, and every figure against a plain calculation."""
+
+import datetime
+import json
+import math
+
+import pytest
+
+from quadrature.commands.compare import described, table, to_json, with_error
+from quadrature.experiments.comparison import compare
+from quadrature.experiments.runs import Run
+from quadrature.experiments.text_tables import markdown_table, text_table
+from quadrature.runtime.errors import ParameterError
+
+
+def run(name, mse=None, code="abc", **params):
+    tree = {"model.cell": "gru", "train.seed": 0, "generate.seed": 0} | {
+        key.replace("__", "."): value for key, value in params.items()
+    }
+    return Run(name, code, tree, {} if mse is None else {"mse": mse})
+
+
+GRU = [run(f"gru-{seed}", mse, train__seed=seed) for seed, mse in enumerate((3.0, 5.0, 4.0))]
+LSTM = [run(f"lstm-{seed}", mse, train__seed=seed, model__cell="lstm") for seed, mse in enumerate((2.0, 3.0, 3.5))]
+
+
+def test_a_setting_is_all_but_the_seeds_and_the_best_comes_first():
+    lstm, gru = compare([*GRU, *LSTM], ["mse"], "gru-1")
+    assert [each.name for each in lstm.runs] == ["lstm-0", "lstm-1", "lstm-2"]
+    assert [each.name for each in gru.runs] == ["gru-0", "gru-1", "gru-2"]
+    assert (dict(lstm.varied), dict(gru.varied)) == ({"model.cell": "lstm"}, {"model.cell": "gru"})
+    assert (lstm.is_reference, gru.is_reference) == (False, True)
+
+
+def test_figures_are_means_and_deviations_over_seeds_and_differences_are_paired_by_seed():
+    lstm, gru = compare([*GRU, *LSTM], ["mse"], "gru-0")
+    assert gru.figures["mse"] == (4.0, 1.0, 3)
+    differences = [-1.0, -2.0, -0.5]
+    mean = sum(differences) / 3
+    error = math.sqrt(sum((each - mean) ** 2 for each in differences) / 2 / 3)
+    assert lstm.differences["mse"] == pytest.approx((mean, error, 3))
+    assert gru.differences == {}
+
+
+def test_a_parameter_may_be_a_date_as_yaml_has_it():
+    dated = run("dated", 1.0, train__since=datetime.date(2024, 1, 1))
+    settings = compare([GRU[0], dated], ["mse"], "gru-0")
+    _, rows = table(settings, ["mse"])
+    assert "2024-01-01" in [cell for row in rows for cell in row]
+    assert "2024-01-01" in to_json(settings, ["mse"])
+
+
+def test_only_seeds_that_both_settings_have_are_paired():
+    lstm, _ = compare([*GRU[:2], *LSTM[1:]], ["mse"], "gru-0")
+    assert lstm.name == "lstm-1"
+    assert lstm.differences["mse"] == (-2.0, None, 1)
+    assert lstm.figures["mse"].n == 2
+    lstm, _ = compare([GRU[2], LSTM[0]], ["mse"], "gru-2")
+    assert lstm.differences["mse"] == (None, None, 0)
+
+
+def test_data_drawn_with_another_seed_is_another_pair():
+    other = run("other", 1.0, model__cell="lstm", generate__seed=7)
+    setting, _ = compare([GRU[0], other], ["mse"], "gru-0")
+    assert setting.differences["mse"].n == 0
+
+
+def test_the_same_run_told_twice_counts_once():
+    (setting,) = compare([GRU[0], run("again", 3.0)], ["mse"], "gru-0")
+    assert [each.name for each in setting.runs] == ["gru-0"]
+    assert (dict(setting.varied), setting.figures["mse"]) == ({}, (3.0, None, 1))
+
+
+def test_runs_of_other_code_are_another_setting_that_the_code_tells():
+    new, old = compare([run("old", 3.0), run("new", 2.0, code="def")], ["mse"], "old")
+    assert (dict(new.varied), dict(old.varied)) == ({"code": "def"}, {"code": "abc"})
+    assert new.differences["mse"].mean == -1.0
+
+
+def test_a_parameter_that_some_runs_lack_is_told():
+    _, old = compare([run("old", 3.0), run("new", 2.0, model__head="last")], ["mse"], "old")
+    assert dict(old.varied) == {"model.head": None}
+
+
+@pytest.mark.parametrize("value", [None, math.nan, math.inf, "text", True])
+def test_a_run_without_the_figure_is_left_out_of_it_and_comes_last(value):
+    odd = run("odd", value, model__cell="rnn")
+    odd = odd._replace(metrics={"mse": value})
+    *_, last = compare([GRU[0], odd], ["mse"], "gru-0")
+    assert last.name == "odd"
+    assert last.figures["mse"] == (None, None, 0)
+    assert last.differences["mse"] == (None, None, 0)
+    header, rows = table([*compare([GRU[0], odd], ["mse"], "gru-0")], ["mse"])
+    assert rows[-1][header.index("mse")] == "none"
+
+
+def test_a_metric_that_no_run_has_is_refused_with_those_there_are():
+    with pytest.raises(ParameterError, match="no run has the metric mes; there are mse"):
+        compare(GRU, ["mes"], "gru-0")
+
+
+@pytest.mark.parametrize(
+    ("value", "error", "text"),
+    [
+        (0.00291533, 0.0000123, "0.002915 ± 0.000012"),
+        (133.87, 3.31, "133.9 ± 3.3"),
+        (1234.0, 56.7, "1234 ± 57"),
+        (0.0, 0.5, "0.00 ± 0.50"),
+        (1.2341e-11, 6.7e-13, "(1.234 ± 0.067)e-11"),
+        (-4.5e7, 1.2e6, "(-4.50 ± 0.12)e+07"),
+        (0.00291533, None, "0.002915"),
+        (3.0, 0.0, "3 ± 0"),
+    ],
+)
+def test_a_value_has_the_digits_that_its_error_leaves_it(value, error, text):
+    assert with_error(value, error) == text
+
+
+def test_json_holds_every_runs_figure():
+    lstm, gru = (json.loads(json.dumps(described(each))) for each in compare([*GRU, *LSTM], ["mse"], "gru-0"))
+    assert lstm["metrics"]["mse"]["runs"] == {"lstm-0": 2.0, "lstm-1": 3.0, "lstm-2": 3.5}
+    assert lstm["metrics"]["mse"]["difference"]["n"] == 3
+    assert (gru["reference"], gru["metrics"]["mse"]["difference"]) == (True, None)
+
+
+def test_no_cell_breaks_a_table():
+    cells = ["a|b", "c\nd", "e\x1b[31mf", "<b>g</b>", "[h](javascript:i)", "*j*", "`k`", "\u202el"]
+    lines = text_table(["run", "value"], [[cell, "1"] for cell in cells]).splitlines()
+    assert len(lines) == 2 + len(cells)
+    assert "\x1b" not in "".join(lines)
+    assert "\\u202el" in lines[-1]
+    lines = markdown_table(["run", "value"], [[cell, "1"] for cell in cells]).splitlines()
+    assert len(lines) == 2 + len(cells)
+    assert {line.replace("\\|", "").count("|") for line in lines} == {3}
+    assert "<b>" not in "".join(lines)
+    assert "\\[h\\](" in lines[6]

@@ -1,0 +1,170 @@
+"""The network against torch's own layers, and its file: byte-stable, enough to build it again, checked when read."""
+
+import itertools
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from quadrature.network.model import ModelParams, QuadratureNetwork, initialize, load_model, predict, save_model
+from quadrature.runtime.errors import DataError
+from quadrature.storage import digest
+
+
+def make_params(**changes):
+    base = {
+        "cell": "gru",
+        "nonlinearity": "tanh",
+        "hidden_size": 5,
+        "num_layers": 1,
+        "bias": True,
+        "bidirectional": False,
+        "dropout": 0.0,
+        "execution": "sequence",
+        "head": "last",
+    }
+    return ModelParams.model_validate({**base, **changes})
+
+
+def make_network(seed=0, **changes):
+    network = QuadratureNetwork(make_params(**changes), window_length=7)
+    initialize(network, seed)
+    return network
+
+
+FAMILY = [
+    {"cell": cell, "num_layers": layers, "bidirectional": ways, "head": head, "bias": bias, "execution": execution}
+    for cell, layers, ways, head, bias, execution in itertools.product(
+        ("rnn", "lstm", "gru"), (1, 2), (False, True), ("last", "every"), (True, False), ("sequence", "stepwise")
+    )
+]
+
+
+def test_head_last_reads_the_last_output_as_the_article_does():
+    network = make_network(num_layers=2)
+    windows = torch.randn(3, 7, 1, generator=torch.Generator().manual_seed(0))
+    out, _ = network.recurrent(windows)
+    # Close, not equal: the same numbers at another address are added in another order on some processors.
+    torch.testing.assert_close(network(windows), network.linear(out[:, -1, :]))
+
+
+def test_head_last_reads_both_directions_final_states():
+    network = make_network(bidirectional=True)
+    windows = torch.randn(3, 7, 1, generator=torch.Generator().manual_seed(0))
+    out, _ = network.recurrent(windows)
+    final = torch.cat([out[:, -1, :5], out[:, 0, 5:]], dim=1)  # forward ends at the last sample, backward at the first
+    torch.testing.assert_close(network(windows), network.linear(final))
+
+
+def test_head_every_never_waits_for_later_samples():
+    network = make_network(head="every")
+    windows = torch.randn(3, 7, 1, generator=torch.Generator().manual_seed(0))
+    later = windows.clone()
+    later[:, 4:] = 9.0
+    torch.testing.assert_close(network(windows)[:, :4], network(later)[:, :4])
+
+
+@pytest.mark.parametrize("changes", FAMILY)
+def test_estimates_have_the_windows_shape(changes):
+    assert make_network(**changes)(torch.zeros(3, 7, 1)).shape == (3, 7)
+
+
+@pytest.mark.parametrize("changes", FAMILY)
+def test_a_model_is_built_again_from_its_file_alone(tmp_path, changes):
+    network = make_network(**changes)
+    save_model(network, tmp_path / "model.safetensors")
+    loaded = load_model(tmp_path / "model.safetensors")
+    assert (loaded.params, loaded.window_length) == (network.params, 7)
+    windows = torch.randn(3, 7, 1, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(loaded(windows), network(windows))
+    assert all(weights.data_ptr() % 64 == 0 for weights in loaded.state_dict().values())  # the bits depend on it
+    assert not loaded.training
+
+
+def test_the_same_network_gives_the_same_bytes_with_one_metadata_key(tmp_path):
+    paths = [tmp_path / name for name in ("first", "second")]
+    for path in paths:
+        save_model(make_network(num_layers=2), path)
+    assert paths[0].read_bytes() == paths[1].read_bytes()
+    with safe_open(paths[0], framework="pt") as file:
+        metadata = file.metadata()
+    assert list(metadata) == ["quadrature"]
+    sha256 = json.loads(metadata["quadrature"])["sha256"]
+    blueprint = {"model": make_params(num_layers=2).model_dump(), "sha256": sha256, "window_length": 7}
+    assert metadata["quadrature"] == json.dumps(blueprint, sort_keys=True, separators=(",", ":"))
+
+
+def test_initial_weights_are_torchs_distribution_drawn_from_the_seed_alone():
+    torch.manual_seed(1)
+    first = make_network(hidden_size=64)
+    torch.manual_seed(2)
+    again, other = make_network(hidden_size=64), make_network(seed=1, hidden_size=64)
+    for weights, same, different in zip(first.parameters(), again.parameters(), other.parameters(), strict=True):
+        assert torch.equal(weights, same)
+        assert not torch.equal(weights, different)
+        bound = 1.0 / math.sqrt(64)
+        assert 0.5 * bound < weights.abs().max() <= bound
+    torchs_own = QuadratureNetwork(make_params(hidden_size=64), 7).recurrent.weight_hh_l0
+    assert first.recurrent.weight_hh_l0.std().item() == pytest.approx(torchs_own.std().item(), rel=0.05)
+
+
+def test_predict_gives_the_same_estimates_whatever_the_batch():
+    network = make_network()
+    windows = np.random.default_rng(0).standard_normal((20, 7)).astype(np.float32)
+    whole = predict(network, windows, 20)
+    assert whole.shape == (20, 7)
+    np.testing.assert_allclose(predict(network, windows, 3), whole, atol=1e-6)
+    with torch.no_grad():
+        np.testing.assert_allclose(network(torch.tensor(windows)[:, :, None]).numpy(), whole, atol=1e-6)
+
+
+def tensors():
+    return {name: tensor.clone() for name, tensor in make_network().state_dict().items()}
+
+
+def forge(tensors, path, **changes):
+    """Writes a model file whose digest is right, whatever else is wrong with it."""
+    blueprint = {"model": make_params().model_dump() | changes, "window_length": 7, "sha256": digest.ZEROS}
+    save_file(tensors, path, {"quadrature": json.dumps(blueprint)})
+    digest.write(path)
+
+
+def flip(path, bit):
+    content = bytearray(path.read_bytes())
+    content[bit // 8] ^= 1 << bit % 8
+    path.write_bytes(content)
+
+
+FOREIGN = {
+    "text": lambda path: path.write_text("not a model"),
+    "nothing": lambda path: path.write_bytes(b""),
+    "truncated": lambda path: (forge(tensors(), path), path.write_bytes(path.read_bytes()[:-9])),
+    "a flipped bit of a weight": lambda path: (forge(tensors(), path), flip(path, -31)),
+    "another project's": lambda path: save_file(tensors(), path),
+    "another network's": lambda path: forge(tensors(), path, hidden_size=6),
+    "huge": lambda path: forge(tensors(), path, hidden_size=8192, num_layers=64),
+    "unknown parameters": lambda path: forge(tensors(), path, colour="red"),
+    "a tensor missing": lambda path: forge(dict(list(tensors().items())[1:]), path),
+    "half precision": lambda path: forge({k: v.half() for k, v in tensors().items()}, path),
+    "not finite": lambda path: forge({k: v / 0 for k, v in tensors().items()}, path),
+    "a folder": lambda path: path.mkdir(),
+}
+
+
+@pytest.mark.parametrize("kind", FOREIGN)
+def test_what_is_no_model_is_refused_by_name(tmp_path, kind):
+    path = tmp_path / "model.safetensors"
+    FOREIGN[kind](path)
+    with pytest.raises(DataError) as caught:
+        load_model(path)
+    assert str(caught.value).startswith(f"{path} is no model of this project (")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_model_is_told_so(tmp_path):
+    with pytest.raises(DataError, match="is missing; run `dvc repro train`"):
+        load_model(tmp_path / "model.safetensors")

@@ -1,0 +1,139 @@
+"""The pictures: what their axes say, and what is drawn on them."""
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+from quadrature.plotting import figures
+from quadrature.plotting.error_tables import error_by_frequency, error_by_phase, error_by_position
+from quadrature.plotting.figures import PlotParams, style
+from quadrature.storage.history import Record
+from quadrature.storage.windows import ESTIMATE_COLUMNS
+from tests.signals.test_waves import draw, settings
+
+PARAMS = settings(windows={"train": 1, "validation": 1, "test": 300})
+TURN = 2.0 * np.pi
+
+
+@pytest.fixture(scope="module")
+def columns():
+    """Test windows with estimates that are off by more and more."""
+    columns = draw(PARAMS, "test")
+    rng = np.random.default_rng(0)
+    for number, name in enumerate(ESTIMATE_COLUMNS, 1):
+        error = number * rng.normal(scale=0.05, size=columns["target"].shape)
+        columns[name] = (columns["target"] + error).astype(np.float32)
+    return columns
+
+
+@pytest.fixture
+def pictures(columns, monkeypatch):
+    """Each picture before it becomes SVG."""
+    monkeypatch.setattr(figures, "svg", lambda figure: figure)
+    history = [Record(0.5, 8, 0.01, 0.3, 0.2), Record(1.0, 16, 0.0, 0.0031, 0.003)]
+    return {
+        "task": figures.task(columns, PARAMS.span),
+        "learning_curves": figures.learning_curves(history),
+        "predictions": figures.predictions(columns, PlotParams(windows=6, bins=4), PARAMS.span),
+        "error_by_position": figures.error_by_position(error_by_position(columns)),
+        "error_by_signal": figures.error_by_signal(error_by_frequency(columns, 4), error_by_phase(columns, 4)),
+    }
+
+
+def drawn(panel, label):
+    """Returns the x and y of the line with a label."""
+    return next(line for line in panel.lines if line.get_label() == label).get_data()
+
+
+def test_every_axis_has_a_name_and_a_unit_where_it_has_one(pictures):
+    names = {
+        name: [
+            figure.get_supxlabel(),
+            figure.get_supylabel(),
+            *(panel.get_xlabel() for panel in figure.axes),
+            *(panel.get_ylabel() for panel in figure.axes),
+        ]
+        for name, figure in pictures.items()
+    }
+    assert {name: [*filter(None, labels)] for name, labels in names.items()} == {
+        "task": [*["instant (radians, at frequency 1)"] * 2, "signal (units of the input)"],
+        "learning_curves": ["epoch", "mean squared error", "learning rate"],
+        "predictions": ["instant (radians, at frequency 1)", "signal (units of the input)"],
+        "error_by_position": ["sample in the window", "mean squared error"],
+        "error_by_signal": ["frequency (relative)", "phase of the first sample (radians)", "mean squared error"],
+    }
+
+
+def test_the_task_is_a_window_and_its_wave_a_quarter_turn_ahead(pictures, columns):
+    given, asked = pictures["task"].axes
+    chosen = int(np.argmax(columns["frequency"]))
+    instants, samples = drawn(given, "input: sine samples")
+    assert list(instants) == pytest.approx(np.linspace(0.0, np.pi, 10))
+    assert list(samples) == list(columns["input"][chosen])
+    _, targets = drawn(asked, "target: the cosine at the same instants")
+    assert list(targets) == list(columns["target"][chosen])
+    finely, cosine = drawn(asked, "its cosine, a quarter turn ahead")
+    assert np.interp(instants, finely, cosine) == pytest.approx(targets, abs=1e-3)
+    _, sine = drawn(given, "its sine, which nobody sees")
+    assert np.hypot(sine, cosine) == pytest.approx(columns["amplitude"][chosen])
+    assert given.get_ylim()[0] < min(samples) < max(samples) < given.get_ylim()[1]
+
+
+def test_the_learning_curves_are_the_historys(pictures):
+    errors, rates = pictures["learning_curves"].axes
+    assert errors.get_yscale() == "log"
+    assert [list(values) for values in drawn(errors, "train (running mean)")] == [[0.5, 1.0], [0.3, 0.0031]]
+    assert [list(values) for values in drawn(errors, "validation")] == [[0.5, 1.0], [0.2, 0.003]]
+    assert list(rates.lines[0].get_ydata()) == [0.01, 0.0]
+    assert rates.get_ylim()[0] == 0.0
+
+
+def test_as_many_windows_are_drawn_as_asked_for_each_with_its_wave(pictures, columns):
+    panels = [panel for panel in pictures["predictions"].axes if panel.lines]
+    assert len(panels) == 6
+    for window, panel in enumerate(panels):
+        assert list(drawn(panel, "input: sine samples")[1]) == list(columns["input"][window])
+        assert list(drawn(panel, "target: cosine")[1]) == list(columns["target"][window])
+        assert list(drawn(panel, "estimate")[1]) == list(columns["prediction"][window])
+        assert panel.get_title().startswith(f"frequency {columns['frequency'][window]:.2f}, phase ")
+
+
+def test_errors_are_drawn_for_each_estimate_on_a_logarithmic_axis(pictures, columns):
+    (panel,) = pictures["error_by_position"].axes
+    errors = error_by_position(columns)
+    assert panel.get_yscale() == "log"
+    for name, look in figures.ESTIMATES.items():
+        positions, values = drawn(panel, look.label)
+        assert list(positions) == [*range(1, 11)]
+        assert list(values) == list(errors[name])
+
+
+def test_phases_go_round_once_in_quarters(pictures):
+    left, right = pictures["error_by_signal"].axes
+    assert left.get_yscale() == right.get_yscale() == "log"
+    assert right.get_xlim() == (0.0, TURN)
+    assert list(right.get_xticks()) == pytest.approx([0.0, TURN / 4, TURN / 2, 3 * TURN / 4, TURN])
+    assert [label.get_text() for label in right.get_xticklabels()] == ["0", "π/2", "π", "3π/2", "2π"]
+
+
+@pytest.mark.parametrize(
+    ("largest", "label", "offset"), [(4e-3, "0.004", ""), (4e4, "40000", ""), (4e-4, "4", "1e−4"), (4e5, "4", "1e5")]
+)
+def test_numbers_are_written_out_from_a_thousandth_to_a_hundred_thousand(largest, label, offset):
+    with style():
+        figure = Figure()
+        panel = figure.subplots()
+        panel.plot([0.0, largest])
+        panel.set_yticks([0.0, largest])
+        figure.draw_without_rendering()
+        assert panel.get_yticklabels()[1].get_text() == label
+        assert panel.yaxis.get_offset_text().get_text() == offset
+
+
+def test_a_panel_has_a_light_grid_and_no_frame_around_it():
+    with style():
+        figure = Figure()
+        panel = figure.subplots()
+        assert figure.get_constrained_layout()
+    assert [side for side, spine in panel.spines.items() if spine.get_visible()] == ["left", "bottom"]
+    assert all(line.get_visible() and line.get_alpha() < 0.5 for line in panel.get_xgridlines())

@@ -1,0 +1,266 @@
+"""Right estimates, whatever the files are like."""
+
+import io
+import math
+import sys
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+import pytest
+
+from quadrature.network.model import load_model, predict
+from quadrature.prediction import estimates
+from quadrature.prediction.columns import OUTPUTS
+from quadrature.runtime.errors import DataError, ParameterError
+from tests.prediction.running import LENGTH, fixed, numbered, read, run
+from tests.prediction.test_overlap import averaged, starts_of
+
+LAYOUTS = {
+    "fixed-size lists": lambda windows: {"input": fixed(windows)},
+    "lists of float64": lambda windows: {"input": pa.array(windows.astype(np.float64).tolist())},
+    "large lists": lambda windows: {"input": pa.array(windows.tolist(), pa.large_list(pa.float32()))},
+    "columns": lambda windows: numbered("input", windows),
+    "columns of float64, another order": lambda windows: dict(
+        reversed(numbered("input", windows.astype(np.float64)).items())
+    ),
+}
+
+
+def test_the_estimates_are_those_of_evaluate(finished, tmp_path):
+    """From the folder of test windows, and from the predictions themselves, whose own are kept as given."""
+    expected = pq.read_table(finished.path / "data/predictions.parquet")
+    model = finished.path / "models/model.safetensors"
+    threads = ("--threads", finished.yaml("params.yaml")["train"]["threads"])
+    run(model, finished.path / "data/windows/test", tmp_path / "folder.parquet", *threads)
+    found = pq.read_table(tmp_path / "folder.parquet")
+    assert found["prediction"].to_pylist() == expected["prediction"].to_pylist()
+    names = ["input", "target", "given_phase", "frequency", "given_amplitude", *OUTPUTS]
+    assert found.column_names == names
+    for name in names[:5]:
+        assert found[name].equals(expected[name.removeprefix("given_")])
+
+    run(model, finished.path / "data/predictions.parquet", tmp_path / "again.parquet", *threads)
+    found = pq.read_table(tmp_path / "again.parquet")
+    for name in expected.column_names:
+        kept = f"given_{name}" if name in OUTPUTS else name
+        assert found[kept].equals(expected[name])
+        assert found.schema.field(kept).type == expected.schema.field(name).type
+    assert found["prediction"].equals(found["given_prediction"].cast(found["prediction"].type))
+
+    run(model, finished.path / "data/predictions.parquet", tmp_path / "again.csv", *threads)
+    assert np.array_equal(read(tmp_path / "again.csv")["prediction"], np.array(expected["prediction"].to_pylist()))
+
+
+def test_amplitude_and_phase_follow_from_input_and_estimate(model, windows, tmp_path):
+    special = windows.copy()
+    special[0] = 0.0
+    special[1] = -0.0
+    special[2] = -1e-30
+    special[3, ::2] *= 1e30
+    pq.write_table(pa.table({"input": fixed(special)}), tmp_path / "in.parquet")
+    run(model, tmp_path / "in.parquet", tmp_path / "out.parquet")
+    found = read(tmp_path / "out.parquet")
+    columns = (found[name].ravel() for name in ("input", *OUTPUTS))
+    pi = float(np.float32(np.pi))
+    for sine, cosine, amplitude, phase in zip(*(column.tolist() for column in columns), strict=True):
+        assert amplitude == pytest.approx(math.hypot(sine, cosine), rel=1e-6)
+        turn = math.remainder(phase - math.atan2(sine, cosine), 2.0 * math.pi)
+        assert abs(turn) < 1e-6
+        assert -pi < phase <= pi
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_every_layout_and_format_gives_the_same_estimates_to_the_bit(model, windows, tmp_path, layout):
+    columns = LAYOUTS[layout](windows) | {"label": [f"row {row}" for row in range(len(windows))]}
+    pq.write_table(pa.table(columns), tmp_path / "a.parquet")
+    run(model, tmp_path / "a.parquet", tmp_path / "b.parquet")
+    run(model, tmp_path / "a.parquet", tmp_path / "c.csv")
+    sources = [tmp_path / "b.parquet", tmp_path / "c.csv"]
+    if "columns" in layout:
+        pa.csv.write_csv(pa.table(columns), tmp_path / "d.csv")
+        run(model, tmp_path / "d.csv", tmp_path / "e.csv")
+        run(model, tmp_path / "d.csv", tmp_path / "f.parquet")
+        sources += [tmp_path / "e.csv", tmp_path / "f.parquet"]
+        assert pq.read_schema(tmp_path / "f.parquet").field("label").type == pa.string()
+    expected = predict(load_model(model), windows, 8192)
+    first = read(sources[0])
+    for source in sources:
+        found = read(source)
+        assert np.array_equal(found["prediction"], expected)
+        for name in (*OUTPUTS, "label"):
+            assert np.array_equal(found[name], first[name])
+    names = pq.read_schema(tmp_path / "b.parquet").names
+    assert names == [*columns, *(OUTPUTS if "columns" not in layout else numbered_outputs())]
+
+
+def numbered_outputs():
+    return [f"{name}_{at}" for name in OUTPUTS for at in range(LENGTH)]
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 64, 1000])
+def test_batches_are_those_of_all_windows_at_once_whatever_the_parts_they_come_in(
+    model, windows, tmp_path, monkeypatch, batch_size
+):
+    monkeypatch.setattr(estimates, "_SLAB_VALUES", 1300)
+    for part, (begin, end) in enumerate([(0, 333), (333, 340), (340, 1000)]):
+        part_of = pa.table({"input": fixed(windows[begin:end])})
+        pq.write_table(part_of, tmp_path / f"part-{part}.parquet", row_group_size=100)
+    run(model, tmp_path, tmp_path / "out.parquet", "--batch-size", batch_size)
+    expected = predict(load_model(model), windows, batch_size)
+    assert np.array_equal(read(tmp_path / "out.parquet")["prediction"], expected)
+
+
+def test_whole_numbers_are_samples_too(model, tmp_path):
+    windows = np.random.default_rng(0).integers(-3, 4, (20, LENGTH))
+    expected = predict(load_model(model), windows.astype(np.float32), 8192)
+    pq.write_table(pa.table({"input": windows.tolist()}), tmp_path / "a.parquet")
+    pa.csv.write_csv(pa.table(numbered("input", windows)), tmp_path / "b.csv")
+    for source in ("a.parquet", "b.csv"):
+        run(model, tmp_path / source, tmp_path / "out.parquet")
+        assert np.array_equal(read(tmp_path / "out.parquet")["prediction"], expected)
+    assert pq.read_schema(tmp_path / "out.parquet").field("input_0").type == pa.int64()
+
+
+@pytest.mark.parametrize("hop", [1, 3, LENGTH - 1, LENGTH])
+@pytest.mark.parametrize("count", [10, 11, 19, 20, 21, 997])
+def test_a_signal_is_put_together_as_a_plain_loop_does_it(model, tmp_path, monkeypatch, hop, count):
+    monkeypatch.setattr(estimates, "_SLAB_VALUES", 900)
+    samples = np.random.default_rng(count).standard_normal(count).astype(np.float32)
+    table = pa.table({"time": np.arange(count) / 8.0, "v": samples, "phase": pa.array(["a"] * count)})
+    pq.write_table(table, tmp_path / "in.parquet", row_group_size=77)
+    starts = starts_of(count, hop)
+    windows = np.array([samples[begin : begin + LENGTH] for begin in starts])
+    expected = averaged(predict(load_model(model), windows, 32), starts, count)
+
+    run(model, tmp_path / "in.parquet", tmp_path / "out.parquet", "--hop", hop, "--column", "v", "--batch-size", 32)
+    found = pq.read_table(tmp_path / "out.parquet")
+    assert found.column_names == ["time", "v", "given_phase", *OUTPUTS]
+    assert found.select([0, 1, 2]).rename_columns(table.column_names).equals(table)
+    assert np.array_equal(found["prediction"].to_numpy(), expected)
+    assert np.allclose(found["amplitude"].to_numpy(), np.hypot(samples, expected), rtol=1e-6)
+    assert np.allclose(found["phase"].to_numpy(), np.arctan2(samples, expected), rtol=1e-6)
+
+    pa.csv.write_csv(table.rename_columns(["time", "input", "phase"]), tmp_path / "in.csv")
+    run(model, tmp_path / "in.csv", tmp_path / "out.csv", "--hop", hop, "--batch-size", 32)
+    assert np.array_equal(read(tmp_path / "out.csv")["prediction"].astype(np.float32), expected)
+
+
+def test_a_file_can_be_its_own_output_and_stays_as_it_was_when_refused(model, windows, tmp_path):
+    for spoilt in (False, True):
+        table = pa.table({"input": fixed(windows * (np.inf if spoilt else 1.0))})
+        pq.write_table(table, tmp_path / "a.parquet")
+        before = (tmp_path / "a.parquet").read_bytes()
+        if spoilt:
+            with pytest.raises(DataError):
+                run(model, tmp_path / "a.parquet", tmp_path / "a.parquet")
+            assert (tmp_path / "a.parquet").read_bytes() == before
+        else:
+            run(model, tmp_path / "a.parquet", tmp_path / "a.parquet")
+            assert np.array_equal(read(tmp_path / "a.parquet")["input"], windows)
+            assert "prediction" in read(tmp_path / "a.parquet")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.parquet"]
+
+
+def test_the_format_is_what_was_asked_for_whatever_the_name(model, windows, tmp_path):
+    pq.write_table(pa.table({"input": fixed(windows)}), tmp_path / "in.parquet")
+    run(model, tmp_path / "in.parquet", tmp_path / "estimates.txt", "--format", "csv")
+    assert (tmp_path / "estimates.txt").read_text().startswith("input_0,")
+    run(model, tmp_path / "in.parquet", tmp_path / "estimates", "--format", "parquet")
+    assert pq.read_table(tmp_path / "estimates").num_rows == len(windows)
+
+
+def test_a_list_of_fixed_size_takes_its_columns_of_csv_though_no_row_has_one(model, windows, tmp_path):
+    kind = pa.list_(pa.float32(), 2)
+    for values in ([None] * 1000, [None] * 999 + [[1.0, 2.0]]):
+        pq.write_table(pa.table({"input": fixed(windows), "extra": pa.array(values, kind)}), tmp_path / "in.parquet")
+        run(model, tmp_path / "in.parquet", tmp_path / "out.csv")
+        table = pa.csv.read_csv(tmp_path / "out.csv")
+        last = values[-1] or [None, None]
+        for position in range(2):
+            column = table[f"extra_{position}"]
+            assert (column.null_count, column[-1].as_py()) == (values.count(None), last[position])
+
+
+@pytest.fixture
+def folder(windows, tmp_path):
+    """A folder of three shards."""
+    (tmp_path / "windows").mkdir()
+    for shard, part in enumerate(np.split(windows, [400, 800])):
+        pq.write_table(pa.table({"input": fixed(part)}), tmp_path / f"windows/part-{shard:05}.parquet")
+    return tmp_path / "windows"
+
+
+def files(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@pytest.mark.parametrize("ending", ["", "/"])
+def test_a_folder_becomes_a_folder_of_the_same_files(model, folder, tmp_path, ending):
+    run(model, folder, f"{tmp_path}/estimates{ending}")
+    for path in folder.iterdir():
+        run(model, path, tmp_path / "expected.parquet")
+        assert (tmp_path / "estimates" / path.name).read_bytes() == (tmp_path / "expected.parquet").read_bytes()
+    assert len(files(tmp_path / "estimates")) == 3
+
+
+def test_processes_share_a_folder_and_write_what_one_does(model, folder, tmp_path, monkeypatch):
+    run(model, folder, tmp_path / "one")
+    for rank in range(2):
+        monkeypatch.setenv("RANK", str(rank))
+        monkeypatch.setenv("WORLD_SIZE", "2")
+        run(model, folder, tmp_path / "two")
+        assert len(files(tmp_path / "two")) == (2, 3)[rank]
+    assert files(tmp_path / "two") == files(tmp_path / "one")
+
+
+class Terminal(io.StringIO):
+    """Keeps what a terminal would show."""
+
+    def isatty(self):
+        return True
+
+
+@pytest.mark.parametrize(("rank", "shown"), [(0, True), (1, False)])
+def test_the_first_process_alone_shows_progress(model, folder, tmp_path, monkeypatch, rank, shown):
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    pq.write_table(pa.table({"input": fixed(np.zeros((2000, LENGTH), np.float32))}), tmp_path / "in.parquet")
+    run(model, tmp_path / "in.parquet", tmp_path / "one.parquet")
+    assert "2.00k/2.00k" in sys.stderr.getvalue()
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    monkeypatch.setenv("RANK", str(rank))
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    run(model, folder, tmp_path / "two")
+    assert ("file/s" in sys.stderr.getvalue()) == shown
+    assert "rows/s" not in sys.stderr.getvalue()
+
+
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize(
+    ("source", "output", "options", "message"),
+    [
+        ("windows", "estimates", ("--hop", "5"), "--hop follows one signal, and .*estimates is a folder; name a file"),
+        ("windows", "old", (), "old holds part-00007.parquet, which .*windows does not; remove it, or name another"),
+        ("empty", "estimates", (), r"empty holds no part-\*.parquet; give a file, or a folder of these"),
+        ("windows/part-00000.parquet", "old", (), "old is a folder; name a file to write"),
+    ],
+)
+def test_a_folder_that_cannot_be_shared_is_refused(model, tmp_path, source, output, options, message):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old/part-00007.parquet").write_text("of a larger data set")
+    before = files(tmp_path / "old")
+    with pytest.raises((DataError, ParameterError), match=message):
+        run(model, tmp_path / source, tmp_path / output, *options)
+    assert files(tmp_path / "old") == before
+    assert not (tmp_path / "estimates").exists()
+
+
+@pytest.mark.parametrize(("source", "output"), [("windows", "one.parquet"), ("windows/part-00000.parquet", "one.csv")])
+def test_several_processes_never_write_one_file(model, folder, tmp_path, monkeypatch, source, output):
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(ParameterError, match="several processes share a folder; give one as --input, and one as --out"):
+        run(model, folder.parent / source, tmp_path / output)
+    assert not (tmp_path / output).exists()

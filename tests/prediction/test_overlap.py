@@ -1,0 +1,107 @@
+"""A signal cut into windows and put together again: against a plain loop over the windows."""
+
+import functools
+import operator
+
+import numpy as np
+import pytest
+
+from quadrature.prediction.overlap import Overlap, ShortSignalError
+
+LENGTH = 10
+
+
+def starts_of(samples, hop):
+    """Returns where windows begin, one after another; the last one ends where the signal does."""
+    starts = list(range(0, samples - LENGTH + 1, hop))
+    return starts if starts[-1] == samples - LENGTH else [*starts, samples - LENGTH]
+
+
+def averaged(windows, starts, samples):
+    """The reference: each sample's estimates, added one by one, and their mean.
+
+    Not by `sum`, which from Python 3.12 on makes up for rounding.
+    """
+    found = [[] for _ in range(samples)]
+    for start, window in zip(starts, windows, strict=True):
+        for position, value in enumerate(window):
+            found[start + position].append(float(value))
+    return np.array([functools.reduce(operator.add, values) / len(values) for values in found]).astype(np.float32)
+
+
+def follow(signal, hop, pieces, multiple, estimate):
+    """Returns all windows taken, and the samples and estimates popped, the signal being pushed in pieces."""
+    overlap = Overlap(LENGTH, hop)
+    windows, popped = [], []
+    for piece in [*np.split(signal, pieces), None]:
+        if piece is None:
+            overlap.end()
+        else:
+            overlap.push(piece)
+        taken = overlap.take(multiple)
+        assert piece is None or len(taken) % multiple == 0
+        overlap.put(estimate(taken))
+        windows.append(taken)
+        popped.append(overlap.pop())
+    samples, estimates = (np.concatenate(parts) for parts in zip(*popped, strict=True))
+    return np.concatenate(windows), samples, estimates
+
+
+@pytest.mark.parametrize("hop", [1, 3, LENGTH - 1, LENGTH])
+@pytest.mark.parametrize("count", [10, 11, 19, 20, 21, 30, 97])
+@pytest.mark.parametrize("pieces", [[], [5, 9, 40], list(range(97))])
+def test_the_windows_and_the_means_are_those_of_a_plain_loop_however_the_signal_comes(hop, count, pieces):
+    rng = np.random.default_rng(count)
+    signal = rng.standard_normal(count).astype(np.float32)
+    weights = rng.standard_normal((LENGTH, LENGTH)).astype(np.float32)
+
+    def estimate(windows):  # row by row, so that a window's estimate is the same bits in any company
+        return np.array([weights @ window for window in windows], np.float32).reshape(-1, LENGTH)
+
+    starts = starts_of(count, hop)
+    expected = np.array([signal[start : start + LENGTH] for start in starts])
+    for multiple in (1, 4):
+        windows, samples, estimates = follow(signal, hop, [at for at in pieces if at < count], multiple, estimate)
+        assert np.array_equal(windows, expected)
+        assert np.array_equal(samples, signal)
+        assert np.array_equal(estimates, averaged(estimate(expected), starts, count))
+
+
+def test_estimates_are_added_in_the_order_of_their_windows_however_the_signal_comes():
+    """Of these numbers, the sum depends on the order."""
+    drawn = np.random.default_rng(0).choice(np.array([1e30, -1e30, 1.0], np.float32), (33, LENGTH))
+    for pieces in ([], [20], list(range(42))):
+        left = iter(drawn)
+        windows, _, estimates = follow(
+            np.zeros(42, np.float32),
+            1,
+            pieces,
+            1,
+            lambda taken: np.array([next(left) for _ in taken]).reshape(-1, LENGTH),  # noqa: B023
+        )
+        assert len(windows) == len(drawn)
+        assert np.array_equal(estimates, averaged(drawn, range(33), 42))
+
+
+def test_windows_that_return_themselves_give_back_the_signal():
+    signal = np.random.default_rng(0).standard_normal(57).astype(np.float32)
+    for hop in range(1, LENGTH + 1):
+        _, samples, estimates = follow(signal, hop, [20, 33], 3, lambda windows: windows)
+        assert np.array_equal(samples, signal)
+        assert np.allclose(estimates, signal, rtol=1e-6, atol=0.0)
+
+
+def test_a_signal_shorter_than_a_window_is_refused():
+    overlap = Overlap(LENGTH, 3)
+    overlap.push(np.zeros(9, np.float32))
+    with pytest.raises(ShortSignalError, match="a signal of 9 samples; the model reads windows of 10"):
+        overlap.end()
+
+
+def test_no_more_is_held_than_windows_to_come_may_reach():
+    overlap = Overlap(LENGTH, 2)
+    for _ in range(50):
+        overlap.push(np.zeros(100, np.float32))
+        overlap.put(overlap.take(16))
+        overlap.pop()
+        assert len(overlap._samples) <= 16 * 2 + LENGTH

@@ -1,0 +1,89 @@
+"""The tracker against the network on the whole signal; what it refuses."""
+
+import numpy as np
+import pytest
+import torch
+
+from quadrature.prediction.tracker import Tracker
+from tests.network.test_model import make_network
+
+
+def make_signal(*shape):
+    return np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+
+
+@pytest.mark.parametrize("execution", ["sequence", "stepwise"])
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("num_layers", [1, 3])
+@pytest.mark.parametrize(
+    ("cell", "nonlinearity"), [("rnn", "tanh"), ("rnn", "relu"), ("lstm", "tanh"), ("gru", "tanh")]
+)
+def test_sample_by_sample_it_returns_what_the_network_makes_of_the_whole(
+    cell, nonlinearity, num_layers, bias, execution
+):
+    changes = {"cell": cell, "nonlinearity": nonlinearity, "num_layers": num_layers, "bias": bias}
+    network = make_network(**changes, execution=execution, head="every")
+    signal = make_signal(200)
+    tracker = Tracker(network)
+    estimates = [tracker.update(sample) for sample in signal]
+    assert {estimate.shape for estimate in estimates} == {()}
+    with torch.no_grad():
+        whole = network(torch.tensor(signal).reshape(1, 200, 1))[0]
+    np.testing.assert_allclose(estimates, whole, rtol=1e-5, atol=1e-5)
+
+
+def test_channels_are_tracked_side_by_side():
+    network = make_network(head="every")
+    signals = make_signal(50, 3)
+    together = Tracker(network)
+    estimates = np.array([together.update(samples) for samples in signals])
+    assert estimates.shape == (50, 3)
+    for channel in range(3):
+        alone = Tracker(network)
+        expected = [alone.update(sample) for sample in signals[:, channel]]
+        np.testing.assert_allclose(estimates[:, channel], expected, rtol=0, atol=1e-6)
+
+
+def test_reset_begins_another_signal():
+    tracker = Tracker(make_network(head="every"))
+    first = [tracker.update(sample) for sample in make_signal(5)]
+    assert tracker.update(0.3) != first[0]
+    tracker.reset()
+    assert [tracker.update(sample) for sample in make_signal(5)] == first
+    tracker.reset()
+    assert tracker.update([0.1, 0.2]).shape == (2,)
+
+
+def test_a_refused_sample_leaves_the_state_as_it_was():
+    signal = make_signal(6)
+    interrupted, undisturbed = (Tracker(make_network(head="every")) for _ in range(2))
+    for sample in signal[:3]:
+        assert interrupted.update(sample) == undisturbed.update(sample)
+    for sample in (np.nan, np.inf, -np.inf, [1.0, 2.0], [[1.0]]):
+        with pytest.raises(
+            ValueError, match=r"^a sample (is not finite; leave it out|has the shape .* reset first|has .* give one)"
+        ):
+            interrupted.update(sample)
+    for sample in signal[3:]:
+        assert interrupted.update(sample) == undisturbed.update(sample)
+
+
+def test_a_sample_of_two_axes_is_refused():
+    with pytest.raises(ValueError, match="give one number, or one for each channel"):
+        Tracker(make_network(head="every")).update([[1.0]])
+
+
+def test_it_keeps_the_weights_it_was_made_of():
+    network = make_network(head="every")
+    tracker, again = Tracker(network), Tracker(network)
+    before = tracker.update(0.3)
+    with torch.no_grad():
+        network.linear.bias += 1.0
+    assert again.update(0.3) == before
+    assert Tracker(network).update(0.3) == pytest.approx(before + 1.0)
+
+
+@pytest.mark.parametrize("changes", [{"head": "last"}, {"head": "every", "bidirectional": True}])
+def test_a_network_that_waits_for_the_windows_end_is_refused_by_name(changes):
+    with pytest.raises(ValueError, match=r"a tracker needs a network of (head every|one)$"):
+        Tracker(make_network(**changes))

@@ -1,0 +1,208 @@
+"""DVC experiments, for real: however a run is started its lock is the same; a queue drains; runs are compared."""
+
+import json
+import re
+import time
+
+import pytest
+import yaml
+
+from quadrature.storage.windows import ESTIMATE_COLUMNS
+from tests.checkout import SMALL, git
+from tests.forked_python.server import forking
+from tests.reporting.test_report import HOSTILE, assert_page_can_be_read, assert_page_stands_alone, outline
+
+QUADRATURE = ("python", "-m", "quadrature")
+
+
+def lock(checkout, name=None):
+    """Returns the dvc.lock of an experiment, or the one in the files."""
+    if name is None:
+        return checkout.yaml("dvc.lock")
+    (ref,) = git("for-each-ref", "--format=%(refname)", f"refs/exps/*/*/{name}", cwd=checkout.path).split()
+    return yaml.safe_load(git("show", f"{ref}:dvc.lock", cwd=checkout.path))
+
+
+def wait_for_queue(checkout, name, count, seconds=400):
+    """Waits until so many experiments of a name have succeeded or one has failed; returns how they ended.
+
+    Looks at git's references, as `dvc queue status` costs a second of a core.
+    """
+    deadline = time.monotonic() + seconds
+    while True:
+        refs = git("for-each-ref", "--format=%(refname)", "refs/exps", cwd=checkout.path).split()
+        done = [ref for ref in refs if ref.rpartition("/")[2].startswith(f"{name}-")]
+        if len(done) == count or "refs/exps/celery/failed" in refs:
+            break
+        assert time.monotonic() < deadline, refs
+        time.sleep(1)
+    while True:  # the last one's worker has still to note that it has ended
+        lines = checkout.run("dvc", "queue", "status").stdout.splitlines()
+        states = [line.split()[-1] for line in lines[1:] if line.strip() and not line.startswith("Worker")]
+        if not {"Queued", "Running"} & set(states):
+            return {state: states.count(state) for state in states}
+        assert time.monotonic() < deadline, lines
+
+
+@pytest.fixture(scope="module", params=[2, pytest.param(3, marks=pytest.mark.nightly)], ids="{} seeds".format)
+def seeds(request):
+    """How many seeds each of two cells has: four experiments, or six."""
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def queued(finished, tmp_path_factory, seeds):
+    """A finished checkout with experiments run by two workers from the queue: two cells, so many seeds.
+
+    Each runs all its stages, even where there are results.
+    """
+    checkout = forking(finished.copy(tmp_path_factory.mktemp("queued") / "checkout"))
+    sweep = ("--set-param", "model.cell=rnn,gru", "--set-param", f"train.seed={','.join(map(str, range(seeds)))}")
+    checkout.run("dvc", "exp", "run", "--queue", "--force", "--name", "sweep", *sweep)
+    checkout.run("dvc", "queue", "start", "--jobs", "2")
+    checkout.states = wait_for_queue(checkout, "sweep", 2 * seeds)
+    return checkout
+
+
+def test_a_queue_drains_as_what_was_queued(queued, seeds):
+    assert queued.states == {"Success": 2 * seeds}
+    assert len(git("for-each-ref", "refs/exps/*/*/sweep-*", cwd=queued.path).splitlines()) == 2 * seeds
+
+
+def test_however_a_run_is_started_its_lock_is_the_same(finished, queued, seeds, make_checkout):
+    """With a cache of its own, or forced, so that none takes another's results."""
+    other = {**SMALL, "train.seed": 7}
+    run, temp = (forking(make_checkout(name, other)) for name in ("run", "temp"))
+    run.run("dvc", "exp", "run", "--name", "direct", "--set-param", "train.seed=0")
+    temp.run("dvc", "exp", "run", "--temp", "--name", "apart", "--set-param", "train.seed=0")
+
+    golden = lock(finished)
+    assert len(golden["stages"]) == 5
+    assert run.yaml("params.yaml") == finished.yaml("params.yaml")
+    assert lock(run) == golden
+    assert lock(run, "direct") == golden
+    assert lock(temp, "apart") == golden
+    assert lock(queued, f"sweep-{seeds + 1}") == golden  # the choices' product, in order: gru with seed 0
+
+
+def test_an_experiment_shows_what_it_changed(queued):
+    _, baseline = json.loads(queued.run("dvc", "exp", "show", "--json").stdout)
+    (revision,) = next(each for each in baseline["experiments"] if each["name"] == "sweep-1")["revs"]
+    assert revision["data"]["params"]["params.yaml"]["data"]["model"]["cell"] == "rnn"
+
+    params = json.loads(queued.run("dvc", "params", "diff", "HEAD", "sweep-1", "--json").stdout)
+    assert params == {"params.yaml": {"model.cell": {"old": "gru", "new": "rnn"}}}
+    metrics = json.loads(queued.run("dvc", "metrics", "diff", "HEAD", "sweep-1", "--json").stdout)
+    assert metrics["metrics/test.json"]["mse"]["diff"] != 0
+    plots = json.loads(queued.run("dvc", "plots", "diff", "HEAD", "sweep-1", "--json").stdout)
+    charts = {"Learning curves": ["train_mse", "validation_mse"]}
+    charts |= {f"Error by {quantity}": ESTIMATE_COLUMNS for quantity in ("position", "frequency", "phase")}
+    for title, fields in charts.items():
+        (chart,) = plots["data"][title]
+        drawn = {(value["rev"], value["field"]) for value in chart["content"]["data"]["values"]}
+        assert drawn == {(rev, field) for rev in ("HEAD", "sweep-1") for field in fields}
+        assert chart["content"]["title"]["text"] == title
+        assert chart["content"]["encoding"]["y"]["title"] == "mean squared error"
+        assert "<DVC_METRIC" not in json.dumps(chart)
+    pictures = sorted(path.name for path in (queued.path / "metrics/plots").iterdir())
+    assert pictures == [
+        "error_by_position.svg",
+        "error_by_signal.svg",
+        "learning_curves.svg",
+        "predictions.svg",
+        "task.svg",
+        "training.gif",
+    ]
+    for name in pictures:
+        images = plots["data"][f"metrics/plots/{name}"]
+        assert {revision for image in images for revision in image["revisions"]} == {"HEAD", "sweep-1"}
+
+
+def test_the_experiments_are_compared_as_two_settings_of_so_many_seeds(queued, seeds):
+    done = queued.run("python", "-X", "importtime", *QUADRATURE[1:], "compare", "--json")
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert "quadrature.experiments.comparison" in imported
+    assert "torch" not in imported
+    found = json.loads(done.stdout)
+    assert [len(each["metrics"]["mse"]["runs"]) for each in found["settings"]] == [seeds, seeds]
+    gru = next(each for each in found["settings"] if each["parameters"] == {"model.cell": "gru"})
+    assert gru["reference"]
+    assert next(iter(gru["metrics"]["mse"]["runs"])) == "workspace"  # which is an experiment too
+    here = json.loads((queued.path / "metrics/test.json").read_text())
+    assert gru["metrics"]["mse"]["runs"]["workspace"] == here["mse"]
+
+    lines = queued.run(*QUADRATURE, "compare", "HEAD", "sweep-1", "sweep-2").stdout.splitlines()
+    assert lines[0].split() == ["run", "model.cell", "n", "mse", "difference", "excess", "difference"]
+    assert sorted(line.split("  ")[0] for line in lines[2:]) == ["HEAD", "sweep-1 and 1 more"]
+
+    table = queued.run(
+        *QUADRATURE, "compare", "--markdown", "--metric", "baselines.zero", "--reference", "sweep-1"
+    ).stdout
+    assert table.splitlines()[0].replace(" ", "") == "|run|model.cell|n|baselines.zero|difference|"
+    assert f"| sweep-1 and {seeds - 1} more" in table
+
+
+def test_what_cannot_be_compared_is_told_in_one_line(queued):
+    for arguments, message in (
+        (["nowhere"], "there is no revision 'nowhere' here"),
+        (["--metric", "mes"], "no run has the metric mes; there are baselines.hilbert, "),
+        (["HEAD", "--reference", "nowhere"], "there is no revision 'nowhere' here"),
+    ):
+        result = queued.run(*QUADRATURE, "compare", *arguments, check=False)
+        assert (result.returncode, result.stdout) == (2, "")
+        assert result.stderr.startswith(message)
+        assert result.stderr.count("\n") == 1
+
+
+def test_the_page_of_a_comparison_stands_alone_and_can_be_read(queued, seeds, browser, tmp_path):
+    page = tmp_path / "comparison.html"
+    queued.run(*QUADRATURE, "compare", "--html", str(page))
+    assert_page_stands_alone(browser, page)
+    for width, scheme in ((390, "dark"), (1280, "light")):
+        assert_page_can_be_read(browser, page, width, scheme)
+    counts, text = outline(browser, page)
+    assert counts["svg"] == 4
+    assert f"sweep-1 and {seeds - 1} more" in text
+
+
+@pytest.mark.parametrize("step", [4, pytest.param(1, marks=pytest.mark.nightly)])
+def test_hostile_names_of_branches_and_parameters_add_no_element_and_no_attribute(step, queued, browser, tmp_path):
+    """Branches carry what git lets a name hold; the parameters, everything. Every fourth name, or every name."""
+    names = HOSTILE[::step]
+
+    def page(strings, kind):
+        branches = []
+        for number, words in enumerate(strings):
+            name = f"{kind}{step}-{number}" + re.sub(r"[ ~^:?*\[\]\\{}]|\.\.|[./]+$", "", words)
+            git("checkout", "--quiet", "-b", name, "main", cwd=queued.path)
+            params = queued.yaml("params.yaml")
+            params["train"][f"{words}a"] = words
+            (queued.path / "params.yaml").write_text(yaml.safe_dump(params, allow_unicode=True))
+            git("commit", "--quiet", "--all", "--message", "odd", cwd=queued.path)
+            branches.append(name)
+        git("checkout", "--quiet", "main", cwd=queued.path)
+        queued.run(*QUADRATURE, "compare", "main", *branches, "--html", str(tmp_path / f"{kind}.html"))
+        return outline(browser, tmp_path / f"{kind}.html")
+
+    tame, _ = page([f"word{number}" for number in range(len(names))], "tame")
+    hostile, text = page(names, "odd")
+    drawn = {
+        "path",
+        "use",
+        "g",
+        "defs",
+        "@d",
+        "@id",
+        "@href",
+        "@style",
+        "@transform",
+        "@x",
+        "@y",
+        "clipPath",
+        "@clip-path",
+    }
+    assert {key: n for key, n in hostile.items() if key not in drawn} == {
+        key: n for key, n in tame.items() if key not in drawn
+    }  # a label drawn has a path for each letter
+    assert set(hostile) == set(tame)
+    assert "<script>pwned=1</script>" in text

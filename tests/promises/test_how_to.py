@@ -1,0 +1,59 @@
+"""docs/how-to.md: every command of it runs, in the page's order and one checkout; its snippets do as they say."""
+
+import re
+import sys
+
+import pytest
+
+from tests.checkout import PROJECT
+from tests.forked_python.server import forking
+from tests.promises.test_readme import commands_in, run_commands
+
+PAGE = (PROJECT / "docs/how-to.md").read_text()
+SECTIONS = dict(re.findall(r"^## \.\.\. (.+?)\n(.*?)(?=^## |\Z)", PAGE, re.MULTILINE | re.DOTALL))
+
+
+def snippets(section):
+    return re.findall(r"^```python\n(.*?)^```$", SECTIONS[section], re.MULTILINE | re.DOTALL)
+
+
+def test_twenty_questions_are_answered():
+    assert len(SECTIONS) >= 20
+
+
+@pytest.fixture
+def prepared(again):
+    (again.path / ".venv").symlink_to(sys.prefix)
+    again.commit()
+    return forking(again)
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("sweep", [{"SEEDS=0,1": "SEEDS=0"}, {}], ids=str)
+def test_the_commands_run_in_their_order(sweep, prepared):
+    """The sweep with one seed; with both of the page's in `make test-all`."""
+    for name, section in SECTIONS.items():
+        if name != "use my own windows":
+            run_commands(prepared, commands_in(section), sweep)
+    assert "Runs side by side" in (prepared.path / "comparison/index.html").read_text()
+    assert prepared.yaml("params.yaml")["model"]["cell"] == "lstm"  # the experiment was applied
+    names = prepared.run("dvc", "exp", "list", "--name-only").stdout.split()
+    assert {"lstm", "noisier", "rates-1", "rates-2"} <= set(names)
+    assert len(names) == 4 + (2 if sweep else 4)  # the sweep's
+
+
+def test_the_network_learns_windows_of_ones_own(prepared):
+    """Square waves, which are no harder: the network beats every baseline's error on sines it has not seen."""
+    (prepared.path / "own_windows.py").write_text(snippets("use my own windows")[0])
+    before = prepared.digests()
+    run_commands(prepared, commands_in(SECTIONS["use my own windows"]))
+    after = prepared.digests()
+    assert before["data/windows/train/part-00000.parquet"] != after["data/windows/train/part-00000.parquet"]
+    assert before["models/model.safetensors"] != after["models/model.safetensors"]
+    assert prepared.repro() == []
+
+
+def test_the_model_is_used_in_python(finished, monkeypatch, capsys):
+    monkeypatch.chdir(finished.path)
+    exec(snippets("use the model in Python")[0], {})  # noqa: S102
+    assert len(re.findall(r"-?\d\.\d*", capsys.readouterr().out)) == 10

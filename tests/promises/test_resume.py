@@ -1,0 +1,164 @@
+"""The train stage, interrupted or killed, goes on to the bytes that it would have had: one process and several."""
+
+import os
+import re
+import signal
+import subprocess
+
+import pytest
+
+from tests.checkout import Checkout
+from tests.forks import after_step, interrupt, run_stage
+from tests.training.test_train import OUTPUTS, take_digests, train_together
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    """A checkout whose windows are drawn, and the digests of what training makes of them."""
+    checkout = Checkout.make(tmp_path_factory.mktemp("undisturbed") / "checkout")
+    checkout.set(**{"train.gradient_shards": 2, "train.epochs": 40})
+    checkout.stage("generate")
+    checkout.stage("train")
+    expected = take_digests(checkout)
+    assert states(checkout) == []
+    return checkout, expected
+
+
+@pytest.fixture
+def generated(undisturbed, tmp_path):
+    """A copy of that checkout, to train in."""
+    return undisturbed[0].copy(tmp_path / "checkout")
+
+
+@pytest.fixture
+def expected(undisturbed):
+    return undisturbed[1]
+
+
+@pytest.fixture
+def short(generated):
+    """One for a shorter training, which is interrupted once, and the digests of what it makes."""
+    generated.set(**{"train.epochs": 12})
+    generated.stage("train")
+    return generated, take_digests(generated)
+
+
+def start(checkout, *command):
+    return subprocess.Popen(
+        command, cwd=checkout.path, env=checkout.env, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+
+
+STAGE = ("python", "-m", "stages.train", "--save-every", "0")
+
+
+def workers(process):
+    """Returns the processes of two that train together, by who started them."""
+    found = subprocess.check_output(["pgrep", "-P", str(process.pid), "-f", "stages.train"], text=True).split()
+    assert len(found) == 2
+    return [int(pid) for pid in found]
+
+
+def until_epoch(process, epoch):
+    """Reads a log until so many epochs are done or, where training goes on from later, the first; returns whether."""
+    log = []
+    for line in process.stderr:
+        log.append(line)
+        if (done := re.match(r"epoch (\d+) ", line)) and int(done[1]) >= epoch:
+            return any(line.startswith("going on after step ") for line in log)
+    raise AssertionError("".join(log))
+
+
+def states(checkout):
+    folder = checkout.path.with_name(f"{checkout.path.name}.state")
+    return sorted(path.name for path in folder.rglob("step-*"))
+
+
+@pytest.mark.slow
+def test_a_stage_that_signals_stopped_and_killed_goes_on_each_time_to_the_same_bytes(generated, expected):
+    """Processes of their own: the state's name tells what was imported, so that none but their like goes on with it."""
+    for number, code in ((signal.SIGTERM, 75), (signal.SIGKILL, -9)):
+        process = start(generated, *STAGE)
+        went_on = until_epoch(process, 3)
+        process.send_signal(number)
+        _, log = process.communicate(timeout=30)
+        assert process.returncode == code
+        assert went_on == (number != signal.SIGTERM)
+        assert not (generated.path / OUTPUTS[0]).exists()
+        assert len(states(generated)) == 2
+        if code == 75:
+            assert log.splitlines()[-1].startswith(f"interrupted by {number.name}; the next run goes on after step ")
+    assert "going on after step " in generated.run(*STAGE[:3]).stderr
+    assert take_digests(generated) == expected
+    assert states(generated) == []
+
+
+@pytest.mark.slow
+def test_dvc_takes_an_interrupted_training_up_again(short):
+    generated, expected = short
+    process = start(generated, "dvc", "repro", "train")
+    assert not until_epoch(process, 3)
+    os.killpg(process.pid, signal.SIGINT)  # as Ctrl-C does
+    process.communicate(timeout=30)
+    assert process.returncode != 0
+    result = generated.run("dvc", "repro", "train")
+    assert "going on after step " in result.stdout + result.stderr
+    assert take_digests(generated) == expected
+
+
+@pytest.mark.slow
+def test_other_parameters_do_not_go_on_from_it_but_other_threads_and_processes_do(generated):
+    assert run_stage(generated, "train", torment=after_step(50, interrupt)).returncode == 75
+    generated.set(**{"train.learning_rate": 0.011})
+    assert "going on" not in generated.stage("train").stderr
+    generated.set(**{"train.learning_rate": 0.02, "train.threads": 2, "train.processes": 2})
+    _, (log, _) = train_together(generated, 2)
+    assert "going on after step 50, " in log
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "whom",
+    [
+        "all, as Ctrl-C does",
+        pytest.param("one process", marks=pytest.mark.nightly),
+        pytest.param("the one that started them", marks=pytest.mark.nightly),
+    ],
+)
+def test_a_signal_to_a_training_of_several_processes_ends_it_with_75_and_it_goes_on(generated, expected, whom):
+    generated.set(**{"train.processes": 2})
+    process = start(generated, *STAGE)
+    until_epoch(process, 3)
+    match whom:
+        case "all, as Ctrl-C does":
+            os.killpg(process.pid, signal.SIGINT)
+        case "one process":
+            os.kill(workers(process)[1], signal.SIGKILL)
+        case _:
+            process.send_signal(signal.SIGTERM)
+    _, log = process.communicate(timeout=60)
+    assert process.returncode == 75, log
+    assert "the next run goes on after step" in log
+    assert "nothing unfinished was kept" not in log
+    assert "Traceback" not in log
+    assert "Warning" not in log
+    generated.set(**{"train.processes": 1})
+    assert "going on after step " in generated.run(*STAGE[:3]).stderr
+    assert take_digests(generated) == expected
+
+
+@pytest.mark.slow
+def test_torchrun_restarts_a_killed_process_and_training_goes_on_to_the_same_bytes(short):
+    generated, expected = short
+    process = start(
+        generated, "torchrun", "--standalone", "--nproc-per-node=2", "--max-restarts=1", "-m", *STAGE[2:]
+    )  # fmt: skip
+    try:
+        assert not until_epoch(process, 3)
+        os.kill(workers(process)[1], signal.SIGKILL)
+        _, log = process.communicate(timeout=120)
+    finally:
+        process.kill()
+    assert process.returncode == 0, log
+    assert log.count("going on after step ") == 1
+    assert take_digests(generated) == expected

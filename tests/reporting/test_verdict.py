@@ -1,0 +1,108 @@
+"""What the report says of a run: each thing that can be off is said, and a run that is well has nothing said of it."""
+
+import pytest
+
+from quadrature.reporting import metrics
+from quadrature.reporting.metrics import Baselines
+from quadrature.reporting.verdict import alternatives, verdict, warnings
+from quadrature.storage.history import Record
+
+WELL = metrics.TestMetrics(
+    mse=0.0029, rmse=0.054, max_abs_error=0.5, floor_mse=0.00286, floor_windows=8192, excess=0.014,
+    excess_standard_error=0.0023, floor_numerical_error=0.0004, floor_missing=None,
+    baselines=Baselines(zero=0.5, hilbert=0.2233, least_squares=0.02088), windows=8192, seen_in_training=0.0,
+)  # fmt: skip
+FALLING = [Record(0.5, 8, 0.01, 0.3, 0.2), Record(1.0, 16, 0.0, 0.0031, 0.003)]
+
+
+def said(history=FALLING, **changes):
+    return list(warnings(WELL.model_copy(update=changes), history))
+
+
+def test_the_verdict_is_one_sentence_with_the_floor_and_both_baselines():
+    assert verdict(WELL) == (
+        "On 8,192 windows that training has not seen, the network's mean squared error is 0.0029: 1.4 ± 0.2 % above "
+        "the floor that no estimator can beat, 7.2 times smaller than that of least squares and 77 times smaller than "
+        "that of the Hilbert transform."
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "part"),
+    [
+        ({"seen_in_training": 0.25}, "On 8,192 windows, the network's"),
+        ({"floor_mse": None, "excess": None, "excess_standard_error": None}, "is 0.0029: 7.2 times smaller"),
+        ({"excess": -0.01}, "1.0 ± 0.2 % below the floor"),
+        ({"excess": 0.5, "excess_standard_error": None}, ": 50.0 % above the floor"),
+        ({"excess": 11.2}, ": 12 times the floor"),
+        ({"mse": 0.06}, "2.9 times larger than that of least squares and 3.7 times smaller"),
+        ({"mse": 0.02088}, "as large as that of least squares"),
+        ({"mse": 1e-12}, "far smaller than that of least squares"),
+        ({"mse": 0.0}, "far smaller than that of least squares"),
+        ({"baselines": Baselines(zero=0.5, hilbert=0.3, least_squares=0.0)}, "far larger than that of least squares"),
+    ],
+)  # fmt: skip
+def test_the_verdict_follows_the_figures(changes, part):
+    assert part in verdict(WELL.model_copy(update=changes))
+
+
+def test_nothing_is_said_of_a_run_that_is_well():
+    assert said() == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"mse": 0.03}, "The network is no better than least squares: take that, or train it otherwise."),
+        (
+            {"mse": 0.6},
+            "The network is no better than least squares, the Hilbert transform or estimating zero: "
+            "take that, or train it otherwise.",
+        ),
+        (
+            {"seen_in_training": 0.031},
+            "3.1 % of the test windows were in training too: to that extent the errors tell how well the network "
+            "remembers, not how well it estimates.",
+        ),
+        ({"seen_in_training": 8160 / 8192}, "Nearly all of the test windows were in training too"),
+        ({"seen_in_training": 1.0}, "All of the test windows were in training too: to that extent the errors tell"),
+        (
+            {"floor_mse": None, "excess": None, "excess_standard_error": None, "floor_missing": "no noise"},
+            "There is no floor to hold the error against: no noise.",
+        ),
+        ({"floor_windows": 128}, "The floor is that of 128 of the 8,192 windows; all would take too long."),
+        (
+            {"excess": -0.0071},  # 3.1 standard errors
+            "The error is below the floor by more than luck: the test windows are not what params.yaml says.",
+        ),
+    ],
+)
+def test_each_thing_that_is_off_is_said_once(changes, sentence):
+    (warning,) = said(**changes)
+    assert warning.startswith(sentence)
+
+
+def test_an_excess_that_luck_can_put_below_zero_is_not_held_against_a_run():
+    assert said(excess=-0.0067) == []  # 2.9 standard errors
+
+
+def test_a_run_that_diverged_and_one_that_learned_by_heart_are_told_apart():
+    (warning,) = said([*FALLING, Record(2.0, 32, 0.01, 0.2, 0.007)])
+    assert warning == (
+        "Training diverged: the validation error ended at 0.007, after 0.003 at epoch 1. "
+        "Lower train.learning_rate, or choose a schedule that ends low."
+    )
+    (warning,) = said([Record(1.0, 16, 0.0, 0.002, 0.003)])
+    assert warning == (
+        "The validation error is 1.5 times the training error: the network learns its windows by heart. "
+        "More training windows help, or fewer epochs."
+    )
+    assert said([Record(1.0, 16, 0.0, 0.0021, 0.003)]) == []
+
+
+def test_the_words_for_each_picture_hold_its_figures():
+    words = alternatives(WELL, FALLING)
+    assert (
+        "goes from 0.2 at epoch 0.5 to 0.003 at epoch 1; the training error ends at 0.0031" in words["learning_curves"]
+    )
+    assert "the network's is 0.0029, the floor's 0.00286" in words["error_by_position"]

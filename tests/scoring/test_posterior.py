@@ -1,0 +1,213 @@
+"""The posterior mean against independent references: quadrature by scipy, Monte Carlo, the Cramer-Rao bound."""
+
+import math
+
+import numpy as np
+import pytest
+from scipy import integrate
+
+from quadrature.scoring.posterior import NoFloorError, PosteriorMean
+from quadrature.scoring.prior import Prior
+from quadrature.signals.waves import GenerateParams, draw_shard
+
+
+def make_params(**changes):
+    tree = {
+        "seed": 0,
+        "windows": {"train": 1, "validation": 1, "test": changes.pop("windows", 500)},
+        "shard_windows": 2**14,
+        "length": 10,
+        "span": math.pi,
+        "phase": "uniform",
+        "frequency": changes.pop("frequency", (0.5, 2.0)),
+        "amplitude": changes.pop("amplitude", (1.0, 1.0)),
+        "noise_std": 0.1,
+        **changes,
+    }
+    for name in ("frequency", "amplitude"):
+        tree[name] = dict(zip(("low", "high"), tree[name], strict=True))
+    return GenerateParams.model_validate(tree)
+
+
+def draw(params, count=None):
+    shard = draw_shard(params, "test", 0)
+    return shard["input"][:count], shard["target"][:count]
+
+
+def estimate(params, windows, **options):
+    return PosteriorMean(Prior(params), **options).estimate(windows).mean
+
+
+def mse(params, count=None, **options):
+    windows, target = draw(params, count)
+    return np.square(estimate(params, windows, **options) - target).mean()
+
+
+def by_quadrature(window, instants, frequency, amplitude, noise_std):
+    """Returns the posterior mean over phase alone, by scipy's adaptive quadrature."""
+
+    def log_likelihood(phase):
+        return -np.square(window - amplitude * np.sin(phase + frequency * instants)).sum() / (2.0 * noise_std**2)
+
+    peak = max(np.linspace(0.0, 2.0 * np.pi, 20_001), key=log_likelihood)
+
+    def integral(function):
+        ends, near = (peak - math.pi, peak + math.pi), (peak - 5 * noise_std, peak, peak + 5 * noise_std)
+        return integrate.quad(
+            lambda phase: function(phase) * math.exp(log_likelihood(phase) - log_likelihood(peak)),
+            *ends,
+            points=near,
+            epsabs=1e-13,
+            limit=500,
+        )[0]
+
+    total = integral(lambda _: 1.0)
+    return [amplitude * integral(lambda phase, at=at: math.cos(phase + frequency * at)) / total for at in instants]
+
+
+@pytest.mark.parametrize("noise_std", [0.5, 0.1, 0.01])
+def test_at_known_frequency_and_amplitude_it_is_the_integral_over_phase(noise_std):
+    params = make_params(frequency=(1.3, 1.3), amplitude=(0.7, 0.7), noise_std=noise_std)
+    windows, _ = draw(params, 3)
+    instants = np.linspace(0.0, params.span, params.length)
+    for window, found in zip(windows.astype(float), estimate(params, windows), strict=True):
+        expected = by_quadrature(window, instants, 1.3, 0.7, noise_std)
+        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-4 * noise_std)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"amplitude": (0.5, 2.0), "noise_std": 0.3},
+        {"amplitude": (0.0, 1.0), "frequency": (0.0, 3.0)},
+        {"length": 3, "span": 5.0, "noise_std": 1.0, "amplitude": (1.0, 4.0)},
+        {"length": 5, "span": 12.0, "noise_std": 0.2},
+        {"phase": "consecutive", "span": 2.5, "noise_std": 0.3, "amplitude": (0.5, 1.5)},
+    ],
+)
+def test_it_is_the_weighted_mean_of_many_waves_drawn_from_the_prior(changes):
+    """Importance sampling with the prior as the proposal: crude, and nothing in common with the method tested."""
+    params = make_params(**changes)
+    windows, _ = draw(params, 6)
+    rng = np.random.default_rng(1)
+    count = 1_000_000
+    if params.phase == "consecutive":
+        phase = params.span * rng.integers(0, params.windows.test, count)
+    else:
+        phase = rng.uniform(0.0, 2.0 * np.pi, count)
+    frequency = rng.uniform(params.frequency.low, params.frequency.high, count)
+    amplitude = rng.uniform(params.amplitude.low, params.amplitude.high, count)
+    instants = np.linspace(0.0, params.span, params.length)
+    residual = np.zeros((len(windows), count))
+    for instant, sample in zip(instants, windows.T.astype(float), strict=True):
+        residual += np.square(sample[:, None] - amplitude * np.sin(phase + frequency * instant))
+    weight = np.exp(-(residual - residual.min(axis=1, keepdims=True)) / (2.0 * params.noise_std**2))
+    weight /= weight.sum(axis=1, keepdims=True)
+
+    found = estimate(params, windows)
+    for index, instant in enumerate(instants):
+        cosine = amplitude * np.cos(phase + frequency * instant)
+        expected = weight @ cosine
+        error = np.sqrt((np.square(weight) * np.square(cosine - expected[:, None])).sum(axis=1))
+        assert (np.abs(found[:, index] - expected) < 5.0 * error + 1e-4).all()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("noise_std", [1e-2, *(pytest.param(std, marks=pytest.mark.nightly) for std in (1e-4, 1e-6))])
+def test_small_noise_at_known_frequency_reaches_the_cramer_rao_bound(noise_std):
+    params = make_params(frequency=(1.0, 1.0), noise_std=noise_std, windows=8000)
+    angle = np.linspace(0.0, 2 * np.pi, 1000, endpoint=False)[:, None] + np.linspace(0.0, params.span, params.length)
+    bound = (np.square(np.sin(angle)).mean(axis=1) / np.square(np.cos(angle)).sum(axis=1)).mean() * noise_std**2
+    windows, target = draw(params)
+    errors = np.square(estimate(params, windows) - target).mean(axis=1)
+    standard_error = errors.std() / math.sqrt(len(errors))
+    assert standard_error < 0.03 * bound
+    assert abs(errors.mean() - bound) < 4.0 * standard_error
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"noise_std": 0.01},
+        {"noise_std": 1e-6},
+        {"noise_std": 10.0},
+        {"length": 2},
+        {"frequency": (0.0, 0.0)},
+        {"frequency": (1.0, 1.0001)},
+        {"amplitude": (0.0, 1.0)},
+        {"amplitude": (0.5, 2.0), "noise_std": 1e-3},
+        pytest.param({"span": 100.0}, marks=pytest.mark.nightly),  # eight seconds
+        {"length": 64, "span": 8 * math.pi, "noise_std": 0.3},
+        {"phase": "consecutive"},
+        {"phase": "consecutive", "span": 3.0, "noise_std": 1e-3},
+    ],
+)
+def test_halving_the_cells_hardly_moves_it(changes):
+    params = make_params(**changes)
+    assert mse(params, 64, spacing=0.5) == pytest.approx(mse(params, 64), rel=0.005)
+
+
+def test_the_bits_do_not_depend_on_the_number_of_threads_or_of_windows():
+    params = make_params(amplitude=(0.5, 1.5))
+    windows, _ = draw(params)
+    posterior = PosteriorMean(Prior(params))
+    together = posterior.estimate(windows)
+    assert (posterior.estimate(windows, threads=2).mean == together.mean).all()
+    np.testing.assert_allclose(posterior.estimate(windows[7:8]).mean, together.mean[7:8], rtol=0, atol=1e-12)
+
+
+def test_the_noise_of_noise_free_windows_is_float32s_rounding():
+    """It is largest where samples are near the amplitude, in the upper half of float32's steps."""
+    samples = np.linspace(0.5, 1.0, 100_001)
+    rounding = (samples.astype(np.float32) - samples).std()
+    assert Prior(make_params(noise_std=0.0)).noise == pytest.approx(rounding, rel=0.01)
+
+
+def test_the_operations_by_which_windows_are_afforded_are_those_of_every_version():
+    """They decide which windows have a floor where not all can, and so a result."""
+    params = make_params()
+    windows, _ = draw(params, 100)
+    assert PosteriorMean(Prior(params)).estimate(windows).operations == pytest.approx(39_927_700, rel=0.002)
+
+
+def test_consecutive_windows_of_half_periods_leave_two_phases():
+    """Knowing that the phase is 0 or pi, there is nothing left to estimate at a known frequency."""
+    params = make_params(phase="consecutive", frequency=(1.0, 1.0))
+    windows, target = draw(params)
+    assert mse(params) < 1e-9
+    free = make_params(frequency=(1.0, 1.0))
+    assert np.square(estimate(free, windows) - target).mean() > 1e-4
+
+
+@pytest.mark.parametrize("span", [math.pi, math.pi / 2, 2 * math.pi, 3.0])
+@pytest.mark.parametrize("windows", [2, 10, 500])
+def test_every_discrete_phase_is_in_one_cell_of_every_grid(span, windows):
+    """Half periods put phases on the very edges between cells."""
+    for noise_std in np.geomspace(0.02, 0.3, 40):
+        params = make_params(phase="consecutive", span=span, windows=windows, noise_std=float(noise_std))
+        prior = Prior(params)
+        for spacing in (1.0, 0.5):
+            for grid in prior.grids(spacing)[:4]:
+                middle = grid.phase_width * (np.arange(grid.phases) + 0.5)
+                weight, _ = prior.within(middle, grid)
+                assert weight.sum() == pytest.approx(windows * grid.frequency_width, rel=1e-12)
+
+
+def test_a_discrete_prior_of_many_phases_is_as_good_as_uniform():
+    changes = {"span": 3.0, "windows": 5000}
+    windows, _ = draw(make_params(phase="consecutive", **changes), 50)
+    discrete = estimate(make_params(phase="consecutive", **changes), windows)
+    uniform = estimate(make_params(**changes), windows)
+    np.testing.assert_allclose(discrete, uniform, rtol=0, atol=2e-3)
+
+
+@pytest.mark.slow
+def test_a_posterior_that_fills_memory_is_refused():
+    """Two samples leave a surface of waves of unknown amplitude that fit them, and no noise blurs it."""
+    params = make_params(length=2, amplitude=(0.0, 1.0), noise_std=1e-6)
+    with pytest.raises(NoFloorError, match=r"raise generate.noise_std or generate.length"):
+        estimate(params, draw(params, 2)[0])

@@ -1,0 +1,137 @@
+"""The order of training: exact lists, each window once an epoch, a pure function of its arguments."""
+
+import numpy as np
+import pytest
+import torch
+
+from quadrature.runtime.errors import DataError
+from quadrature.storage.windows import shard_path, writing
+from quadrature.training.batches import Batch, Shards, epoch_batches, in_order, open_split
+
+
+def make_shards(*sizes):
+    numbers = torch.arange(sum(sizes), dtype=torch.float32).split(list(sizes))
+    return Shards.of([Batch(part.reshape(-1, 1, 1), part.reshape(-1, 1)) for part in numbers])
+
+
+def order(shards, **changes):
+    settings = {"seed": 0, "epoch": 0, "batch_size": 4, "shuffle_windows": 6, **changes}
+    batches = list(epoch_batches(shards, **settings))
+    for batch in batches:
+        assert (batch.input.flatten() == batch.target.flatten()).all()
+    return [batch.target.flatten().int().tolist() for batch in batches]
+
+
+def reference_order(sizes, seed, epoch, batch_size, shuffle_windows):
+    """The definition in stream's docstring, on lists of numbers."""
+
+    def permutation(count, *key):
+        return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=key)).permutation(count)
+
+    starts = np.cumsum([0, *sizes])
+    laid_out = [n for shard in permutation(len(sizes), epoch) for n in range(starts[shard], starts[shard + 1])]
+    blocks = [laid_out[i : i + shuffle_windows] for i in range(0, len(laid_out), shuffle_windows)]
+    shuffled = [block[i] for b, block in enumerate(blocks) for i in permutation(len(block), epoch, b)]
+    return [shuffled[i : i + batch_size] for i in range(0, len(shuffled), batch_size)]
+
+
+@pytest.mark.parametrize("sizes", [(5, 5, 3), (13,), (1, 1, 1), (8, 8), (2, 30, 2)])
+@pytest.mark.parametrize("batch_size", [1, 4, 7, 100])
+@pytest.mark.parametrize("shuffle_windows", [1, 6, 8, 1000])
+def test_batches_follow_the_definition_exactly(sizes, batch_size, shuffle_windows):
+    arguments = {"seed": 3, "epoch": 2, "batch_size": batch_size, "shuffle_windows": shuffle_windows}
+    assert order(make_shards(*sizes), **arguments) == reference_order(sizes, **arguments)
+
+
+def test_every_epoch_reads_every_window_once():
+    shards = make_shards(7, 7, 4)
+    for epoch in range(5):
+        batches = order(shards, epoch=epoch)
+        assert sorted(n for batch in batches for n in batch) == list(range(18))
+        assert [len(batch) for batch in batches] == [4, 4, 4, 4, 2]
+
+
+def test_order_depends_on_seed_epoch_and_buffer_and_on_nothing_else():
+    shards = make_shards(50, 50)
+    assert order(shards) == order(shards)
+    assert order(shards) != order(shards, seed=1)
+    assert order(shards) != order(shards, epoch=1)
+    assert order(shards) != order(shards, shuffle_windows=100)
+    flat = [[n for batch in order(shards, batch_size=size) for n in batch] for size in (4, 9)]
+    assert flat[0] == flat[1]
+
+
+def test_a_buffer_of_one_leaves_the_windows_of_a_shard_in_order():
+    batches = order(make_shards(5), shuffle_windows=1)
+    assert [n for batch in batches for n in batch] == [0, 1, 2, 3, 4]
+
+
+def test_in_order_reads_the_windows_as_written():
+    assert [batch.target.flatten().int().tolist() for batch in in_order(make_shards(3, 4), 5)] == [
+        [0, 1, 2, 3, 4],
+        [5, 6],
+    ]
+
+
+def write_split(folder, sizes):
+    """Writes shards whose windows are numbered; returns them as they are in memory."""
+    numbers = np.split(np.arange(sum(sizes)), np.cumsum(sizes)[:-1])
+    for shard, part in enumerate(numbers):
+        samples = np.tile(part.astype(np.float32)[:, None], 3)
+        numbered = np.zeros(len(part))
+        columns = {
+            "input": samples,
+            "target": -samples,
+            "phase": numbered,
+            "frequency": numbered,
+            "amplitude": numbered,
+        }
+        with writing(shard_path(folder, shard), shard, len(sizes)) as file:
+            file.write(columns)
+    return Shards.of(
+        [
+            Batch(
+                torch.tensor(part.tolist())[:, None, None].expand(-1, 3, 1),
+                -torch.tensor(part.tolist())[:, None].expand(-1, 3),
+            )
+            for part in numbers
+        ]
+    )
+
+
+def test_a_split_is_opened_in_the_shapes_of_the_network(tmp_path):
+    write_split(tmp_path, [4, 4, 2])
+    split = open_split(tmp_path, torch.device("cpu"), memory=10**6)
+    assert (split.window_length, list(split.sizes), split.windows) == (3, [4, 4, 2], 10)
+    batch = split.get(2)
+    assert batch.input.shape == (2, 3, 1)
+    assert batch.target.tolist() == [[-8.0] * 3, [-9.0] * 3]
+
+
+@pytest.mark.parametrize("memory", [0, 100, 250, 10**6])
+def test_held_in_memory_or_read_again_the_order_is_the_same(tmp_path, memory):
+    """250 bytes hold two of the five shards of 96 bytes."""
+    expected = write_split(tmp_path, [4, 4, 4, 4, 3])
+    split = open_split(tmp_path, torch.device("cpu"), memory)
+    for epoch in range(3):
+        arguments = (1, epoch, 3, 7)
+        streamed, in_memory = (list(epoch_batches(shards, *arguments)) for shards in (split, expected))
+        assert [batch.target.tolist() for batch in streamed] == [batch.target.tolist() for batch in in_memory]
+        assert [batch.input.tolist() for batch in streamed] == [batch.input.tolist() for batch in in_memory]
+
+
+@pytest.mark.parametrize(("memory", "read_again"), [(0, 5), (100, 4), (250, 3), (10**6, 0)])
+def test_what_the_allowance_holds_is_read_once(tmp_path, memory, read_again):
+    write_split(tmp_path, [4, 4, 4, 4, 4])
+    split = open_split(tmp_path, torch.device("cpu"), memory)
+    first = [split.get(shard) for shard in range(5)]
+    assert sum(split.get(shard) is not batch for shard, batch in enumerate(first)) == read_again
+
+
+def test_a_damaged_shard_is_told_when_it_is_reached(tmp_path):
+    write_split(tmp_path, [4, 4, 4])
+    damaged = shard_path(tmp_path, 1)
+    damaged.write_bytes(damaged.read_bytes()[:-20])
+    split = open_split(tmp_path, torch.device("cpu"), memory=0)
+    with pytest.raises(DataError, match="part-00001"):
+        list(epoch_batches(split, 0, 0, 4, 4))

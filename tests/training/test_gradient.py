@@ -1,0 +1,96 @@
+"""The gradient that is written out, against torch's autograd on torch's own layers."""
+
+import pytest
+import torch
+from torch import nn
+
+from quadrature.network.model import ModelParams, QuadratureNetwork, initialize
+from quadrature.training.batches import Batch
+from quadrature.training.gradient import error_gradient
+
+DEFAULT = ModelParams(
+    cell="gru", nonlinearity="tanh", hidden_size=7, num_layers=1, bias=True, bidirectional=False, dropout=0.0,
+    execution="sequence", head="last",
+)  # fmt: skip
+
+
+class Plain(nn.Module):
+    """The article's network, of torch's layers."""
+
+    def __init__(self, hidden_size, window_length):
+        super().__init__()
+        self.gru = nn.GRU(1, hidden_size, batch_first=True)
+        self.linear = nn.Linear(hidden_size, window_length)
+
+    def forward(self, window):
+        return self.linear(self.gru(window)[0][:, -1])
+
+
+def make_networks(window_length=9, **changes):
+    ours = QuadratureNetwork(DEFAULT.model_copy(update=changes), window_length)
+    initialize(ours, 3)
+    theirs = Plain(ours.params.hidden_size, window_length)
+    if not changes:
+        theirs.load_state_dict(ours.state_dict())
+    return ours.double(), theirs.double()
+
+
+def draw_batch(windows, window_length=9):
+    generator = torch.Generator().manual_seed(0)
+    inputs = torch.randn(windows, window_length, 1, generator=generator, dtype=torch.float64)
+    return Batch(inputs, torch.randn(windows, window_length, generator=generator, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("windows", [1, 2, 33])
+def test_it_is_autograds_on_torchs_own_layers(windows):
+    ours, theirs = make_networks()
+    batch = draw_batch(windows)
+    error = (theirs(batch.input) - batch.target).square().sum()
+    expected = [*torch.autograd.grad(error / 1000, list(theirs.parameters())), error.detach()]
+    torch.testing.assert_close(
+        error_gradient(ours, batch, 1000), torch.cat([one.reshape(-1) for one in expected]), rtol=1e-12, atol=1e-15
+    )
+
+
+def test_it_runs_no_autograd():
+    ours, _ = make_networks()
+    ours.forward = None  # which autograd would differentiate
+    assert error_gradient(ours, draw_batch(2), 18).isfinite().all()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"cell": "lstm"},
+        {"cell": "rnn"},
+        {"num_layers": 2},
+        {"bidirectional": True},
+        {"bias": False},
+        {"execution": "stepwise"},
+        {"head": "every"},
+    ],
+)
+def test_every_other_network_has_autograds(change):
+    ours, _ = make_networks(**change)
+    batch = draw_batch(5)
+    error = (ours(batch.input) - batch.target).square().sum()
+    expected = [*torch.autograd.grad(error / 45, list(ours.parameters())), error.detach()]
+    torch.testing.assert_close(error_gradient(ours, batch, 45), torch.cat([one.reshape(-1) for one in expected]))
+
+
+def test_what_was_returned_stays_when_buffers_are_used_again():
+    ours, _ = make_networks()
+    first = error_gradient(ours, draw_batch(4), 36)
+    before = first.clone()
+    error_gradient(ours, Batch(*(2 * part for part in draw_batch(4))), 36)
+    assert torch.equal(first, before)
+
+
+def test_weights_may_be_trained_by_hand_and_by_autograd_in_turn():
+    ours, _ = make_networks()
+    batch = draw_batch(4)
+    by_hand = error_gradient(ours, batch, 36)
+    (ours(batch.input) - batch.target).square().sum().backward()
+    by_autograd = torch.cat([weights.grad.reshape(-1) for weights in ours.parameters()])
+    torch.testing.assert_close(by_hand[:-1] * 36, by_autograd)
+    torch.testing.assert_close(error_gradient(ours, batch, 36), by_hand, rtol=0, atol=0)

@@ -11,10 +11,12 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from quadrature.network.device import Device, set_up_device
-from quadrature.network.model import load_model, predict
+from quadrature.network.model import predict
+from quadrature.network.model_file import load_model
 from quadrature.runtime import lifecycle
 from quadrature.runtime.errors import DataError
-from quadrature.runtime.params import Section, load_params
+from quadrature.runtime.params import load_params
+from quadrature.runtime.settings import Section
 from quadrature.scoring.baselines import LeastSquares, hilbert, zero
 from quadrature.scoring.floor import Floor
 from quadrature.scoring.leakage import SeenWindows, slices

@@ -12,7 +12,8 @@ from tqdm import tqdm
 
 from quadrature.runtime import lifecycle
 from quadrature.runtime.launch import Launch, read_launch
-from quadrature.runtime.params import Section, load_params
+from quadrature.runtime.params import load_params
+from quadrature.runtime.settings import Section
 from quadrature.runtime.threads import Workers
 from quadrature.signals.drawing import drawing
 from quadrature.signals.waves import SPLITS, GenerateParams, draw_shard, shard_count

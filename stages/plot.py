@@ -8,7 +8,8 @@ from pydantic import Field
 from quadrature.plotting import animation, error_tables, figures
 from quadrature.plotting.figures import PlotParams
 from quadrature.runtime import lifecycle
-from quadrature.runtime.params import Section, load_params
+from quadrature.runtime.params import load_params
+from quadrature.runtime.settings import Section
 from quadrature.storage.digest import Listed, write_list
 from quadrature.storage.files import write_bytes
 from quadrature.storage.history import read_history

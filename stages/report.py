@@ -9,7 +9,8 @@ from quadrature.reporting.metrics import TestMetrics, TrainMetrics, read_metrics
 from quadrature.reporting.model_shape import read_weights
 from quadrature.reporting.verdict import alternatives, verdict, warnings
 from quadrature.runtime import lifecycle
-from quadrature.runtime.params import Section, load_params
+from quadrature.runtime.params import load_params
+from quadrature.runtime.settings import Section
 from quadrature.signals.waves import GenerateParams
 from quadrature.storage.digest import Listed
 from quadrature.storage.files import write_bytes

@@ -14,11 +14,13 @@ import torch
 from pydantic import Field
 
 from quadrature.network.device import Device, set_up_device
-from quadrature.network.model import ModelParams, QuadratureNetwork, initialize, save_model
+from quadrature.network.model import ModelParams, QuadratureNetwork, initialize
+from quadrature.network.model_file import save_model
 from quadrature.runtime import lifecycle
 from quadrature.runtime.errors import Interruption
 from quadrature.runtime.launch import read_launch
-from quadrature.runtime.params import Section, load_params
+from quadrature.runtime.params import load_params
+from quadrature.runtime.settings import Section
 from quadrature.storage.digest import write_list
 from quadrature.storage.files import write_json
 from quadrature.storage.history import Record, write_history
@@ -27,8 +29,10 @@ from quadrature.storage.windows import Split
 from quadrature.training.batches import Shards, in_order, open_split
 from quadrature.training.checkpoint import Checkpoints, checkpoints, prefixed, training_key, unpack, within
 from quadrature.training.distributed import LostRankError, Ranks, joined, start_processes
-from quadrature.training.loop import Training, TrainParams, steps_per_epoch, train
+from quadrature.training.loop import steps_per_epoch, train
+from quadrature.training.params import TrainParams
 from quadrature.training.snapshots import Snapshots, snapshot_steps
+from quadrature.training.state import Training
 
 
 class Params(Section):

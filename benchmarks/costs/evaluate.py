@@ -18,7 +18,8 @@ from pathlib import Path
 import yaml
 
 from benchmarks.task import PARAMETERS
-from quadrature.network.model import QuadratureNetwork, initialize, save_model
+from quadrature.network.model import QuadratureNetwork, initialize
+from quadrature.network.model_file import save_model
 from quadrature.runtime.params import load_params
 from stages.train import Params
 

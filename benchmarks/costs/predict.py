@@ -28,7 +28,8 @@ from quadrature.network.device import set_up_device
 from quadrature.network.model import ModelParams, QuadratureNetwork, initialize, predict
 from quadrature.prediction.estimates import Output, predict_windows
 from quadrature.prediction.tables import Format, TableWriter, open_table
-from quadrature.runtime.params import Section, load_params
+from quadrature.runtime.params import load_params
+from quadrature.runtime.settings import Section
 from quadrature.signals.waves import GenerateParams, draw_shard
 from quadrature.storage.windows import writing
 

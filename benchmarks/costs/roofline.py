@@ -39,7 +39,8 @@ from quadrature.runtime.threads import Workers
 from quadrature.training.batches import Batch
 from quadrature.training.distributed import Ranks
 from quadrature.training.gradient import error_gradient
-from quadrature.training.loop import ALONE, TrainStep, make_optimizer
+from quadrature.training.state import make_optimizer
+from quadrature.training.step import ALONE, TrainStep
 from stages.train import Params
 
 LENGTH = 10

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.studies.experiments import finished_experiments, run_dvc, set_params
-from quadrature.network.model import load_model
+from quadrature.network.model_file import load_model
 from quadrature.runtime.params import load_params
 from quadrature.storage.windows import WINDOW_COLUMNS, read_windows
 from quadrature.training.schedule import learning_rate

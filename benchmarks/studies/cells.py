@@ -33,7 +33,8 @@ from quadrature.plotting.figures import BLUE, GREEN, ORANGE, style
 from quadrature.runtime.params import load_params
 from quadrature.runtime.threads import Workers
 from quadrature.training.batches import Batch
-from quadrature.training.loop import TrainStep, make_optimizer
+from quadrature.training.state import make_optimizer
+from quadrature.training.step import TrainStep
 from stages.train import Params
 
 TRIALS = Path("docs/cells.csv")

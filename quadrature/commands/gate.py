@@ -1,13 +1,37 @@
-"""`python -m quadrature gate`: the metrics in the working tree, held to the rules in gates.yaml."""
+"""`python -m quadrature gate`: the metrics in the working tree, held to the rules in gates.yaml.
+
+A rule holds a metric against a reference: a number, or the same metric as of a revision. Beyond the reference it
+allows the larger of `absolute_tolerance` and `relative_tolerance` times the reference's magnitude, as math.isclose
+does: as much about -2 as about 2, and about 0 nothing that is relative. The arithmetic is exact and decimal, on the
+numbers as they are written: 0.8 is at the bound 0.7 + 0.1, which floats put below it.
+
+| the metric in this run | the reference | outcome |
+|---|---|---|
+| a number at the bound or better | a number | pass |
+| a number beyond the bound | a number | FAIL, and by how much |
+| missing, or its file is; null; NaN or infinite; a text, true, a list ... | whatever it is | FAIL |
+| a number | missing at the revision, or its file is: the metric is new | pass |
+| a number | null at the revision: it had no meaning there | pass |
+| a number | NaN, infinite or not a number at the revision | FAIL |
+| | no such revision, or a mistake in the rules | none: exit code 2 |
+| | a metrics file, here or at the revision, that is not a JSON object | none: exit code 65 |
+"""
 
 import argparse
+import math
+from collections.abc import Mapping
+from decimal import Decimal
+from fractions import Fraction
 from pathlib import Path
+from typing import Annotated, Literal, NamedTuple
 
-from quadrature.commands.gates import judge, load_rules
+from pydantic import Field, ValidationError, field_validator
+
 from quadrature.experiments.revisions import read_metrics
 from quadrature.experiments.text_tables import markdown_table, text_table
-from quadrature.runtime.errors import QuadratureError
+from quadrature.runtime.errors import ParameterError, QuadratureError
 from quadrature.runtime.lifecycle import standard
+from quadrature.runtime.settings import Section, describe, lines, parse
 
 HEADER = ("outcome", "metric", "value", "reference", "allowed", "reason")
 
@@ -35,3 +59,131 @@ def main(arguments: argparse.Namespace) -> None:
     output.flush()
     if failed := sum(not outcome.passed for outcome in outcomes):
         raise QuadratureError(f"{failed} of {len(outcomes)} gates failed; docs/ci.md says how to read them")
+
+
+Metrics = Mapping[str, object] | None
+"""What a metrics file holds; None where there is no such file."""
+
+
+Tolerance = Annotated[float, Field(ge=0.0)]
+
+
+class Rule(Section):
+    """One of the rules in gates.yaml."""
+
+    metric: str  # FILE:NAME, the name dotted
+    better: Literal["lower", "higher"]
+    against: float | str  # a number, or a revision
+    absolute_tolerance: Tolerance = 0.0
+    relative_tolerance: Tolerance = 0.0  # of the reference's magnitude
+
+    @field_validator("metric")
+    @classmethod
+    def _names_a_file_and_a_metric(cls, metric: str) -> str:
+        file, _, name = metric.rpartition(":")
+        if not (file and name):
+            raise ValueError("it should be FILE:NAME, as metrics/test.json:baselines.zero")
+        return metric
+
+    @field_validator("against", mode="plain")
+    @classmethod
+    def _is_a_number_or_a_revision(cls, against: object) -> object:
+        if isinstance(_number(against), Fraction) or (isinstance(against, str) and against and against.isprintable()):
+            return against
+        raise ValueError("it should be a finite number, or a revision: a branch, tag, commit or experiment")
+
+    @property
+    def path(self) -> Path:
+        """The file that holds the metric."""
+        return Path(self.metric.rpartition(":")[0])
+
+    @property
+    def name(self) -> str:
+        """The metric's dotted name in the file."""
+        return self.metric.rpartition(":")[2]
+
+
+class Outcome(NamedTuple):
+    """What becomes of a rule, in words."""
+
+    passed: bool
+    metric: str
+    value: str
+    reference: str
+    allowed: str
+    reason: str
+
+
+class _Gates(Section):
+    rules: Annotated[list[dict[str, object]], Field(min_length=1)]
+
+
+def load_rules(path: Path) -> list[Rule]:
+    """Reads the rules, as strictly as parameters are read.
+
+    Raises ParameterError naming every unknown, missing, duplicate, mistyped or out-of-range setting.
+    """
+    tree, found = parse(path)
+    problems = lines(found)
+    rules: list[Rule] = []
+    try:
+        entries = _Gates.model_validate(tree).rules
+    except ValidationError as error:
+        entries = []
+        problems += lines(list(describe(_Gates, error, path)))
+    for number, entry in enumerate(entries, start=1):
+        try:
+            rules.append(Rule.model_validate(entry))
+        except ValidationError as error:
+            problems += [f"rule {number}: {line}" for line in lines(list(describe(Rule, error, path)))]
+    if problems:
+        raise ParameterError("\n".join(problems))
+    return rules
+
+
+def judge(rule: Rule, metrics: Metrics, reference: Metrics) -> Outcome:
+    """Holds a metric to its rule. `reference` is its file at the revision that the rule names, if it names one."""
+    value = _find(metrics, rule.name)
+    against = _find(reference, rule.name) if isinstance(rule.against, str) else _number(rule.against)
+    side = f" at {rule.against}" if isinstance(rule.against, str) else ""
+    passed, allowed, reason = False, "", ""
+    if isinstance(against, Fraction):
+        tolerance = max(Fraction(repr(rule.absolute_tolerance)), Fraction(repr(rule.relative_tolerance)) * abs(against))
+        bound = against + tolerance if rule.better == "lower" else against - tolerance
+        allowed = f"{'at most' if rule.better == 'lower' else 'at least'} {_show(bound)}"
+    if not isinstance(value, Fraction):
+        reason = f"{value} here"
+    elif isinstance(against, Fraction):
+        beyond = value - bound if rule.better == "lower" else bound - value
+        passed = beyond <= 0
+        reason = "" if passed else f"{_show(beyond)} too {'high' if rule.better == 'lower' else 'low'}"
+    else:
+        passed = against in (_MISSING, _NULL)
+        reason = f"new: {against}{side}" if against == _MISSING else f"{against}{side}"
+    return Outcome(passed, rule.metric, _show(value), f"{_show(against)}{side}", allowed, reason)
+
+
+_MISSING, _NULL = "missing", "null"
+
+
+def _find(metrics: Metrics, name: str) -> Fraction | str:
+    """Returns the number at a dotted name, or what is there in its place."""
+    value: object = metrics
+    for part in name.split("."):
+        if not isinstance(value, Mapping) or part not in value:
+            return _MISSING
+        value = value[part]
+    return _number(value)
+
+
+def _number(value: object) -> Fraction | str:
+    if value is None:
+        return _NULL
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return "not a number"
+    return Fraction(repr(value)) if isinstance(value, int) or math.isfinite(value) else "not finite"
+
+
+def _show(value: Fraction | str) -> str:
+    # By way of Decimal, as float() refuses a fraction that is too large for it.
+    return value if isinstance(value, str) else f"{float(Decimal(value.numerator) / Decimal(value.denominator)):.7g}"

@@ -17,7 +17,8 @@ import torch
 from tqdm import tqdm
 
 from quadrature.network.device import Device, set_up_device
-from quadrature.network.model import QuadratureNetwork, load_model
+from quadrature.network.model import QuadratureNetwork
+from quadrature.network.model_file import load_model
 from quadrature.prediction.estimates import Output, predict_signal, predict_windows
 from quadrature.prediction.tables import Format, format_of, open_table, sniff_format
 from quadrature.runtime.errors import DataError, ParameterError

@@ -1,10 +1,26 @@
-"""`python -m quadrature verify`: whether dvc.lock belongs to this code and these parameters, without any data."""
+"""`python -m quadrature verify`: whether dvc.lock belongs to this code and these parameters, without any data.
+
+Asked of DVC's own objects, so that what is fresh here is what `dvc repro` would not run. It needs neither data nor
+cache: an input that another stage makes is compared, record with record, with what that stage is recorded to have
+made. Whether the data that is here is the recorded data is left to `dvc status`.
+"""
 
 import argparse
+import hashlib
 import logging
+from collections.abc import Iterator, Mapping
+from itertools import islice
+from pathlib import Path
 
-from quadrature.commands.lockfile import find_stale
-from quadrature.runtime.errors import QuadratureError
+from dvc.dependency import Dependency, ParamsDependency  # type: ignore[import-untyped]
+from dvc.exceptions import DvcException  # type: ignore[import-untyped]
+from dvc.output import Output  # type: ignore[import-untyped]
+from dvc.repo import Repo  # type: ignore[import-untyped]
+from dvc.stage import PipelineStage  # type: ignore[import-untyped]
+from dvc_data.hashfile.hash_info import HashInfo
+from dvc_data.hashfile.tree import Tree
+
+from quadrature.runtime.errors import DataError, QuadratureError
 
 
 def add_arguments(_parser: argparse.ArgumentParser) -> None:
@@ -20,3 +36,121 @@ def main(_arguments: argparse.Namespace) -> None:
             "\n".join([*lines, "dvc.lock is stale: run `make repro`, then commit dvc.lock and metrics/"])
         )
     logging.info("dvc.lock is fresh: its %d stages belong to this code, these parameters and commands", len(stages))
+
+
+def find_stale() -> dict[str, list[str]]:
+    """Returns why each stage's record is stale, by stage, in the project of the working directory.
+
+    Writes nothing but what DVC keeps for itself in .dvc/tmp. Raises DataError where DVC cannot read its files.
+    """
+    try:
+        with Repo() as repo:
+            stages = repo.index.stages
+            makers = {out.fs_path: out for stage in stages for out in stage.outs}
+            files = {stage.path: stage.dvcfile for stage in stages}
+            recorded = {path: {*file.stages.lockfile_data} for path, file in files.items()}  # which reads both files
+            return {
+                stage.addressing: list(_reasons(stage, makers))
+                if stage.name in recorded[stage.path]
+                else ["dvc.lock has no record of it"]
+                for stage in stages
+            }
+    except DvcException as error:
+        raise DataError(f"DVC stops: {error} (a damaged dvc.lock comes back with `git restore dvc.lock`)") from None
+
+
+def _reasons(stage: PipelineStage, makers: Mapping[str, Output]) -> Iterator[str]:
+    if stage.cmd_changed:
+        yield "its command is not the recorded one"
+    for dependency in stage.deps:
+        if isinstance(dependency, ParamsDependency):
+            yield from _changed_parameters(dependency)
+        else:
+            yield from _changed_input(dependency, makers.get(dependency.fs_path))
+    for out in stage.outs:
+        if not out.hash_info:
+            yield f"{out} is not among the recorded outputs"
+        elif not out.use_cache and out.workspace_status():
+            yield from _changed(out)
+
+
+def _changed_input(dependency: Dependency, made: Output | None) -> Iterator[str]:
+    """Yields what is wrong with an input, `made` by a stage unless it is a source file."""
+    if not dependency.hash_info:
+        yield f"{dependency} is not among the recorded inputs"
+    elif made and made.hash_info and made.hash_info != dependency.hash_info:
+        yield f"{dependency} is recorded otherwise than {made.stage.addressing} is recorded to have made it"
+    elif not (made and made.use_cache) and dependency.workspace_status():
+        yield from _changed(dependency)
+
+
+def _changed(entry: Output) -> Iterator[str]:
+    """Yields a line for an entry that is missing or changed; for each changed file where it is a folder of code."""
+    if not entry.exists:
+        yield f"{entry} is missing"
+        return
+    before = _recorded_files(entry)
+    if not before:
+        yield f"{entry} is not the recorded one"
+        return
+    now = _files(entry)
+    for name in sorted({*before, *now}):
+        if name not in now:
+            yield f"{entry}/{name} is missing"
+        elif name not in before:
+            yield f"{entry}/{name} is not among the recorded files"
+        elif now[name] != before[name]:
+            yield f"{entry}/{name} is not the recorded one"
+
+
+REVISIONS = 50
+"""Commits that are searched for a folder's recorded files; dvc.lock holds one digest of them all."""
+
+
+def _recorded_files(entry: Output) -> dict[str, str]:
+    """Returns the MD5 of each file of a recorded folder, from the newest commit that has just these; or nothing."""
+    folder = Path(entry.fs_path).relative_to(entry.repo.root_dir).as_posix()
+    if not entry.hash_info.isdir:
+        return {}
+    for revision in islice(entry.repo.scm.branch_revs("HEAD"), REVISIONS):
+        fs = entry.repo.scm.get_fs(revision)
+        names = fs.find(folder) if fs.isdir(folder) else []
+        files = {name.removeprefix(f"{folder}/"): _md5(fs.cat_file(name)) for name in names}
+        tree = Tree()  # type: ignore[no-untyped-call]
+        for name, digest in files.items():
+            tree.add(tuple(name.split("/")), None, HashInfo("md5", digest))
+        tree.digest()
+        if tree.hash_info == entry.hash_info:
+            return files
+    return {}
+
+
+def _files(entry: Output) -> dict[str, str]:
+    """Returns the MD5 of each file of a folder in the working tree that DVC does not ignore."""
+    paths = map(Path, entry.repo.dvcignore.find(entry.fs, entry.fs_path))
+    return {path.relative_to(entry.fs_path).as_posix(): _md5(path.read_bytes()) for path in paths}
+
+
+def _md5(content: bytes) -> str:
+    return hashlib.md5(content, usedforsecurity=False).hexdigest()
+
+
+def _changed_parameters(dependency: ParamsDependency) -> Iterator[str]:
+    if not dependency.exists:
+        yield f"{dependency} is missing"
+    elif dependency.status():
+        yield from _differences(dependency.read_params(), dependency.hash_info.value or {})
+
+
+_ABSENT = object()
+
+
+def _differences(now: object, then: object, name: str = "") -> Iterator[str]:
+    """Yields a line for each leaf that differs between two trees of parameters."""
+    if isinstance(now, Mapping) and isinstance(then, Mapping):
+        for key in [*now, *(key for key in then if key not in now)]:
+            below = f"{name}.{key}" if name else str(key)
+            yield from _differences(now.get(key, _ABSENT), then.get(key, _ABSENT), below)
+    elif now != then:
+        values = ["absent" if value is _ABSENT else repr(value) for value in (now, then)]
+        yield f"{name} is {values[0]} and was {values[1]}"

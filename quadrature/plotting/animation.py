@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from quadrature.plotting.figures import BLUE, GREY, ORANGE, style
-from quadrature.storage.windows import Columns
+from quadrature.storage.arrow import Columns
 
 FRAME_MILLISECONDS = 160
 LAST_FRAME_MILLISECONDS = 3000

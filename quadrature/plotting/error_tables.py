@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from quadrature.storage.arrow import Columns
 from quadrature.storage.files import write_bytes
-from quadrature.storage.windows import ESTIMATE_COLUMNS, Columns
+from quadrature.storage.windows import ESTIMATE_COLUMNS
 
 
 def error_by_position(columns: Columns) -> pd.DataFrame:

@@ -20,10 +20,10 @@ from matplotlib.ticker import LogFormatterSciNotation, MaxNLocator
 from pydantic import Field
 
 from quadrature.plotting.error_tables import wrapped
-from quadrature.runtime.params import Section
+from quadrature.runtime.settings import Section
 from quadrature.signals.waves import sine_and_cosine
+from quadrature.storage.arrow import Columns
 from quadrature.storage.history import Record
-from quadrature.storage.windows import Columns
 
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#767676"
 

@@ -3,6 +3,9 @@
 The codes above 64 are those of BSD's sysexits.h (EX_DATAERR, EX_SOFTWARE, EX_TEMPFAIL).
 """
 
+REMAKE = "remove it and run `dvc repro`"
+"""What to do about a damaged output."""
+
 
 class QuadratureError(Exception):
     """A failure to be told in plain lines: what is wrong, where, and what to do."""

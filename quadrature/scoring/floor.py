@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from quadrature.scoring.posterior import NoFloorError, PosteriorMean
 from quadrature.scoring.prior import PRIOR_PHASES, Prior
 from quadrature.signals.waves import SPLITS, GenerateParams
-from quadrature.storage.windows import Columns
+from quadrature.storage.arrow import Columns
 
 PILOT = 128
 """Windows of the pilot; fewer if they are so long that these alone would take a good part of the BUDGET."""

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
-from quadrature.runtime.params import Section, Seed
+from quadrature.runtime.params import Seed
+from quadrature.runtime.settings import Section
 
 SPLITS = ("train", "validation", "test")
 """The data set's parts; a part's place in this tuple is its stream of random numbers."""

@@ -12,15 +12,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Protocol
 
-from quadrature.runtime.errors import DataError
+from quadrature.runtime.errors import REMAKE, DataError
 from quadrature.storage.files import replacing, reraise_systems
 
 ZEROS = "0" * 64
 """What a writer puts where the digest is to stand, after the word sha256."""
 
 _CHANGED = "it has changed since: its SHA-256 is another"
-
-_REMEDY = "remove it and run `dvc repro`"
 
 _PLACE = re.compile(rb"sha256[\\\":# ]{1,6}([0-9a-f]{64})")  # in JSON, in JSON within JSON, in a comment
 _REACH = 2**16  # bytes from either end of a file that the place is looked for in
@@ -71,16 +69,16 @@ class Listed:
             lines = (line.split("  ", 1) for line in content.decode().splitlines()[1:])
             self._digests = {name: digest for digest, name in lines}
         except ValueError as error:
-            raise DataError(f"{path} is no list of digests ({error}); {_REMEDY}") from None
+            raise DataError(f"{path} is no list of digests ({error}); {REMAKE}") from None
         self._path = path
 
     def read(self, path: Path) -> bytes:
         """Returns a file's content. Raises DataError, naming it, where it is missing, changed or not in the list."""
         content = _read(path)
         if str(path) not in self._digests:
-            raise DataError(f"{path} is not listed in {self._path}; {_REMEDY}")
+            raise DataError(f"{path} is not listed in {self._path}; {REMAKE}")
         if _hash(content) != self._digests[str(path)]:
-            raise DataError(f"{path} is not as it was written ({_CHANGED}); {_REMEDY}")
+            raise DataError(f"{path} is not as it was written ({_CHANGED}); {REMAKE}")
         return content
 
 

@@ -9,10 +9,10 @@ that was truncated, edited or put in another's place is refused, however it came
 
 import hashlib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, NamedTuple, cast
+from typing import Annotated, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -20,21 +20,25 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from pydantic import BaseModel, Field, ValidationError
 
-from quadrature.runtime.errors import DataError
+from quadrature.runtime.errors import REMAKE, DataError
 from quadrature.storage import digest
+from quadrature.storage.arrow import Columns, open_writer, to_array, to_table
 from quadrature.storage.files import reraise_systems
 from quadrature.storage.places import Place, StoreError, join, reading, replacing
 
-Columns = Mapping[str, NDArray[np.floating]]
-"""Arrays by column name: (count, length) float32 for a list column, (count,) float64 for a number."""
-
 WINDOW_COLUMNS = ("input", "target", "phase", "frequency", "amplitude")
+
+
 ESTIMATE_COLUMNS = ("prediction", "posterior_mean", "least_squares", "hilbert")
+
+
 SNAPSHOT_COLUMNS = ("step", "input", "target", "prediction")
-_NULLABLE = ("posterior_mean",)  # null where a row has none, not a number in the array
+
+
 _SHARD = re.compile(r"/\.?part-([0-9]+)\.parquet(?:\.tmp)?$")  # with the names that quadrature.storage.files writes to
+
+
 _KEY = b"quadrature"
-_REMEDY = "remove it and run `dvc repro`"
 
 
 class _Footer(BaseModel):
@@ -69,9 +73,9 @@ class WindowWriter:
 
     def write(self, columns: Columns) -> None:
         """Appends one row group; every call brings the same columns."""
-        table = _table(columns)
+        table = to_table(columns)
         if self._file is None:
-            self._file = _open_writer(self._path, table.schema)
+            self._file = open_writer(self._path, table.schema)
         self._file.write_table(table, row_group_size=table.num_rows)
 
     def close(self, shard: int, shards: int) -> None:
@@ -126,7 +130,7 @@ class Split:
         arrays = _read(path, columns, shard, len(self.sizes))
         for name in columns:
             if len(arrays[name]) != self.sizes[shard]:
-                raise DataError(f"{path} holds {len(arrays[name])} windows, not {self.sizes[shard]}; {_REMEDY}")
+                raise DataError(f"{path} holds {len(arrays[name])} windows, not {self.sizes[shard]}; {REMAKE}")
             if arrays[name].ndim == 2:
                 _check_length(path, arrays[name].shape[1], self.window_length)
         return arrays
@@ -167,40 +171,6 @@ def is_whole(place: Place, shard: int, shards: int) -> bool:
     return True
 
 
-def _table(columns: Columns) -> pa.Table:
-    """Returns an arrow table over the arrays, without copying them."""
-    arrays, fields = [], []
-    for name, values in columns.items():
-        array = _array(values)
-        if values.ndim == 2:
-            element = pa.field("element", array.type, nullable=False)
-            missing = _array(values[:, 0]).is_null(nan_is_null=True) if name in _NULLABLE else None
-            array = pa.FixedSizeListArray.from_arrays(array, type=pa.list_(element, values.shape[1]), mask=missing)
-        arrays.append(array)
-        fields.append(pa.field(name, array.type, nullable=name in _NULLABLE))
-    return pa.Table.from_arrays(arrays, schema=pa.schema(fields))
-
-
-def _array(values: NDArray[np.floating]) -> pa.Array:
-    """Returns what pyarrow.array would, which imports pandas to see whether it is given some: 0.25 s and 40 MB."""
-    flat = np.ascontiguousarray(values)
-    return pa.Array.from_buffers(pa.from_numpy_dtype(flat.dtype), flat.size, [None, pa.py_buffer(flat)])
-
-
-def _open_writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
-    leaves = [
-        f"{field.name}.list.element" if pa.types.is_fixed_size_list(field.type) else field.name for field in schema
-    ]
-    return pq.ParquetWriter(
-        str(path.absolute()),  # of a path like s3:/x pyarrow would make a store's URL
-        schema,
-        compression="zstd",
-        use_dictionary=False,
-        column_encoding=dict.fromkeys(leaves, "BYTE_STREAM_SPLIT"),
-        write_statistics=False,
-    )
-
-
 class _Look(NamedTuple):
     """What opening a shard tells without reading a window."""
 
@@ -217,7 +187,7 @@ def _look(place: Place, shard: int, shards: int | None) -> _Look:
         names = file.schema_arrow.names
         kind = file.schema_arrow.field(names.index("input")).type if "input" in names else None
         if not (kind and pa.types.is_fixed_size_list(kind)):
-            raise DataError(f"{place} holds no windows in a column input; {_REMEDY}")
+            raise DataError(f"{place} holds no windows in a column input; {REMAKE}")
         return _Look(footer, file.metadata.num_rows, kind.list_size)
 
 
@@ -233,10 +203,10 @@ def _read(
     _check_place(place, footer, shard, shards)
     expected = (*leading, *(name for name in columns if name not in leading))
     if names[: len(expected)] != expected or len(set(names)) < len(names):
-        raise DataError(f"{place} has the columns {', '.join(names)}, not {', '.join(expected)}; {_REMEDY}")
+        raise DataError(f"{place} has the columns {', '.join(names)}, not {', '.join(expected)}; {REMAKE}")
     if table.num_rows == 0:
-        raise DataError(f"{place} holds no windows; {_REMEDY}")
-    return {name: _values(place, name, table.column(name)) for name in columns}
+        raise DataError(f"{place} holds no windows; {REMAKE}")
+    return {name: to_array(place, name, table.column(name)) for name in columns}
 
 
 @contextmanager
@@ -256,7 +226,7 @@ def _opening(place: Place, whole: bool = True) -> Iterator[pq.ParquetFile]:
     except (OSError, ValueError, pa.ArrowException) as error:  # a column's name may be no UTF-8
         reraise_systems(error, place)
         raise DataError(
-            f"{place} is no parquet file of this project ({' '.join(str(error).split())}); {_REMEDY}"
+            f"{place} is no parquet file of this project ({' '.join(str(error).split())}); {REMAKE}"
         ) from None
 
 
@@ -265,36 +235,15 @@ def _footer(place: Place, file: pq.ParquetFile) -> _Footer:
     try:
         return _Footer.model_validate_json(text)
     except ValidationError:
-        raise DataError(f"{place} was not written by this project (its footer does not say so); {_REMEDY}") from None
+        raise DataError(f"{place} was not written by this project (its footer does not say so); {REMAKE}") from None
 
 
 def _check_place(place: Place, footer: _Footer, shard: int, shards: int) -> None:
     if (footer.shard, footer.shards) != (shard, shards):
         written = f"shard {footer.shard} of {footer.shards}"
-        raise DataError(f"{place} was written as {written}, but is found as {shard} of {shards}; {_REMEDY}")
+        raise DataError(f"{place} was written as {written}, but is found as {shard} of {shards}; {REMAKE}")
 
 
 def _check_length(place: Place, found: int, expected: int) -> None:
     if found != expected:
-        raise DataError(f"{place} holds windows of {found} samples, not of {expected}; {_REMEDY}")
-
-
-def _values(place: Place, name: str, column: pa.ChunkedArray) -> NDArray[np.floating]:
-    """Returns a column as an array, after checking its type and that every value there is finite."""
-    rows = column.combine_chunks()
-    flat = rows.flatten() if pa.types.is_fixed_size_list(rows.type) else rows  # without the lists that are null
-    nulls = flat.null_count if name in _NULLABLE else max(flat.null_count, rows.null_count)
-    if flat.type not in (pa.float32(), pa.float64()) or nulls:
-        raise DataError(f"{place}: {name} holds {column.type} with {nulls} nulls, not floats; {_REMEDY}")
-    values = cast("NDArray[np.floating]", np.from_dlpack(flat))  # to_numpy would import pandas
-    if not np.isfinite(values).all():
-        row = int(np.argwhere(~np.isfinite(values))[0, 0]) // (getattr(rows.type, "list_size", 1))
-        raise DataError(f"{place}, row {row}: {name} is not finite; {_REMEDY}")
-    if not pa.types.is_fixed_size_list(rows.type):
-        return values
-    values = values.reshape(-1, rows.type.list_size)
-    if rows.null_count:
-        spread = np.full((len(rows), rows.type.list_size), np.nan, values.dtype)
-        spread[rows.is_valid().to_numpy(zero_copy_only=False)] = values
-        return spread
-    return values
+        raise DataError(f"{place} holds windows of {found} samples, not of {expected}; {REMAKE}")

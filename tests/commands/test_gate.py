@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from quadrature.commands.gates import Rule, judge, load_rules
+from quadrature.commands.gate import Rule, judge, load_rules
 from quadrature.experiments.revisions import read_metrics
 from quadrature.runtime.errors import DataError, ParameterError
 from tests.checkout import PROJECT, Checkout, git

@@ -13,8 +13,7 @@ from dvc.lock import make_lock
 from dvc.schema import COMPILED_LOCKFILE_SCHEMA
 from dvc.utils import strictyaml
 
-from quadrature.commands.heal import main
-from quadrature.commands.healing import heal
+from quadrature.commands.heal import heal, main
 from quadrature.runtime.errors import QuadratureError
 from tests.checkout import git
 from tests.forked_python.server import forking

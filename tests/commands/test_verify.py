@@ -10,7 +10,7 @@ import pytest
 from dvc.repo import Repo
 from dvc.utils.serialize import dump_yaml, load_yaml, modify_yaml
 
-from quadrature.commands.lockfile import find_stale
+from quadrature.commands.verify import find_stale
 from quadrature.runtime.errors import DataError
 from tests.checkout import git
 

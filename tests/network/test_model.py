@@ -10,7 +10,8 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from quadrature.network.model import ModelParams, QuadratureNetwork, initialize, load_model, predict, save_model
+from quadrature.network.model import ModelParams, QuadratureNetwork, initialize, predict
+from quadrature.network.model_file import load_model, save_model
 from quadrature.runtime.errors import DataError
 from quadrature.storage import digest
 

@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from quadrature.network.model import LAYERS, QuadratureNetwork, initialize, load_model, save_model
+from quadrature.network.model import LAYERS, QuadratureNetwork, initialize
+from quadrature.network.model_file import load_model, save_model
 from tests.network.test_model import make_network, make_params
 
 CELLS = [("rnn", "tanh"), ("rnn", "relu"), ("lstm", "tanh"), ("gru", "tanh")]

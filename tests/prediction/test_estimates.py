@@ -10,7 +10,8 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
 
-from quadrature.network.model import load_model, predict
+from quadrature.network.model import predict
+from quadrature.network.model_file import load_model
 from quadrature.prediction import estimates
 from quadrature.prediction.columns import OUTPUTS
 from quadrature.runtime.errors import DataError, ParameterError

@@ -6,7 +6,8 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from quadrature.network.model import ModelParams, QuadratureNetwork, initialize, save_model
+from quadrature.network.model import ModelParams, QuadratureNetwork, initialize
+from quadrature.network.model_file import save_model
 from quadrature.prediction import estimates
 from quadrature.runtime.errors import DataError, ParameterError
 from tests.prediction.running import HEADER, LENGTH, PARAMS, ROW, fixed, run, text

@@ -6,7 +6,7 @@ import pytest
 import torch
 import yaml
 
-from quadrature.network.model import load_model, save_model
+from quadrature.network.model_file import load_model, save_model
 from quadrature.runtime.errors import DataError
 from tests.checkout import PROJECT, git
 from tests.promises.test_remotes import at, blocks, copy_of, execute, stored

@@ -9,7 +9,7 @@ import sys
 import pytest
 from dvc.utils.serialize import load_yaml, parse_yaml
 
-import quadrature.commands.gates
+import quadrature.commands.gate
 from quadrature.__main__ import COMMANDS
 from tests.checkout import PROJECT, git
 from tests.promises.test_readme import commands
@@ -136,7 +136,7 @@ def test_the_table_of_failures_names_the_steps():
 
 
 def test_the_page_has_the_outcomes_of_the_code():
-    table = "\n".join(line for line in quadrature.commands.gates.__doc__.splitlines() if line.startswith("|"))
+    table = "\n".join(line for line in quadrature.commands.gate.__doc__.splitlines() if line.startswith("|"))
     assert f"<!-- outcomes -->\n\n{table}\n\n<!-- end of outcomes -->" in PAGE
 
 
@@ -148,7 +148,7 @@ def test_the_pages_rule_is_one(tmp_path):
     rules, _ = snippets("yaml")
     path = tmp_path / "gates.yaml"
     path.write_text(rules)
-    (rule,) = quadrature.commands.gates.load_rules(path)
+    (rule,) = quadrature.commands.gate.load_rules(path)
     assert (rule.name, rule.against) == ("baselines.least_squares", "main")
 
 

@@ -4,7 +4,8 @@ import pytest
 from dvc.utils.serialize import load_yaml
 
 from quadrature.runtime.errors import ParameterError
-from quadrature.runtime.params import Section, load_params
+from quadrature.runtime.params import load_params
+from quadrature.runtime.settings import Section
 from stages.evaluate import Params as EvaluateStage
 from stages.generate import Params as GenerateStage
 from stages.plot import Params as PlotStage

@@ -10,7 +10,8 @@ from functools import partial
 import numpy as np
 import pytest
 
-from quadrature.network.model import QuadratureNetwork, initialize, save_model
+from quadrature.network.model import QuadratureNetwork, initialize
+from quadrature.network.model_file import save_model
 from quadrature.runtime.params import load_params
 from quadrature.scoring import floor, leakage
 from quadrature.storage.windows import WINDOW_COLUMNS, Split, read_windows, shard_path, writing

@@ -14,7 +14,7 @@ from pathlib import Path
 import atheris
 
 with atheris.instrument_imports(include=["quadrature"]):
-    from quadrature.network.model import load_model
+    from quadrature.network.model_file import load_model
     from quadrature.prediction.columns import signal_reader, window_reader
     from quadrature.prediction.tables import open_table
     from quadrature.runtime.errors import DataError

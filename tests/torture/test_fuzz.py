@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from quadrature.network.model import save_model
+from quadrature.network.model_file import save_model
 from tests.checkout import PROJECT
 from tests.torture.strange import COLUMNS, windows_table, write_table
 from tests.torture.strange_models import make_network, strange_model

@@ -17,9 +17,10 @@ from hypothesis import strategies as st
 from quadrature.network.model import ModelParams
 from quadrature.plotting.figures import PlotParams
 from quadrature.runtime.errors import ParameterError
-from quadrature.runtime.params import Section, load_params
+from quadrature.runtime.params import load_params
+from quadrature.runtime.settings import Section
 from quadrature.signals.waves import GenerateParams
-from quadrature.training.loop import TrainParams
+from quadrature.training.params import TrainParams
 from stages.evaluate import EvaluateParams
 from tests.checkout import OWN_PARAMETERS
 

@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from quadrature.network.model import save_model
+from quadrature.network.model_file import save_model
 from tests.checkout import OWN_PARAMETERS
 from tests.torture.strange import LENGTH, damage, strange_table, windows_table, write_table
 from tests.torture.strange_models import make_network, strange_model

@@ -3,7 +3,7 @@
 import pytest
 from dvc.repo import Repo
 
-from quadrature.commands.healing import heal
+from quadrature.commands.heal import heal
 from tests.torture.conftest import REPRO
 
 pytestmark = pytest.mark.slow

@@ -11,8 +11,9 @@ import torch
 from quadrature.training import checkpoint
 from quadrature.training.batches import epoch_batches, in_order
 from quadrature.training.checkpoint import checkpoints, prefixed, training_key, unpack, within
-from quadrature.training.loop import Training, train
+from quadrature.training.loop import train
 from quadrature.training.snapshots import Snapshots
+from quadrature.training.state import Training
 from tests.network.test_model import make_network
 from tests.training.test_batches import make_shards
 from tests.training.test_loop import make_training, make_windows

@@ -7,13 +7,17 @@ import pytest
 import torch
 from torch import nn
 
-from quadrature.network.model import QuadratureNetwork, initialize, load_model, save_model
+from quadrature.network.model import QuadratureNetwork, initialize
+from quadrature.network.model_file import load_model, save_model
 from quadrature.runtime.errors import NonFiniteLossError
 from quadrature.runtime.threads import Workers
 from quadrature.training import loop
 from quadrature.training.batches import Batch, Shards, epoch_batches, in_order
-from quadrature.training.loop import Training, TrainParams, TrainStep, mean_squared_error
+from quadrature.training.loop import mean_squared_error
+from quadrature.training.params import TrainParams
 from quadrature.training.schedule import learning_rate
+from quadrature.training.state import Training
+from quadrature.training.step import TrainStep
 from tests.network.test_model import make_network, make_params
 
 

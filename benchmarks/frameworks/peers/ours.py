@@ -13,11 +13,15 @@ from torch import nn
 
 from benchmarks.frameworks.peers import task
 from quadrature.network.device import compute_alone, set_up_device
-from quadrature.network.model import ModelParams, QuadratureNetwork, initialize, load_model, predict
-from quadrature.runtime.params import Section, load_params
+from quadrature.network.model import ModelParams, QuadratureNetwork, initialize, predict
+from quadrature.network.model_file import load_model
+from quadrature.runtime.params import load_params
+from quadrature.runtime.settings import Section
 from quadrature.runtime.threads import Workers
 from quadrature.training.batches import Batch, Shards, epoch_batches
-from quadrature.training.loop import TrainParams, TrainStep, make_optimizer
+from quadrature.training.params import TrainParams
+from quadrature.training.state import make_optimizer
+from quadrature.training.step import TrainStep
 
 
 class Params(Section):

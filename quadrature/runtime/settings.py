@@ -1,0 +1,186 @@
+"""The strict reader of YAML files of settings, and the lines that say what is wrong with one."""
+
+import difflib
+import re
+import reprlib
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple, get_args
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from quadrature.runtime.errors import ParameterError
+
+LARGEST = 2**15
+"""Bytes of a file of parameters or rules; a parser's time and memory grow with them."""
+
+
+LONGEST = 60
+"""Characters of a key that a line quotes."""
+
+
+DEEPEST = 16
+"""Levels of such a file, of which parameters take 3; a parser's time grows with their square."""
+
+
+class Section(BaseModel):
+    """A part of params.yaml: exact types, finite numbers, no unknown key, never changed once read."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class Problem(NamedTuple):
+    """A mistake in a file of settings, in a line."""
+
+    text: str
+    missing: str | None = None  # the parameter that is not there
+    meant: str = ""  # the parameter that an unknown key was probably meant to be
+
+
+def lines(problems: Sequence[Problem]) -> list[str]:
+    """Returns a line for each mistake: a misspelt key leaves the right one missing, and that is one."""
+    meant = {problem.meant for problem in problems}
+    return [problem.text for problem in problems if problem.missing not in meant]
+
+
+class _Loader(yaml.SafeLoader):
+    """PyYAML's safe loader with the part of YAML 1.2 on which DVC's parser, ruamel.yaml, agrees value for value.
+
+    A scalar on which they differ (`on`, `012`, `1_000`, `.5e3`, a date) stays a string here, and no parameter
+    that is a number or a boolean accepts a string.
+    """
+
+    yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012, as the base has it
+
+
+_Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile("^(true|True|TRUE|false|False|FALSE)$"), None)
+
+
+_Loader.add_implicit_resolver("tag:yaml.org,2002:null", re.compile("^(~|null|Null|NULL|)$"), None)
+
+
+_Loader.add_implicit_resolver("tag:yaml.org,2002:int", re.compile("^[-+]?(0|[1-9][0-9]*)$"), None)
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(
+        r"""^([-+]?(0|[1-9][0-9]*)\.[0-9]*([eE][-+]?[0-9]+)?
+            |[-+]?(0|[1-9][0-9]*)[eE][-+]?[0-9]+
+            |[-+]?\.[0-9]+([eE][-+][0-9]+)?
+            |[-+]?\.(inf|Inf|INF)
+            |\.(nan|NaN|NAN))$""",
+        re.VERBOSE,
+    ),
+    None,
+)
+
+
+def parse(path: Path) -> tuple[dict[object, object], list[Problem]]:
+    """Returns the file's tree, and a problem for each key that stands twice. Raises ParameterError if it is none."""
+    try:
+        with path.open("rb") as file:
+            content = file.read(LARGEST + 1)
+        if len(content) > LARGEST:
+            raise ParameterError(f"{path} holds more than {LARGEST:,} bytes; is it the right file?")
+        text = content.decode()
+        _check_events(text, path)
+        loader = _Loader(text)
+        root = loader.get_single_node()
+        tree = {} if root is None else loader.construct_document(root)
+        duplicates = [Problem(f"{name} stands twice in {path}; remove one") for name in _duplicates(root)]
+    except OSError as error:
+        reason = "is missing" if isinstance(error, FileNotFoundError) else f"cannot be read ({error.strerror})"
+        raise ParameterError(f"{path} {reason}; run from the project's root, where params.yaml is") from None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise ParameterError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(tree, dict):
+        raise ParameterError(f"{path} holds {_show(tree)}; it should hold sections of parameters")
+    return tree, duplicates
+
+
+def _check_events(text: str, path: Path) -> None:
+    """Raises ParameterError or ValueError for what is YAML, and yet no file of settings; reads no further than that."""
+    depth = 0
+    for event in yaml.parse(text, Loader=_Loader):
+        line = f"line {event.start_mark.line + 1}" if event.start_mark else ""
+        if isinstance(event, yaml.NodeEvent) and (event.anchor or getattr(event, "tag", None)):
+            # On what they stand for, PyYAML and DVC's parser differ; an alias can also hold itself.
+            raise ParameterError(f"{path}, {line}: write the value itself, not an anchor, an alias or a tag")
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > DEEPEST:
+            raise ValueError(f"{line} lies more than {DEEPEST} levels deep")
+
+
+def _duplicates(node: yaml.Node | None, prefix: str = "") -> Iterator[str]:
+    if isinstance(node, yaml.SequenceNode):
+        for number, item in enumerate(node.value):
+            yield from _duplicates(item, f"{prefix}{number}.")
+    if not isinstance(node, yaml.MappingNode):
+        return
+    seen = set()
+    for key, value in node.value:
+        name = f"{prefix}{one_line(key.value)}"
+        if str(key.value) in seen:
+            yield name
+        seen.add(str(key.value))
+        yield from _duplicates(value, f"{name}.")
+
+
+def fields_of(declared: object) -> dict[str, object]:
+    """Returns a section's parameters by their names in the file, each with its type; none for what is no section."""
+    if not (isinstance(declared, type) and issubclass(declared, BaseModel)):
+        return {}
+    return {field.alias or name: field.annotation for name, field in declared.model_fields.items()}
+
+
+def describe(model: type[BaseModel], errors: ValidationError, path: Path) -> Iterator[Problem]:
+    """Yields each mistake that the model found in what the file at `path` holds, by its dotted name."""
+    for error in errors.errors():
+        name = ".".join(one_line(part) for part in error["loc"] if part != "[key]")
+        section: object = model
+        for part in error["loc"][:-1]:
+            section = fields_of(section).get(str(part))
+        where = f"{name} in {path} is {_show(error['input'])}"
+        match error["type"]:
+            case "missing":
+                yield Problem(f"{name} is missing from {path}", missing=name)
+            case "extra_forbidden" | "invalid_key":
+                yield unknown(name, fields_of(section), path)
+            case "literal_error":
+                choices = [str(choice) for choice in get_args(fields_of(section)[str(error["loc"][-1])])]
+                given = error["input"].lower() if isinstance(error["input"], str) else ""
+                near = difflib.get_close_matches(given, choices, n=1)
+                yield Problem(f"{where}; {_question(near) or 'choose one of ' + ', '.join(choices)}")
+            case "model_type":
+                keys = ", ".join(fields_of(fields_of(section)[str(error["loc"][-1])]))
+                yield Problem(f"{where}; it should be a section with the parameters {keys}")
+            case "value_error":  # a check of ours against another parameter
+                yield Problem(f"{where}; {error['ctx']['error']}")
+            case _:
+                rule = error["msg"].replace("Input should be", "it should be")
+                yield Problem(f"{where}; {rule[0].lower()}{rule[1:]}")
+
+
+def unknown(name: str, known: Iterable[str], path: Path) -> Problem:
+    parent, dot, key = name.rpartition(".")
+    near = [f"{parent}{dot}{match}" for match in difflib.get_close_matches(key, list(known), n=1)]
+    advice = _question(near) or f"known here: {', '.join(known)}"
+    return Problem(f"{name} in {path} is not a parameter; {advice}", meant="".join(near))
+
+
+def _question(near: list[str]) -> str:
+    return f"did you mean {near[0]}?" if near else ""
+
+
+def one_line(part: object) -> str:
+    """Returns a key as it can stand in one line: one that is too long for a name without its middle."""
+    key = " ".join(str(part).split())
+    return key if len(key) <= LONGEST else f"{key[: LONGEST // 2]}...{key[-LONGEST // 2 :]}"
+
+
+def _show(value: object) -> str:
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    return f"the text {reprlib.repr(value)}" if isinstance(value, str) else reprlib.repr(value)

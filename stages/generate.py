@@ -11,6 +11,7 @@ import pyarrow as pa
 from tqdm import tqdm
 
 from quadrature.runtime import lifecycle
+from quadrature.runtime.arguments import whole_number
 from quadrature.runtime.launch import Launch, read_launch
 from quadrature.runtime.params import load_params
 from quadrature.runtime.settings import Section
@@ -49,14 +50,10 @@ def parse_arguments() -> argparse.Namespace:
         "--windows", default="data/windows", metavar="FOLDER",
         help="where to: a path, s3://bucket/folder or gs://bucket/folder (default: data/windows)",
     )  # fmt: skip
-    parser.add_argument("--threads", type=positive, metavar="N", help="that draw (default: one for each core)")
+    parser.add_argument(
+        "--threads", type=whole_number(1, 1024), metavar="N", help="that draw (default: one for each core)"
+    )
     return parser.parse_args()
-
-
-def positive(text: str) -> int:
-    if not text.isdecimal() or not 1 <= int(text) <= 1024:
-        raise argparse.ArgumentTypeError(f"{' '.join(text.split())} is no whole number from 1 to 1024")
-    return int(text)
 
 
 def draw_split(params: GenerateParams, split: str, folder: places.Place, launch: Launch, threads: int) -> None:
@@ -72,7 +69,7 @@ def draw_split(params: GenerateParams, split: str, folder: places.Place, launch:
             file.write(draw_shard(params, split, shard))
         return True
 
-    share = launch.share(range(shards))
+    share = launch.own_items(range(shards))
     with Workers(threads) as workers:
         drawn = workers.map(draw, share)
         progress = tqdm(drawn, split, len(share), unit="shard", disable=launch.rank > 0 or None)

@@ -10,7 +10,7 @@ from quadrature.plotting.figures import PlotParams
 from quadrature.runtime import lifecycle
 from quadrature.runtime.params import load_params
 from quadrature.runtime.settings import Section
-from quadrature.storage.digest import Listed, write_list
+from quadrature.storage.digest import DigestList, write_list
 from quadrature.storage.files import write_bytes
 from quadrature.storage.history import read_history
 from quadrature.storage.windows import ESTIMATE_COLUMNS, WINDOW_COLUMNS, read_snapshots, read_windows
@@ -25,7 +25,7 @@ def main() -> None:
     params = load_params(Params)
     columns = read_windows(Path("data/predictions.parquet"), (*WINDOW_COLUMNS, *ESTIMATE_COLUMNS))
     snapshots = read_snapshots(Path("data/snapshots.parquet"))
-    history = read_history(Path("metrics/history.csv"), Listed(Path("data/digests/train.sha256")))
+    history = read_history(Path("metrics/history.csv"), DigestList(Path("data/digests/train.sha256")))
     errors = {
         "position": error_tables.error_by_position(columns),
         "frequency": error_tables.error_by_frequency(columns, params.plot.bins),

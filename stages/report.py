@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import platform
+from collections.abc import Mapping
 from pathlib import Path
 
 from quadrature.reporting import page
@@ -10,9 +11,9 @@ from quadrature.reporting.model_shape import read_weights
 from quadrature.reporting.verdict import alternatives, verdict, warnings
 from quadrature.runtime import lifecycle
 from quadrature.runtime.params import load_params
-from quadrature.runtime.settings import Section
+from quadrature.runtime.settings import Section, flatten
 from quadrature.signals.waves import GenerateParams
-from quadrature.storage.digest import Listed
+from quadrature.storage.digest import DigestList
 from quadrature.storage.files import write_bytes
 from quadrature.storage.history import read_history
 
@@ -41,7 +42,7 @@ class Params(Section):
 
 def main() -> None:
     params = load_params(Params)
-    trained, evaluated, plotted = (Listed(DIGESTS / f"{stage}.sha256") for stage in ("train", "evaluate", "plot"))
+    trained, evaluated, plotted = (DigestList(DIGESTS / f"{stage}.sha256") for stage in ("train", "evaluate", "plot"))
     train = read_metrics(TrainMetrics, Path("metrics/train.json"), trained)
     test = read_metrics(TestMetrics, Path("metrics/test.json"), evaluated)
     history = read_history(Path("metrics/history.csv"), trained)
@@ -59,10 +60,19 @@ def main() -> None:
             for name, alternative in alternatives(test, history).items()
         },
         "moving": page.moving_picture(PLOTS / "training.gif", plotted),
-        "parameters": {name: page.listed(section) for name, section in params.model_dump().items()},
+        "parameters": tabulate(params.model_dump()),
         "versions": {"Python": platform.python_version(), **versions},
     }
     write_bytes(Path("metrics/report.html"), page.render("report.html", values))
+
+
+def tabulate(params: Mapping[str, object]) -> dict[str, dict[str, str]]:
+    """Returns each section's parameters as params.yaml spells them, by name; a section that is a value has no name."""
+    names = {section: flatten({section: value}) for section, value in params.items()}
+    return {
+        section: {name.removeprefix(section).removeprefix("."): page.spelled(value) for name, value in values.items()}
+        for section, values in names.items()
+    }
 
 
 if __name__ == "__main__":

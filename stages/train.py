@@ -17,6 +17,7 @@ from quadrature.network.device import Device, set_up_device
 from quadrature.network.model import ModelParams, QuadratureNetwork, initialize
 from quadrature.network.model_file import save_model
 from quadrature.runtime import lifecycle
+from quadrature.runtime.arguments import seconds, whole_number
 from quadrature.runtime.errors import Interruption
 from quadrature.runtime.launch import read_launch
 from quadrature.runtime.params import load_params
@@ -26,7 +27,7 @@ from quadrature.storage.files import write_json
 from quadrature.storage.history import Record, write_history
 from quadrature.storage.places import Place, join, parse_place
 from quadrature.storage.windows import Split
-from quadrature.training.batches import Shards, in_order, open_split
+from quadrature.training.batches import SplitReader, in_order, open_split
 from quadrature.training.checkpoint import Checkpoints, checkpoints, prefixed, training_key, unpack, within
 from quadrature.training.distributed import LostRankError, Ranks, joined, start_processes
 from quadrature.training.loop import steps_per_epoch, train
@@ -74,7 +75,7 @@ def run(arguments: argparse.Namespace, params: Params, device: torch.device, ran
 
     cell = f"{params.model.cell} {params.model.hidden_size} with {count(network):,} parameters"
     shared = f"processes {ranks.world_size}, threads {params.train.threads}"
-    logging.info("device %s, %s, %s, %s windows", device, shared, cell, f"{windows.windows:,}")
+    logging.info("device %s, %s, %s, %s windows", device, shared, cell, f"{windows.window_count:,}")
     with checkpoints(name_training(params, folder, device), arguments.save_every) as saved:
         resume(training, snapshots, saved, ranks)
         advance(training, windows, validation, snapshots, saved, ranks)
@@ -105,8 +106,8 @@ def resume(training: Training, snapshots: Snapshots, saved: Checkpoints | None, 
 
 def advance(
     training: Training,
-    windows: Shards,
-    validation: Shards,
+    windows: SplitReader,
+    validation: SplitReader,
     snapshots: Snapshots,
     saved: Checkpoints | None,
     ranks: Ranks,
@@ -177,7 +178,7 @@ def parse_arguments() -> argparse.Namespace:
         help="where they are: a path, s3://bucket/folder or gs://bucket/folder (default: data/windows)",
     )  # fmt: skip
     parser.add_argument(
-        "--memory", type=megabytes, default=1000, metavar="MB",
+        "--memory", type=whole_number(0, 10**9), default=1000, metavar="MB",
         help="windows held in memory; those beyond are read again in each epoch (default: 1000)",
     )  # fmt: skip
     parser.add_argument(
@@ -189,22 +190,6 @@ def parse_arguments() -> argparse.Namespace:
         help="between saves of the state that an interrupted training goes on from (default: 10)",
     )  # fmt: skip
     return parser.parse_args()
-
-
-def megabytes(text: str) -> int:
-    if not text.isdecimal() or len(text) > 9:
-        raise argparse.ArgumentTypeError(f"{text} is no whole number of megabytes")
-    return int(text)
-
-
-def seconds(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0.0 <= value <= 1e6:
-        raise argparse.ArgumentTypeError(f"{text} is no number of seconds from 0 to 1,000,000")
-    return value
 
 
 def log_epoch(record: Record, epochs: int) -> None:

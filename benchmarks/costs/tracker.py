@@ -18,7 +18,7 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from quadrature.network.model import LAYERS, ModelParams, QuadratureNetwork, initialize
-from quadrature.network.stepwise import State
+from quadrature.network.stepwise import HiddenState
 from quadrature.prediction.tracker import Tracker
 
 WINDOW_LENGTH = 10
@@ -36,7 +36,7 @@ def make_network(cell: str, execution: str, hidden_size: int) -> QuadratureNetwo
 
 def stepping(network: QuadratureNetwork) -> Callable[[float], float]:
     """Returns what estimates a sample by a step in torch."""
-    state: State | None = None
+    state: HiddenState | None = None
 
     @torch.inference_mode()
     def update(sample: float) -> float:

@@ -72,7 +72,7 @@ def table(settings: Sequence[Setting], metrics: Sequence[str]) -> tuple[list[str
         header += [metric, "difference"] if len(settings) > 1 else [metric]
     rows = []
     for setting in settings:
-        row = [run_names(setting), *page.listed(dict(setting.varied)).values(), str(len(setting.runs))]
+        row = [run_names(setting), *map(page.spelled, setting.varied.values()), str(len(setting.runs))]
         for metric in metrics:
             row.append(figure(setting.figures[metric]))
             if len(settings) > 1:

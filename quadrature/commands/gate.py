@@ -27,7 +27,7 @@ from typing import Annotated, Literal, NamedTuple
 
 from pydantic import Field, ValidationError, field_validator
 
-from quadrature.experiments.revisions import read_metrics
+from quadrature.experiments.revisions import metrics_of
 from quadrature.experiments.text_tables import markdown_table, text_table
 from quadrature.runtime.errors import ParameterError, QuadratureError
 from quadrature.runtime.lifecycle import standard
@@ -51,8 +51,8 @@ def main(arguments: argparse.Namespace) -> None:
         rules = [rule.model_copy(update=named) if isinstance(rule.against, str) else rule for rule in rules]
     outcomes = []
     for rule in rules:
-        reference = read_metrics(rule.path, rule.against) if isinstance(rule.against, str) else None
-        outcomes.append(judge(rule, read_metrics(rule.path), reference))
+        reference = metrics_of(rule.path, rule.against) if isinstance(rule.against, str) else None
+        outcomes.append(judge(rule, metrics_of(rule.path), reference))
     rows = [("pass" if outcome.passed else "FAIL", *outcome[1:]) for outcome in outcomes]
     output = standard("output")
     output.write(markdown_table(HEADER, rows) if arguments.markdown else text_table(HEADER, rows))

@@ -21,6 +21,7 @@ from quadrature.network.model import QuadratureNetwork
 from quadrature.network.model_file import load_model
 from quadrature.prediction.estimates import Output, predict_signal, predict_windows
 from quadrature.prediction.tables import Format, format_of, open_table, sniff_format
+from quadrature.runtime.arguments import whole_number
 from quadrature.runtime.errors import DataError, ParameterError
 from quadrature.runtime.launch import Launch, read_launch
 from quadrature.runtime.lifecycle import standard
@@ -47,14 +48,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument("--format", choices=get_args(Format), help="of the output, whatever its name")
     parser.add_argument(
-        "--hop", type=_positive, metavar="N",
+        "--hop", type=whole_number(1, 2**24), metavar="N",
         help="the input is one signal, a sample a row: cut a window every N samples, average where they overlap",
     )  # fmt: skip
     parser.add_argument("--column", metavar="NAME", help="where the signal is (default: input); only with --hop")
     parser.add_argument(
-        "--batch-size", type=_positive, default=8192, metavar="N", help="windows per forward pass (default: 8192)"
+        "--batch-size",
+        type=whole_number(1, 2**24),
+        default=8192,
+        metavar="N",
+        help="windows per forward pass (default: 8192)",
     )
-    parser.add_argument("--threads", type=_positive, metavar="N", help="that compute (default: what torch takes)")
+    parser.add_argument(
+        "--threads", type=whole_number(1, 2**24), metavar="N", help="that compute (default: what torch takes)"
+    )
     parser.add_argument("--device", choices=get_args(Device), default="auto", help="where to compute (default: auto)")
 
 
@@ -96,7 +103,7 @@ def _share(source: Place, output: Place, launch: Launch) -> list[str]:
         raise DataError(f"{source} holds no part-*.parquet; give a file, or a folder of these")
     if others := {name for name in list_files(output) if fnmatch(name, "part-*")}.difference(names):
         raise DataError(f"{output} holds {min(others)}, which {source} does not; remove it, or name another folder")
-    return [names[index] for index in launch.share(range(len(names)))]
+    return [names[index] for index in launch.own_items(range(len(names)))]
 
 
 def _estimate(
@@ -113,12 +120,6 @@ def _estimate(
         result = (Path(folder) / "output").open("rb") if place == STANDARD else None
     if result is not None:
         _send(result)
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or not 1 <= int(text) <= 2**24:
-        raise argparse.ArgumentTypeError(f"{' '.join(text.split())} is no whole number from 1 to {2**24}")
-    return int(text)
 
 
 def _load_network(path: Path, name: Device, threads: int | None, index: int) -> QuadratureNetwork:

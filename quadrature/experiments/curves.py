@@ -10,14 +10,14 @@ from matplotlib.figure import Figure
 from quadrature.experiments.comparison import Setting
 from quadrature.experiments.text_tables import one_line
 from quadrature.plotting.figures import BLUE, GREEN, GREY, MSE, ORANGE, ROUNDING, phase_ticks, plain_powers, style, svg
-from quadrature.reporting.page import listed
+from quadrature.reporting.page import spelled
 from quadrature.runtime.errors import DataError
 
 PINK = "#CC79A7"
 LOOKS = [(color, line) for line, color in product(("-", "--"), (BLUE, ORANGE, GREEN, PINK))]
 """Colours told apart by colour-blind readers, and lines that differ in print: so many settings at most."""
 
-LONGEST = 60
+MAX_LABEL_LENGTH = 60
 """Characters of a label."""
 
 Tables = Mapping[str, pd.DataFrame]
@@ -58,10 +58,12 @@ def choose(settings: Sequence[Setting]) -> list[Setting]:
 
 def label(setting: Setting) -> str:
     """Returns what tells a setting from the others, in one line."""
-    varied = listed(dict(setting.varied)).items()
-    text = one_line(", ".join(f"{name.rpartition('.')[2]} {value}" for name, value in varied) or setting.name)
+    text = one_line(
+        ", ".join(f"{name.rpartition('.')[2]} {spelled(value)}" for name, value in setting.varied.items())
+        or setting.name
+    )
     mark = " (reference)" if setting.is_reference else ""
-    room = LONGEST - len(mark)
+    room = MAX_LABEL_LENGTH - len(mark)
     return (text if len(text) <= room else f"{text[: room - 1]}…") + mark
 
 

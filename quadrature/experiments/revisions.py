@@ -28,7 +28,7 @@ def read_text(path: Path, revision: str | None = None) -> str | None:
         raise DataError(f"{_where(path, revision)} is not text; run `dvc repro` to make it again") from None
 
 
-def read_metrics(path: Path, revision: str | None = None) -> dict[str, object] | None:
+def metrics_of(path: Path, revision: str | None = None) -> dict[str, object] | None:
     """Returns what a JSON file holds in the working tree or as of a revision; None where there is no such file.
 
     Values are those of the file, null and NaN among them, which `dvc metrics` drops. Raises what read_text raises, and

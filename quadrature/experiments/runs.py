@@ -19,6 +19,7 @@ from scmrepo.exceptions import SCMError as GitError
 
 from quadrature.experiments.revisions import read_text
 from quadrature.runtime.errors import DataError
+from quadrature.runtime.settings import flatten
 
 WORKSPACE = "workspace"
 """The run whose files lie in the working tree, as DVC calls it."""
@@ -62,8 +63,8 @@ def read_run(name: str) -> Run:
     params, lock, *metrics = (_parse(name, path, text or "") for path, text in texts.items())
     merged: dict[str, object] = {}
     for each in reversed(metrics):  # the test's figures are the ones a short name means
-        merged |= dict(_flat(each))
-    return Run(name, _code(lock), dict(_flat(params)), merged)
+        merged |= flatten(each)
+    return Run(name, _code(lock), flatten(params), merged)
 
 
 def read_tables(name: str) -> dict[str, pd.DataFrame]:
@@ -86,15 +87,6 @@ def _parse(name: str, path: Path, text: str) -> Mapping[str, object]:
     if not isinstance(tree, dict):
         raise DataError(f"{path} of {name} cannot be read; run `dvc repro` there to make it again")
     return tree
-
-
-def _flat(tree: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, object]]:
-    """Yields each value with its dotted name; a list is a value."""
-    for key, value in tree.items():
-        if isinstance(value, dict):
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
 
 
 def _code(lock: Mapping[str, object]) -> str:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from quadrature.network.device import compute_alone, computing_alone
 from quadrature.network.gru import GRU
-from quadrature.network.stepwise import State, Stepwise
+from quadrature.network.stepwise import HiddenState, Stepwise
 from quadrature.runtime.settings import Section
 from quadrature.runtime.threads import Workers
 
@@ -84,12 +84,12 @@ class QuadratureNetwork(nn.Module):
         """The recurrent layers."""
         return self.get_submodule(self.params.cell)
 
-    def forward(self, window: Tensor, state: State | None = None) -> Tensor:
+    def forward(self, window: Tensor, state: HiddenState | None = None) -> Tensor:
         """Maps (batch, window_length, 1) to (batch, window_length), from the state given or else from zeros."""
         estimate, _ = self.advance(window, state)
         return estimate
 
-    def advance(self, window: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+    def advance(self, window: Tensor, state: HiddenState | None = None) -> tuple[Tensor, HiddenState]:
         """Returns the estimate as `forward` does, and the state after the window, for what follows to begin from."""
         states, final = self.recurrent(window, state)  # (batch, window_length, directions * hidden_size)
         if self.params.head == "every":

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 import torch
 from torch import Tensor, nn
 
-State = Tensor | tuple[Tensor, Tensor]
+HiddenState = Tensor | tuple[Tensor, Tensor]
 """The hidden state, (num_layers * directions, batch, hidden_size); of an LSTM, the pair of hidden and cell state."""
 
 
@@ -40,7 +40,7 @@ class Stepwise(nn.Module):
         self.register_state_dict_post_hook(_use_torchs_names)  # type: ignore[no-untyped-call]
         self.register_load_state_dict_pre_hook(_use_own_names)  # type: ignore[no-untyped-call]
 
-    def forward(self, window: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+    def forward(self, window: Tensor, state: HiddenState | None = None) -> tuple[Tensor, HiddenState]:
         """Maps (batch, window_length, input_size) to the last layer's states at every instant, and the final state.
 
         The states are (batch, window_length, directions * hidden_size). Without a state, it begins from zeros.
@@ -50,7 +50,7 @@ class Stepwise(nn.Module):
         before = [None] * cells if state is None else _parts(state)
         if len(before) != cells:
             raise ValueError(f"the state given is that of {len(before)} layers and directions, not of {cells}")
-        after: list[State] = []
+        after: list[HiddenState] = []
         outputs = window.transpose(0, 1)  # (window_length, batch, features)
         for layer in range(self.num_layers):
             if layer:
@@ -66,26 +66,26 @@ class Stepwise(nn.Module):
         return outputs.transpose(0, 1), _whole(after)
 
 
-def _scan(cell: nn.Module, instants: Iterable[Tensor], before: State | None) -> tuple[list[Tensor], State]:
+def _scan(cell: nn.Module, instants: Iterable[Tensor], before: HiddenState | None) -> tuple[list[Tensor], HiddenState]:
     """Runs a cell over instants, each (batch, features); returns its hidden state after each, and its last state."""
     states = []
     for instant in instants:
-        state: State = cell(instant, before)
+        state: HiddenState = cell(instant, before)
         states.append(_hidden(state))
         before = state
     return states, state
 
 
-def _hidden(state: State) -> Tensor:
+def _hidden(state: HiddenState) -> Tensor:
     return state[0] if isinstance(state, tuple) else state
 
 
-def _parts(state: State) -> Sequence[State]:
+def _parts(state: HiddenState) -> Sequence[HiddenState]:
     """Takes a state apart into each layer's and direction's."""
     return list(zip(*state, strict=True)) if isinstance(state, tuple) else state.unbind()
 
 
-def _whole(parts: Sequence[State]) -> State:
+def _whole(parts: Sequence[HiddenState]) -> HiddenState:
     """Puts a state together again."""
     hidden = torch.stack([_hidden(part) for part in parts])
     cells = [part[1] for part in parts if isinstance(part, tuple)]

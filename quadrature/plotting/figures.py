@@ -28,7 +28,7 @@ from quadrature.storage.history import Record
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#767676"
 
 
-class Look(NamedTuple):
+class CurveStyle(NamedTuple):
     """How an estimate is drawn."""
 
     label: str
@@ -38,10 +38,10 @@ class Look(NamedTuple):
 
 
 ESTIMATES = {
-    "hilbert": Look("Hilbert transform", GREY, ":", "v"),
-    "least_squares": Look("least squares", GREEN, "-.", "s"),
-    "prediction": Look("network", ORANGE, "-", "o"),
-    "posterior_mean": Look("floor", BLUE, "--", ""),
+    "hilbert": CurveStyle("Hilbert transform", GREY, ":", "v"),
+    "least_squares": CurveStyle("least squares", GREEN, "-.", "s"),
+    "prediction": CurveStyle("network", ORANGE, "-", "o"),
+    "posterior_mean": CurveStyle("floor", BLUE, "--", ""),
 }
 """The estimates in data/predictions.parquet, in the order of the legend."""
 

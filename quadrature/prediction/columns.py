@@ -23,7 +23,7 @@ Read = Callable[[int, pa.Table], NDArray[np.float32]]
 """Returns the samples of some rows of a table, given how many rows come before them."""
 
 _NUMBERED = re.compile(r"input_(0|[1-9][0-9]*)")
-_LARGEST = float(np.finfo(np.float32).max)
+_MAX_FLOAT32 = float(np.finfo(np.float32).max)
 
 
 def has_lists(table: Table) -> bool:
@@ -180,7 +180,7 @@ def _float32(values: pa.Array, place: Callable[[int], str]) -> NDArray[np.float3
     if (wrong := np.flatnonzero(~np.isfinite(samples))).size:
         value = exact[wrong[0]]
         if np.isfinite(value):
-            raise DataError(f"{place(wrong[0])} is {value:g}, beyond float32's {_LARGEST:.3g}; scale the signal")
+            raise DataError(f"{place(wrong[0])} is {value:g}, beyond float32's {_MAX_FLOAT32:.3g}; scale the signal")
         raise DataError(f"{place(wrong[0])} is {value}; leave the row out, or put a finite number there")
     return samples
 

@@ -29,6 +29,7 @@ from quadrature.prediction.columns import (
 from quadrature.prediction.overlap import Overlap, ShortSignalError
 from quadrature.prediction.tables import Format, Table, TableWriter
 from quadrature.runtime.errors import DataError
+from quadrature.runtime.threads import prefetch
 from quadrature.storage.places import Place, replacing
 
 Array = NDArray[np.float32]
@@ -99,13 +100,8 @@ def _slab_windows(network: QuadratureNetwork, batch_size: int) -> int:
 
 
 def _slabs(table: Table, read: Read, size: int) -> Iterator[Slab]:
-    """Yields a table's parts, each read on a thread of its own while the one before is being used."""
-    slabs = (Slab(first, rows, read(first, rows)) for first, rows in table.slabs(size))
-    with ThreadPoolExecutor(1) as thread:
-        following = thread.submit(next, slabs, None)
-        while (slab := following.result()) is not None:
-            following = thread.submit(next, slabs, None)
-            yield slab
+    """Yields a table's parts, reading the next one while the current one is used."""
+    return prefetch(Slab(first, rows, read(first, rows)) for first, rows in table.slabs(size))
 
 
 def _follow(network: QuadratureNetwork, slabs: Iterator[Slab], batch_size: int, hop: int) -> Iterator[Estimates]:

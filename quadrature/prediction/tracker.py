@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from quadrature.network.model import QuadratureNetwork
 
 Array = NDArray[np.float32]
-State = tuple[Array, ...]
+LayerState = tuple[Array, ...]
 """A layer's hidden state, and an LSTM's cell state after it, each (channels, hidden_size)."""
 
 
@@ -56,7 +56,7 @@ class Tracker:
         ]
         self._linear, self._bias = weights["linear.weight"][0], weights["linear.bias"][0]
         self._step = _STEPS[f"{params.cell} {params.nonlinearity}"]
-        self._states: list[State] = []
+        self._states: list[LayerState] = []
         self._shape: tuple[int, ...] | None = None
 
     def update(self, sample: ArrayLike) -> Array:
@@ -94,11 +94,13 @@ class Tracker:
         self._shape = shape
 
 
-def _rnn(nonlinearity: Callable[[Array], Array], from_input: Array, from_state: Array, _state: State) -> State:
+def _rnn(
+    nonlinearity: Callable[[Array], Array], from_input: Array, from_state: Array, _state: LayerState
+) -> LayerState:
     return (nonlinearity(from_input + from_state),)
 
 
-def _lstm(from_input: Array, from_state: Array, state: State) -> State:
+def _lstm(from_input: Array, from_state: Array, state: LayerState) -> LayerState:
     gates = from_input + from_state
     size = gates.shape[1] // 4
     input_and_forget = _sigmoid(gates[:, : 2 * size])  # torch's order: input, forget, cell, output
@@ -106,7 +108,7 @@ def _lstm(from_input: Array, from_state: Array, state: State) -> State:
     return _sigmoid(gates[:, 3 * size :]) * np.tanh(cell), cell
 
 
-def _gru(from_input: Array, from_state: Array, state: State) -> State:
+def _gru(from_input: Array, from_state: Array, state: LayerState) -> LayerState:
     size = from_input.shape[1] // 3
     gates = _sigmoid(from_input[:, : 2 * size] + from_state[:, : 2 * size])  # torch's order: reset, update, new
     new = np.tanh(from_input[:, 2 * size :] + gates[:, :size] * from_state[:, 2 * size :])
@@ -123,7 +125,7 @@ def _sigmoid(x: Array) -> Array:
     return np.asarray(half + half * np.tanh(half * x))
 
 
-_STEPS: dict[str, Callable[[Array, Array, State], State]] = {
+_STEPS: dict[str, Callable[[Array, Array, LayerState], LayerState]] = {
     "rnn tanh": partial(_rnn, np.tanh),
     "rnn relu": partial(_rnn, _relu),
     "lstm tanh": _lstm,

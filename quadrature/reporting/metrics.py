@@ -6,7 +6,7 @@ from typing import TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from quadrature.runtime.errors import DataError
-from quadrature.storage.digest import Listed
+from quadrature.storage.digest import DigestList
 
 
 class Metrics(BaseModel):
@@ -53,10 +53,10 @@ class TrainMetrics(Metrics):
 Model = TypeVar("Model", bound=Metrics)
 
 
-def read_metrics(model: type[Model], path: Path, listed: Listed) -> Model:
+def read_metrics(model: type[Model], path: Path, digests: DigestList) -> Model:
     """Returns a metrics file's content. Raises DataError naming the file and all that is wrong with it."""
     try:
-        return model.model_validate_json(listed.read(path))
+        return model.model_validate_json(digests.read(path))
     except ValidationError as error:
         reasons = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}".lstrip(": ") for each in error.errors())
         raise DataError(

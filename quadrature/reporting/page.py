@@ -19,7 +19,7 @@ from markupsafe import Markup
 from PIL import Image
 
 from quadrature.runtime.errors import DataError
-from quadrature.storage.digest import Listed
+from quadrature.storage.digest import DigestList
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -61,13 +61,11 @@ def number(value: object) -> str:
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 
-def listed(section: object, prefix: str = "") -> dict[str, str]:
-    """Returns a section's values as params.yaml spells them, by their dotted names within it."""
-    if not isinstance(section, dict):
-        is_text = isinstance(section, str | date)  # YAML makes a date of 2024-01-01
-        spelled = str(section) if is_text else json.dumps(section, ensure_ascii=False, default=str)
-        return {prefix.removesuffix("."): spelled}
-    return {key: text for name, value in section.items() for key, text in listed(value, f"{prefix}{name}.").items()}
+def spelled(value: object) -> str:
+    """Returns a parameter's value as params.yaml spells it."""
+    if isinstance(value, str | date):  # YAML makes a date of 2024-01-01
+        return str(value)
+    return json.dumps(value, ensure_ascii=False, default=str)
 
 
 class MovingPicture(NamedTuple):
@@ -77,9 +75,9 @@ class MovingPicture(NamedTuple):
     still: str
 
 
-def moving_picture(path: Path, listed: Listed) -> MovingPicture:
+def moving_picture(path: Path, digests: DigestList) -> MovingPicture:
     """Returns a GIF. Raises DataError when the file is missing, changed or no picture."""
-    content, still = listed.read(path), io.BytesIO()
+    content, still = digests.read(path), io.BytesIO()
     try:
         # Left to itself, Pillow also takes PostScript, and runs Ghostscript on it.
         with Image.open(io.BytesIO(content), formats=("GIF",)) as image:
@@ -90,13 +88,13 @@ def moving_picture(path: Path, listed: Listed) -> MovingPicture:
     return MovingPicture(_data_uri(content, "image/gif"), _data_uri(still.getvalue(), "image/png"))
 
 
-def inline_svg(path: Path, listed: Listed, alternative: str) -> Markup:
+def inline_svg(path: Path, digests: DigestList, alternative: str) -> Markup:
     """Returns a picture of matplotlib's as an element of a page; alternative says in words what it shows.
 
     Raises DataError when the file is missing, changed or no SVG of matplotlib's.
     """
     try:
-        return embed_svg(path.stem, listed.read(path), alternative)
+        return embed_svg(path.stem, digests.read(path), alternative)
     except ValueError as error:
         raise DataError(f"{path} is no SVG of this project ({error}); {_REMEDY}") from None
 

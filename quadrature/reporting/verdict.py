@@ -48,7 +48,7 @@ def warnings(test: TestMetrics, history: Sequence[Record]) -> Iterator[str]:
     """Yields what is off with a run, worst first; nothing for a run that is well."""
     worse = [words for name, words in BASELINES.items() if test.mse >= getattr(test.baselines, name)]
     if worse:
-        yield f"The network is no better than {_listed(worse)}: take that, or train it otherwise."
+        yield f"The network is no better than {_join_with_or(worse)}: take that, or train it otherwise."
     if test.seen_in_training > 0.0:
         yield (
             f"{_percent(test.seen_in_training)} of the test windows were in training too: "
@@ -112,6 +112,6 @@ def _percent(fraction: float) -> str:
     return "All" if fraction == 1.0 else "Nearly all"
 
 
-def _listed(words: Sequence[str]) -> str:
+def _join_with_or(words: Sequence[str]) -> str:
     *first, last = words
     return f"{', '.join(first)} or {last}" if first else last

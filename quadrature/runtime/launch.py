@@ -24,7 +24,7 @@ class Launch(NamedTuple):
         available = len(affinity(0)) if affinity else os.cpu_count() or 1
         return max(1, available // self.local_world_size)
 
-    def share(self, items: range) -> range:
+    def own_items(self, items: range) -> range:
         """Returns every world_size-th item, from the rank-th on: each is one process's, whoever that is."""
         return items[self.rank :: self.world_size]
 

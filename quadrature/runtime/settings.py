@@ -3,7 +3,7 @@
 import difflib
 import re
 import reprlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, get_args
 
@@ -12,15 +12,15 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from quadrature.runtime.errors import ParameterError
 
-LARGEST = 2**15
+MAX_FILE_BYTES = 2**15
 """Bytes of a file of parameters or rules; a parser's time and memory grow with them."""
 
 
-LONGEST = 60
+MAX_KEY_LENGTH = 60
 """Characters of a key that a line quotes."""
 
 
-DEEPEST = 16
+MAX_DEPTH = 16
 """Levels of such a file, of which parameters take 3; a parser's time grows with their square."""
 
 
@@ -28,6 +28,14 @@ class Section(BaseModel):
     """A part of params.yaml: exact types, finite numbers, no unknown key, never changed once read."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+def flatten(tree: Mapping[str, object], prefix: str = "") -> dict[str, object]:
+    """Returns each value of a tree of mappings by its dotted name, such as `train.epochs`; a list is a value."""
+    flat: dict[str, object] = {}
+    for key, value in tree.items():
+        flat |= flatten(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+    return flat
 
 
 class Problem(NamedTuple):
@@ -81,9 +89,9 @@ def parse(path: Path) -> tuple[dict[object, object], list[Problem]]:
     """Returns the file's tree, and a problem for each key that stands twice. Raises ParameterError if it is none."""
     try:
         with path.open("rb") as file:
-            content = file.read(LARGEST + 1)
-        if len(content) > LARGEST:
-            raise ParameterError(f"{path} holds more than {LARGEST:,} bytes; is it the right file?")
+            content = file.read(MAX_FILE_BYTES + 1)
+        if len(content) > MAX_FILE_BYTES:
+            raise ParameterError(f"{path} holds more than {MAX_FILE_BYTES:,} bytes; is it the right file?")
         text = content.decode()
         _check_events(text, path)
         loader = _Loader(text)
@@ -109,8 +117,8 @@ def _check_events(text: str, path: Path) -> None:
             # On what they stand for, PyYAML and DVC's parser differ; an alias can also hold itself.
             raise ParameterError(f"{path}, {line}: write the value itself, not an anchor, an alias or a tag")
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-        if depth > DEEPEST:
-            raise ValueError(f"{line} lies more than {DEEPEST} levels deep")
+        if depth > MAX_DEPTH:
+            raise ValueError(f"{line} lies more than {MAX_DEPTH} levels deep")
 
 
 def _duplicates(node: yaml.Node | None, prefix: str = "") -> Iterator[str]:
@@ -177,7 +185,7 @@ def _question(near: list[str]) -> str:
 def one_line(part: object) -> str:
     """Returns a key as it can stand in one line: one that is too long for a name without its middle."""
     key = " ".join(str(part).split())
-    return key if len(key) <= LONGEST else f"{key[: LONGEST // 2]}...{key[-LONGEST // 2 :]}"
+    return key if len(key) <= MAX_KEY_LENGTH else f"{key[: MAX_KEY_LENGTH // 2]}...{key[-MAX_KEY_LENGTH // 2 :]}"
 
 
 def _show(value: object) -> str:

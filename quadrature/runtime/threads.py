@@ -15,6 +15,18 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
+def prefetch(items: Iterator[Item], prepare: Callable[[], None] | None = None) -> Iterator[Item]:
+    """Yields items, making the next one on a thread while the current one is used; the thread first calls `prepare`.
+
+    An error in making an item is raised in its place.
+    """
+    with ThreadPoolExecutor(1, initializer=prepare) as thread:
+        following = thread.submit(next, items, None)
+        while (item := following.result()) is not None:
+            following = thread.submit(next, items, None)
+            yield item
+
+
 class Workers:
     """A number of threads, the caller's own among them; the others first call `prepare`."""
 

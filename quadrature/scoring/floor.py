@@ -25,7 +25,7 @@ TOLERANCE = 0.005
 SPACINGS = (1.0, 0.5, 0.25, 0.125)
 """The sizes of cell that are tried to reach that, as the factor that Prior.grids takes."""
 
-MOST_CELLS = 2**20
+MAX_CELLS = 2**20
 """Cells of the coarsest grid, at most."""
 
 BUDGET = 2**36
@@ -110,9 +110,9 @@ def _pilot(
     prior: Prior, spacing: float, windows: NDArray[np.floating], target: NDArray[np.floating], threads: int
 ) -> _Pilot:
     posterior = PosteriorMean(prior, spacing)
-    if posterior.coarse_cells > MOST_CELLS:
+    if posterior.coarse_cells > MAX_CELLS:
         raise NoFloorError(
-            f"it would take {posterior.coarse_cells:,} cells of phase and frequency, and {MOST_CELLS:,} are the most; "
+            f"it would take {posterior.coarse_cells:,} cells of phase and frequency, and {MAX_CELLS:,} are the most; "
             "lower generate.span or the range of generate.frequency"
         )
     mean, operations = posterior.estimate(windows, threads)

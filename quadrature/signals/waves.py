@@ -18,21 +18,21 @@ from quadrature.runtime.settings import Section
 SPLITS = ("train", "validation", "test")
 """The data set's parts; a part's place in this tuple is its stream of random numbers."""
 
-LARGEST_SHARD = 2**24
+MAX_SHARD_SAMPLES = 2**24
 """Samples in one shard, at most: a shard is drawn in memory, at about 12 bytes a sample."""
 
 _BLOCK = 2**16  # samples computed at a time
 
-MOST_SHARDS = 2**24
+MAX_SHARDS = 2**24
 """In one split: their sizes are held in memory."""
 
-SMALLEST = 1e-9
+MIN_MAGNITUDE = 1e-9
 """Of what is not zero: the squares of smaller numbers, and what is divided by them, leave double precision."""
 
 
 def _is_zero_or_not_tiny(value: float) -> float:
-    if 0.0 < value < SMALLEST:
-        raise ValueError(f"it should be 0, or {SMALLEST:g} at least")
+    if 0.0 < value < MIN_MAGNITUDE:
+        raise ValueError(f"it should be 0, or {MIN_MAGNITUDE:g} at least")
     return value
 
 
@@ -69,7 +69,7 @@ class GenerateParams(Section):
     windows: SplitSizes
     shard_windows: Annotated[int, Field(ge=1, le=2**20)]  # windows per file
     length: Annotated[int, Field(ge=2, le=2**11)]  # samples per window; least squares holds 32 * length**2 bytes
-    span: Annotated[float, Field(ge=SMALLEST, le=1e6)]  # radians from first to last sample, at frequency 1
+    span: Annotated[float, Field(ge=MIN_MAGNITUDE, le=1e6)]  # radians from first to last sample, at frequency 1
     phase: Literal["uniform", "consecutive"]
     frequency: Range
     amplitude: Range
@@ -79,16 +79,18 @@ class GenerateParams(Section):
     @classmethod
     def _shards_can_be_counted(cls, shard_windows: int, info: ValidationInfo) -> int:
         for split, windows in info.data.get("windows", ()):
-            if (shards := -(-windows // shard_windows)) > MOST_SHARDS:
-                raise ValueError(f"it makes {shards:,} shards of windows.{split}, where {MOST_SHARDS:,} are the most")
+            if (shards := -(-windows // shard_windows)) > MAX_SHARDS:
+                raise ValueError(f"it makes {shards:,} shards of windows.{split}, where {MAX_SHARDS:,} are the most")
         return shard_windows
 
     @field_validator("length")
     @classmethod
     def _shard_fits_memory(cls, length: int, info: ValidationInfo) -> int:
         samples = length * info.data.get("shard_windows", 1)
-        if samples > LARGEST_SHARD:
-            raise ValueError(f"times shard_windows it makes {samples:,} samples, where {LARGEST_SHARD:,} fit memory")
+        if samples > MAX_SHARD_SAMPLES:
+            raise ValueError(
+                f"times shard_windows it makes {samples:,} samples, where {MAX_SHARD_SAMPLES:,} fit memory"
+            )
         return length
 
 

@@ -58,7 +58,7 @@ def write_list(path: Path, files: Iterable[Path]) -> None:
         write(temporary)
 
 
-class Listed:
+class DigestList:
     """The files whose digests a list holds."""
 
     def __init__(self, path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from quadrature.runtime.errors import DataError
-from quadrature.storage.digest import Listed
+from quadrature.storage.digest import DigestList
 from quadrature.storage.files import write_bytes
 
 
@@ -31,10 +31,10 @@ def write_history(path: Path, records: Iterable[Record]) -> None:
     write_bytes(path, text.getvalue().encode())
 
 
-def read_history(path: Path, listed: Listed) -> list[Record]:
+def read_history(path: Path, digests: DigestList) -> list[Record]:
     """Returns the records. Raises DataError when the file is missing, changed or not as write_history leaves it."""
     try:
-        header, *rows = csv.reader(listed.read(path).decode().splitlines())
+        header, *rows = csv.reader(digests.read(path).decode().splitlines())
         if tuple(header) != Record._fields or not rows:
             raise ValueError(f"expected the columns {', '.join(Record._fields)} and a row for each record")
         records = [Record(float(epoch), int(step), *map(float, others)) for epoch, step, *others in rows]

@@ -108,10 +108,10 @@ class Split:
     def __init__(self, folder: Place, length: int | None = None) -> None:
         """Raises DataError naming the file as `read` does, also where windows are not of the length given."""
         self._folder = folder
-        first = _look(shard_path(folder, 0), 0, None)
+        first = _read_header(shard_path(folder, 0), 0, None)
         shards = first.footer.shards
         try:
-            last = _look(shard_path(folder, shards - 1), shards - 1, shards)
+            last = _read_header(shard_path(folder, shards - 1), shards - 1, shards)
         except DataError:
             with _opening(shard_path(folder, 0)):
                 pass  # it names what is to blame if the first shard has changed
@@ -138,7 +138,7 @@ class Split:
     def digest(self) -> str:
         """Returns a digest of all shards, as their footers tell them. Raises DataError."""
         shards = range(len(self.sizes))
-        footers = (_look(shard_path(self._folder, shard), shard, len(self.sizes)).footer for shard in shards)
+        footers = (_read_header(shard_path(self._folder, shard), shard, len(self.sizes)).footer for shard in shards)
         return hashlib.sha256("".join(footer.model_dump_json() for footer in footers).encode()).hexdigest()
 
 
@@ -171,7 +171,7 @@ def is_whole(place: Place, shard: int, shards: int) -> bool:
     return True
 
 
-class _Look(NamedTuple):
+class _Header(NamedTuple):
     """What opening a shard tells without reading a window."""
 
     footer: _Footer
@@ -179,7 +179,7 @@ class _Look(NamedTuple):
     window_length: int
 
 
-def _look(place: Place, shard: int, shards: int | None) -> _Look:
+def _read_header(place: Place, shard: int, shards: int | None) -> _Header:
     """Returns what a shard's footer says; of the first one, whatever number of shards that is."""
     with _opening(place, whole=False) as file:
         footer = _footer(place, file)
@@ -188,7 +188,7 @@ def _look(place: Place, shard: int, shards: int | None) -> _Look:
         kind = file.schema_arrow.field(names.index("input")).type if "input" in names else None
         if not (kind and pa.types.is_fixed_size_list(kind)):
             raise DataError(f"{place} holds no windows in a column input; {REMAKE}")
-        return _Look(footer, file.metadata.num_rows, kind.list_size)
+        return _Header(footer, file.metadata.num_rows, kind.list_size)
 
 
 def _read(

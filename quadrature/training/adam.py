@@ -14,7 +14,7 @@ MEAN_DECAY = 0.9
 SQUARE_DECAY = 0.999
 """Of the running mean of gradients' squares, a step."""
 
-SMALLEST = 1e-8
+MIN_MAGNITUDE = 1e-8
 """Added to the root of the mean square, so that nothing is divided by 0."""
 
 
@@ -37,7 +37,7 @@ class Adam:
         self._steps += 1
         self._mean.lerp_(gradient, 1.0 - MEAN_DECAY)
         self._square.mul_(SQUARE_DECAY).addcmul_(gradient, gradient, value=1.0 - SQUARE_DECAY)
-        root = self._square.sqrt().div_((1.0 - SQUARE_DECAY**self._steps) ** 0.5).add_(SMALLEST)
+        root = self._square.sqrt().div_((1.0 - SQUARE_DECAY**self._steps) ** 0.5).add_(MIN_MAGNITUDE)
         torch.div(self._mean, root, out=self._move).mul_(rate / (1.0 - MEAN_DECAY**self._steps))
         for weights, move in zip(self._weights, self._moves, strict=True):
             weights.sub_(move)

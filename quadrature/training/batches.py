@@ -15,7 +15,6 @@ that is asked for.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
@@ -23,6 +22,7 @@ import torch
 from torch import Tensor
 
 from quadrature.network.device import compute_alone
+from quadrature.runtime.threads import prefetch
 from quadrature.storage.places import Place
 from quadrature.storage.windows import Split
 
@@ -34,7 +34,7 @@ class Batch(NamedTuple):
     target: Tensor
 
 
-class Shards(NamedTuple):
+class SplitReader(NamedTuple):
     """A split: its windows' samples, how many windows each shard holds, and how to get a shard."""
 
     window_length: int
@@ -42,17 +42,17 @@ class Shards(NamedTuple):
     get: Callable[[int], Batch]
 
     @property
-    def windows(self) -> int:
-        """How many windows there are."""
+    def window_count(self) -> int:
+        """Windows in the split."""
         return sum(self.sizes)
 
     @classmethod
-    def of(cls, batches: Sequence[Batch]) -> "Shards":
+    def of(cls, batches: Sequence[Batch]) -> "SplitReader":
         """Returns batches in memory as a split."""
         return cls(batches[0].input.shape[1], [len(batch.input) for batch in batches], batches.__getitem__)
 
 
-def open_split(folder: Place, device: torch.device, memory: int, window_length: int | None = None) -> Shards:
+def open_split(folder: Place, device: torch.device, memory: int, window_length: int | None = None) -> SplitReader:
     """Opens a split to be held in up to `memory` bytes; shards beyond are read from their files each time.
 
     Raises DataError as windows.Split does: now for what is held, and for the others when they are read.
@@ -73,29 +73,29 @@ def open_split(folder: Place, device: torch.device, memory: int, window_length: 
         if last * window_bytes > memory:
             break
         held.append(read(shard))
-    return Shards(split.window_length, split.sizes, get)
+    return SplitReader(split.window_length, split.sizes, get)
 
 
 def epoch_batches(
-    shards: Shards, seed: int, epoch: int, batch_size: int, shuffle_windows: int, done: int = 0
+    split: SplitReader, seed: int, epoch: int, batch_size: int, shuffle_windows: int, done: int = 0
 ) -> Iterator[Batch]:
     """Yields every window once, in an epoch's order, batch_size at a time; the last batch holds what is left.
 
     The first `done` batches are passed over, and the shards and blocks of which nothing else is needed.
     """
-    order = _permutation(len(shards.sizes), seed, epoch).tolist()
+    order = _permutation(len(split.sizes), seed, epoch).tolist()
     first_block, rest = divmod(done * batch_size, shuffle_windows)
     missed = first_block * shuffle_windows  # windows before that block
-    while order and missed >= shards.sizes[order[0]]:
-        missed -= shards.sizes[order.pop(0)]
-    blocks = _cut(_without_first(missed, map(shards.get, order)), shuffle_windows)
+    while order and missed >= split.sizes[order[0]]:
+        missed -= split.sizes[order.pop(0)]
+    blocks = _cut(_without_first(missed, map(split.get, order)), shuffle_windows)
     permuted = (_permuted(block, seed, epoch, number) for number, block in enumerate(blocks, first_block))
-    return _cut(_ahead(_without_first(rest, permuted)), batch_size)
+    return _cut(prefetch(_without_first(rest, permuted), compute_alone), batch_size)
 
 
-def in_order(shards: Shards, batch_size: int) -> Iterator[Batch]:
+def in_order(split: SplitReader, batch_size: int) -> Iterator[Batch]:
     """Yields every window once, as written, batch_size at a time."""
-    return _cut(map(shards.get, range(len(shards.sizes))), batch_size)
+    return _cut(map(split.get, range(len(split.sizes))), batch_size)
 
 
 def _without_first(count: int, pieces: Iterator[Batch]) -> Iterator[Batch]:
@@ -103,15 +103,6 @@ def _without_first(count: int, pieces: Iterator[Batch]) -> Iterator[Batch]:
     for piece in pieces:
         yield _slice(piece, count, len(piece.input)) if count else piece
         count = 0
-
-
-def _ahead(batches: Iterator[Batch]) -> Iterator[Batch]:
-    """Yields batches, each of which a thread of its own made while the one before was used."""
-    with ThreadPoolExecutor(1, initializer=compute_alone) as thread:
-        following = thread.submit(next, batches, None)
-        while (batch := following.result()) is not None:
-            following = thread.submit(next, batches, None)
-            yield batch
 
 
 def _cut(pieces: Iterable[Batch], size: int) -> Iterator[Batch]:

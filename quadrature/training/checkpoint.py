@@ -28,13 +28,13 @@ from torch import Tensor
 from quadrature.storage.files import write_bytes
 from quadrature.storage.fingerprint import fingerprint
 
-State = Mapping[str, Tensor]
+Tensors = Mapping[str, Tensor]
 """Tensors by name: of a device when they are saved, on the CPU when they are loaded."""
 
-LARGEST = 4 * 10**9
+MAX_TOTAL_BYTES = 4 * 10**9
 """Bytes of all trainings' states together; beyond, the longest untouched go first."""
 
-LONGEST = 30 * 86400.0
+MAX_AGE_SECONDS = 30 * 86400.0
 """Seconds that a state is kept untouched."""
 
 _DIGEST_BYTES = 32
@@ -77,7 +77,7 @@ class Checkpoints:
         """Whether it is time to save again."""
         return time.monotonic() - self._saved_at >= self._every
 
-    def save(self, step: int, state: State) -> None:
+    def save(self, step: int, state: Tensors) -> None:
         """Writes a state, and removes those before the last but one. A disk that refuses is told of, no more."""
         self._saved_at = time.monotonic()
         packed = safetensors.torch.save({name: tensor.contiguous() for name, tensor in state.items()})
@@ -103,17 +103,17 @@ class Checkpoints:
         return sorted(self._folder.glob("step-*"), reverse=True)
 
 
-def unpack(packed: bytes) -> State:
+def unpack(packed: bytes) -> Tensors:
     """Returns the state, each tensor in memory of its own: where it lies alters the last bits of MKL's sums."""
     return {name: tensor.clone() for name, tensor in safetensors.torch.load(packed).items()}
 
 
-def prefixed(prefix: str, state: State) -> dict[str, Tensor]:
+def prefixed(prefix: str, state: Tensors) -> dict[str, Tensor]:
     """Returns a part's tensors as they are named in the whole."""
     return {f"{prefix}.{name}": tensor for name, tensor in state.items()}
 
 
-def within(prefix: str, state: State) -> dict[str, Tensor]:
+def within(prefix: str, state: Tensors) -> dict[str, Tensor]:
     """Returns a part's tensors, named as `prefixed` was given them."""
     return {name.removeprefix(f"{prefix}."): tensor for name, tensor in state.items() if name.startswith(f"{prefix}.")}
 
@@ -150,7 +150,7 @@ def _clean(everyone: Path, own: Path) -> None:
     total = 0
     for touched, size, folder in others:
         total += size
-        if total > LARGEST or time.time() - touched > LONGEST:
+        if total > MAX_TOTAL_BYTES or time.time() - touched > MAX_AGE_SECONDS:
             with suppress(OSError), filelock.FileLock(folder / "lock", timeout=0):  # Timeout is an OSError
                 shutil.rmtree(folder, ignore_errors=True)
 

@@ -51,9 +51,9 @@ class Ranks:
         """Whether this one speaks and writes for all."""
         return self._launch.rank == 0
 
-    def share(self, shards: int) -> range:
-        """Returns the shards that this process computes."""
-        size = shards // self._launch.world_size
+    def own_parts(self, parts: int) -> range:
+        """Returns the parts of a batch's gradient that this process computes."""
+        size = parts // self._launch.world_size
         return range(self._launch.rank * size, (self._launch.rank + 1) * size)
 
     def gather(self, rows: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from quadrature.network.device import compute_alone, computing_alone
 from quadrature.runtime.errors import NonFiniteLossError
 from quadrature.runtime.threads import Workers
 from quadrature.storage.history import Record
-from quadrature.training.batches import Batch, Shards, epoch_batches, in_order
+from quadrature.training.batches import Batch, SplitReader, epoch_batches, in_order
 from quadrature.training.distributed import Ranks
 from quadrature.training.params import TrainParams
 from quadrature.training.schedule import learning_rate
@@ -26,8 +26,8 @@ from quadrature.training.step import ALONE, TrainStep, draws
 
 def train(
     training: Training,
-    windows: Shards,
-    validation: Shards,
+    windows: SplitReader,
+    validation: SplitReader,
     after_step: Callable[[Training], None] = lambda _training: None,
     ranks: Ranks = ALONE,
 ) -> Iterator[Record]:
@@ -55,7 +55,7 @@ def train(
                 after_step(training)
 
 
-def _record(training: Training, epoch: float, rate: float, validation: Shards, workers: Workers) -> Record:
+def _record(training: Training, epoch: float, rate: float, validation: SplitReader, workers: Workers) -> Record:
     train_mse = _sum_finite(training.losses, training.step) / training.samples
     validation_mse = mean_squared_error(training.model, validation, training.params.batch_size, workers)
     if not math.isfinite(validation_mse):
@@ -65,12 +65,12 @@ def _record(training: Training, epoch: float, rate: float, validation: Shards, w
     return record
 
 
-def steps_per_epoch(windows: Shards, params: TrainParams) -> int:
+def steps_per_epoch(windows: SplitReader, params: TrainParams) -> int:
     """Returns how many batches hold every window once."""
-    return math.ceil(windows.windows / params.batch_size)
+    return math.ceil(windows.window_count / params.batch_size)
 
 
-def mean_squared_error(model: nn.Module, windows: Shards, batch_size: int, workers: Workers) -> float:
+def mean_squared_error(model: nn.Module, windows: SplitReader, batch_size: int, workers: Workers) -> float:
     """Returns the mean over windows and instants of the squared error."""
     model.eval()
     squares, samples = 0.0, 0

@@ -21,7 +21,7 @@ SQUARE_DECAY = 0.95
 TURN_EVERY = 10
 """Steps between one set of coordinates and the next."""
 
-SMALLEST = 1e-8
+MIN_MAGNITUDE = 1e-8
 """Added to the root of a mean square, so that nothing is divided by 0."""
 
 LONGEST_SIDE = 1024
@@ -101,7 +101,7 @@ def _move(weights: Tensor, gradient: Tensor, state: dict[str, Any], rate: float)
     mean.lerp_(gradient, 1.0 - MEAN_DECAY)
     square.lerp_(_turned(gradient, bases).square(), 1.0 - SQUARE_DECAY)
     step = _turned(mean, bases) / (1.0 - MEAN_DECAY ** state["steps"])
-    step /= (square / (1.0 - SQUARE_DECAY ** state["steps"])).sqrt() + SMALLEST
+    step /= (square / (1.0 - SQUARE_DECAY ** state["steps"])).sqrt() + MIN_MAGNITUDE
     weights.sub_(_turned_back(step, bases), alpha=rate)
 
     for axis, product in products.items():

@@ -36,18 +36,18 @@ class TrainStep:
         one thread of one process, and added up in the shards' order, so that its bits do not depend on who computes
         which.
         """
-        shards = self._shards(batch)
+        parts = self._parts(batch)
 
-        def differentiate(shard: int) -> Tensor:
-            if not len(shards[shard].input):
+        def differentiate(part: int) -> Tensor:
+            if not len(parts[part].input):
                 return batch.input.new_zeros(sum(self._sizes) + 1)
             if self._draws:
                 # From torch's global stream, so each shard of each step begins it anew: nothing to remember
                 # between steps, and the same draws whoever computes the shard.
-                _seed(batch.input.device, self._params.seed, step, shard)
-            return error_gradient(self._model, shards[shard], batch.target.numel())
+                _seed(batch.input.device, self._params.seed, step, part)
+            return error_gradient(self._model, parts[part], batch.target.numel())
 
-        own = self._ranks.share(len(shards))
+        own = self._ranks.own_parts(len(parts))
         total, *others = self._ranks.gather(torch.stack(list(self._workers.map(differentiate, own))))
         for other in others:
             total += other
@@ -56,13 +56,13 @@ class TrainStep:
         loss: Tensor = total[-1] + 0.0 * norm  # not finite where the gradient is not
         if self._params.gradient_clip is not None:
             gradient *= (self._params.gradient_clip / (norm + 1e-6)).clamp(max=1.0)
-        parts = torch.split(gradient, self._sizes)
-        self._optimizer.step([part.view_as(one) for part, one in zip(parts, self._weights, strict=True)], rate)
+        gradients = torch.split(gradient, self._sizes)
+        self._optimizer.step([one.view_as(w) for one, w in zip(gradients, self._weights, strict=True)], rate)
         return loss
 
-    def _shards(self, batch: Batch) -> list[Batch]:
+    def _parts(self, batch: Batch) -> list[Batch]:
         parts = (part.tensor_split(self._params.gradient_shards) for part in batch)
-        return [Batch(*shard) for shard in zip(*parts, strict=True)]
+        return [Batch(*part) for part in zip(*parts, strict=True)]
 
 
 def draws(model: nn.Module) -> bool:

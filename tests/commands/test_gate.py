@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from quadrature.commands.gate import Rule, judge, load_rules
-from quadrature.experiments.revisions import read_metrics
+from quadrature.experiments.revisions import metrics_of
 from quadrature.runtime.errors import DataError, ParameterError
 from tests.checkout import PROJECT, Checkout, git
 
@@ -272,7 +272,7 @@ def test_a_revision_that_is_not_there_is_exit_code_2(committed):
 def test_a_revision_that_is_not_there_is_named(committed, monkeypatch, revision):
     monkeypatch.chdir(committed.path)
     with pytest.raises(ParameterError, match=f"^there is no revision '{revision}' here"):
-        read_metrics(Path("metrics/test.json"), revision)
+        metrics_of(Path("metrics/test.json"), revision)
 
 
 @pytest.mark.slow
@@ -308,7 +308,7 @@ def test_a_file_that_is_no_json_object_is_refused(committed, monkeypatch, text, 
     commit = git("rev-parse", "HEAD", cwd=committed.path).strip()  # DVC remembers in a process what HEAD was
     for revision, where in ((None, "torn.json"), (commit, f"torn.json at {commit}")):
         with pytest.raises(DataError, match=f"^{where} {problem}"):
-            read_metrics(torn, revision)
+            metrics_of(torn, revision)
     git("reset", "--quiet", "--hard", "HEAD^", cwd=committed.path)
 
 
@@ -319,9 +319,9 @@ def test_metrics_are_read_as_they_are_from_the_tree_and_as_of_any_kind_of_revisi
     commit, baseline = git("rev-parse", "better", "main", cwd=committed.path).split()
     git("update-ref", f"refs/exps/{baseline[:2]}/{baseline[2:]}/slower", commit, cwd=committed.path)
     path = Path("metrics/test.json")
-    assert read_metrics(path) == METRICS
+    assert metrics_of(path) == METRICS
     for revision in ("better", "v2", commit, commit[:7], "slower"):
-        metrics = read_metrics(path, revision)
+        metrics = metrics_of(path, revision)
         assert (metrics["mse"], metrics["extra"]) == (0.0028, None), revision
-    assert read_metrics(Path("metrics/none.json"), "slower") is None
-    assert read_metrics(Path("metrics/none.json")) is None
+    assert metrics_of(Path("metrics/none.json"), "slower") is None
+    assert metrics_of(Path("metrics/none.json")) is None

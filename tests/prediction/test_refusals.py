@@ -208,5 +208,5 @@ def test_a_number_out_of_range_is_refused_by_its_option(capsys, option, value):
     assert (
         capsys.readouterr()
         .err.splitlines()[-1]
-        .endswith(f"argument {option}: {value} is no whole number from 1 to {2**24}")
+        .endswith(f"argument {option}: {value} is not a whole number from 1 to {2**24:,}")
     )

@@ -44,10 +44,11 @@ PACKAGES = ("stages", *(f"quadrature/{folder}" for folder in IMPORTS))
 UNUSED = {
     "generate": "storage/history",
     "train": "",
-    "evaluate": "runtime/launch signals/drawing storage/fingerprint storage/history",
-    "plot": "runtime/launch runtime/threads signals/drawing storage/fingerprint",
+    "evaluate": "runtime/arguments runtime/launch signals/drawing storage/fingerprint storage/history",
+    "plot": "runtime/arguments runtime/launch runtime/threads signals/drawing storage/fingerprint",
     "report": (
-        "runtime/launch runtime/threads signals/drawing storage/fingerprint storage/arrow storage/places storage/windows"
+        "runtime/arguments runtime/launch runtime/threads signals/drawing"
+        " storage/arrow storage/fingerprint storage/places storage/windows"
     ),
 }
 """Files in the folders that a stage declares which it does not import: a change of one runs it again for nothing."""

@@ -44,7 +44,7 @@ def test_nonsense_is_refused_in_one_line(values, message):
 
 @pytest.mark.parametrize("world_size", [1, 2, 3, 7])
 def test_the_shares_of_all_processes_are_all_items_each_once(world_size):
-    shares = [list(Launch(rank, world_size).share(range(5))) for rank in range(world_size)]
+    shares = [list(Launch(rank, world_size).own_items(range(5))) for rank in range(world_size)]
     assert sorted(item for share in shares for item in share) == [0, 1, 2, 3, 4]
 
 

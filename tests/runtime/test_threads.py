@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from quadrature.runtime.threads import Workers
+from quadrature.runtime.threads import Workers, prefetch
 
 
 @pytest.mark.parametrize("threads", [1, 2, 5])
@@ -120,3 +120,35 @@ def test_what_was_not_begun_is_left_when_the_caller_stops():
         next(workers.map(begun.append, range(100)))
         threading.Timer(0.1, prepared.set).start()
     assert begun == [0]
+
+
+def test_prefetch_yields_every_item_in_order_and_makes_one_ahead():
+    made = []
+
+    def make():
+        for item in range(4):
+            made.append(item)
+            yield item
+
+    items = prefetch(make())
+    assert next(items) == 0
+    assert [0, *items] == [0, 1, 2, 3]
+    assert made == [0, 1, 2, 3]
+
+
+def test_prefetch_makes_items_on_one_other_thread_which_it_prepares():
+    prepared = []
+    items = prefetch((threading.get_ident() for _ in range(3)), lambda: prepared.append(threading.get_ident()))
+    assert {*items} == {*prepared} != {threading.get_ident()}
+    assert len(prepared) == 1
+
+
+def test_prefetch_raises_in_place_of_an_item_what_went_wrong_with_it():
+    def make():
+        yield 1
+        raise ValueError("two")
+
+    items = prefetch(make())
+    assert next(items) == 1
+    with pytest.raises(ValueError, match="two"):
+        next(items)

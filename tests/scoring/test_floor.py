@@ -15,7 +15,7 @@ from quadrature.scoring.floor import Floor
 from quadrature.scoring.posterior import NoFloorError
 from quadrature.scoring.scores import Excess
 from quadrature.signals.waves import draw_shard, shard_count
-from quadrature.training.batches import Batch, Shards
+from quadrature.training.batches import Batch, SplitReader
 from tests.checkout import PROJECT
 from tests.network.test_model import make_params as make_model
 from tests.scoring.test_posterior import make_params
@@ -107,7 +107,7 @@ def random_params(seed):
 def briefly_trained(length, inputs, target, test):
     network = QuadratureNetwork(make_model(hidden_size=16), length)
     initialize(network, 0)
-    windows = Shards.of([Batch(torch.from_numpy(inputs).unsqueeze(-1), torch.from_numpy(target))])
+    windows = SplitReader.of([Batch(torch.from_numpy(inputs).unsqueeze(-1), torch.from_numpy(target))])
     settings = make_training(epochs=3, batch_size=256, optimizer="soap", shuffle_windows=len(inputs))
     list(train(network, windows, windows, settings))
     return predict(network, test, 1000)

@@ -8,7 +8,7 @@ import pytest
 
 from quadrature.runtime.errors import DataError
 from quadrature.storage import digest
-from quadrature.storage.digest import Listed, write_list
+from quadrature.storage.digest import DigestList, write_list
 
 PLACES = {
     "at the beginning": (0, 200_000),
@@ -62,7 +62,7 @@ def test_a_file_without_a_place_gets_no_digest(tmp_path):
 
 
 @pytest.fixture
-def listed(tmp_path, monkeypatch):
+def digest_list(tmp_path, monkeypatch):
     """Files, a list of them in folders yet to be made, and the list's path."""
     monkeypatch.chdir(tmp_path)
     files = [tmp_path.relative_to(tmp_path) / name for name in ("b.csv", "a b.json")]
@@ -73,24 +73,24 @@ def listed(tmp_path, monkeypatch):
     return files, path
 
 
-def test_a_list_tells_what_is_as_it_was_written(listed):
-    (first, second), path = listed
-    assert Listed(path).read(first) == b"content of b.csv\n"
+def test_a_list_tells_what_is_as_it_was_written(digest_list):
+    (first, second), path = digest_list
+    assert DigestList(path).read(first) == b"content of b.csv\n"
     second.write_text("content of another\n")
     with pytest.raises(DataError, match=r"^a b.json is not as it was written \(it has changed since"):
-        Listed(path).read(second)
+        DigestList(path).read(second)
     first.unlink()
     with pytest.raises(DataError, match=r"^b.csv is missing"):
-        Listed(path).read(first)
+        DigestList(path).read(first)
     first.with_name("c").touch()
     with pytest.raises(DataError, match=r"^c is not listed in .*/stage.sha256"):
-        Listed(path).read(first.with_name("c"))
+        DigestList(path).read(first.with_name("c"))
 
 
-def test_sha256sum_takes_a_list(listed):
+def test_sha256sum_takes_a_list(digest_list):
     if not (sha256sum := shutil.which("sha256sum")):
         pytest.skip("no sha256sum here")
-    files, path = listed
+    files, path = digest_list
     command = [sha256sum, "--check", "--strict", str(path)]
     assert subprocess.run(command, check=True, capture_output=True, text=True).stdout == "a b.json: OK\nb.csv: OK\n"
     files[0].write_text("another")
@@ -98,8 +98,8 @@ def test_sha256sum_takes_a_list(listed):
 
 
 @pytest.mark.parametrize("harm", ["missing", "empty", "another", "forged"])
-def test_a_list_that_is_none_is_refused_by_name(listed, harm):
-    _, path = listed
+def test_a_list_that_is_none_is_refused_by_name(digest_list, harm):
+    _, path = digest_list
     match harm:
         case "missing":
             path.unlink()
@@ -111,4 +111,4 @@ def test_a_list_that_is_none_is_refused_by_name(listed, harm):
             path.write_bytes(path.read_bytes() + b"no digest\n")
             digest.write(path)
     with pytest.raises(DataError, match=r"/stage.sha256 is (missing|no list of digests)"):
-        Listed(path)
+        DigestList(path)

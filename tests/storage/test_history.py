@@ -3,7 +3,7 @@
 import pytest
 
 from quadrature.runtime.errors import DataError
-from quadrature.storage.digest import Listed, write_list
+from quadrature.storage.digest import DigestList, write_list
 from quadrature.storage.history import Record, read_history, write_history
 
 RECORDS = [Record(0.5, 3, 0.1, 1 / 3, 1e-12), Record(1.0, 6, 0.2, 5e-324, 2.0)]
@@ -12,7 +12,7 @@ RECORDS = [Record(0.5, 3, 0.1, 1 / 3, 1e-12), Record(1.0, 6, 0.2, 5e-324, 2.0)]
 def read(path):
     """Reads a history whose digest is right."""
     write_list(path.with_suffix(".sha256"), [path])
-    return read_history(path, Listed(path.with_suffix(".sha256")))
+    return read_history(path, DigestList(path.with_suffix(".sha256")))
 
 
 def test_what_is_written_is_read_exactly(tmp_path):

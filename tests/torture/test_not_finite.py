@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from quadrature.storage.windows import WINDOW_COLUMNS, read_split, shard_path, writing
-from quadrature.training.batches import Batch, Shards, epoch_batches
+from quadrature.training.batches import Batch, SplitReader, epoch_batches
 from tests.checkout import SMALL, Checkout
 from tests.forks import after_step, clear, interrupt, run_stage, written
 
@@ -36,7 +36,7 @@ def make_checkout(path, parameters=None):
 def first_window(checkout, step, sizes):
     """Returns the shard and the row of a window of a step of the first epoch, of as little as the order is made of."""
     numbers = torch.arange(sum(sizes), dtype=torch.float32).split(list(sizes))
-    shards = Shards.of([Batch(part.reshape(-1, 1, 1), part.reshape(-1, 1)) for part in numbers])
+    shards = SplitReader.of([Batch(part.reshape(-1, 1, 1), part.reshape(-1, 1)) for part in numbers])
     train = checkout.yaml("params.yaml")["train"]
     *_, batch = zip(
         epoch_batches(shards, train["seed"], 0, train["batch_size"], train["shuffle_windows"]),

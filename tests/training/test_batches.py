@@ -6,12 +6,12 @@ import torch
 
 from quadrature.runtime.errors import DataError
 from quadrature.storage.windows import shard_path, writing
-from quadrature.training.batches import Batch, Shards, epoch_batches, in_order, open_split
+from quadrature.training.batches import Batch, SplitReader, epoch_batches, in_order, open_split
 
 
 def make_shards(*sizes):
     numbers = torch.arange(sum(sizes), dtype=torch.float32).split(list(sizes))
-    return Shards.of([Batch(part.reshape(-1, 1, 1), part.reshape(-1, 1)) for part in numbers])
+    return SplitReader.of([Batch(part.reshape(-1, 1, 1), part.reshape(-1, 1)) for part in numbers])
 
 
 def order(shards, **changes):
@@ -88,7 +88,7 @@ def write_split(folder, sizes):
         }
         with writing(shard_path(folder, shard), shard, len(sizes)) as file:
             file.write(columns)
-    return Shards.of(
+    return SplitReader.of(
         [
             Batch(
                 torch.tensor(part.tolist())[:, None, None].expand(-1, 3, 1),
@@ -102,7 +102,7 @@ def write_split(folder, sizes):
 def test_a_split_is_opened_in_the_shapes_of_the_network(tmp_path):
     write_split(tmp_path, [4, 4, 2])
     split = open_split(tmp_path, torch.device("cpu"), memory=10**6)
-    assert (split.window_length, list(split.sizes), split.windows) == (3, [4, 4, 2], 10)
+    assert (split.window_length, list(split.sizes), split.window_count) == (3, [4, 4, 2], 10)
     batch = split.get(2)
     assert batch.input.shape == (2, 3, 1)
     assert batch.target.tolist() == [[-8.0] * 3, [-9.0] * 3]

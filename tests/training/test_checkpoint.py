@@ -198,9 +198,9 @@ def test_old_states_and_the_oldest_of_too_many_go(monkeypatch):
     for age, name in enumerate(ages):
         size = leave(name, age)
     assert kept() == {newest, newer, older, ancient}
-    monkeypatch.setattr(checkpoint, "LONGEST", 2.5 * 86400)
+    monkeypatch.setattr(checkpoint, "MAX_AGE_SECONDS", 2.5 * 86400)
     assert kept() == {newest, newer, older}
-    monkeypatch.setattr(checkpoint, "LARGEST", 2 * size)
+    monkeypatch.setattr(checkpoint, "MAX_TOTAL_BYTES", 2 * size)
     assert kept() == {newest, newer}
 
 
@@ -227,7 +227,7 @@ def test_what_is_in_use_and_what_is_no_training_of_ours_stays_however_old(monkey
     (checkpoint.state_folder() / mixed / "chapter 1").touch()
     os.utime(checkpoint.state_folder() / mixed / "chapter 1", (0, 0))
     (checkpoint.state_folder() / "a file").touch()
-    monkeypatch.setattr(checkpoint, "LONGEST", 1.0)
+    monkeypatch.setattr(checkpoint, "MAX_AGE_SECONDS", 1.0)
     with checkpoints(used, 0.0):
         for path in (checkpoint.state_folder() / used).iterdir():
             os.utime(path, (0, 0))

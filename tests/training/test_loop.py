@@ -12,7 +12,7 @@ from quadrature.network.model_file import load_model, save_model
 from quadrature.runtime.errors import NonFiniteLossError
 from quadrature.runtime.threads import Workers
 from quadrature.training import loop
-from quadrature.training.batches import Batch, Shards, epoch_batches, in_order
+from quadrature.training.batches import Batch, SplitReader, epoch_batches, in_order
 from quadrature.training.loop import mean_squared_error
 from quadrature.training.params import TrainParams
 from quadrature.training.schedule import learning_rate
@@ -53,7 +53,7 @@ def make_windows(count=80, noise=0.0, seed=0):
     angle = 2 * math.pi * torch.rand(count, 1, generator=generator) + torch.linspace(0, math.pi, 7)
     sine = torch.sin(angle) + noise * torch.randn(count, 7, generator=generator)
     batches = [Batch(sine[:50, :, None], torch.cos(angle)[:50]), Batch(sine[50:, :, None], torch.cos(angle)[50:])]
-    return Shards.of(batches)
+    return SplitReader.of(batches)
 
 
 def weights_after(**changes):

@@ -90,7 +90,7 @@ def test_a_vector_gets_adams_steps(shape):
         return ((weights - target) ** 2 * target).sum()
 
     def adam(weights):
-        return TorchsAdam(weights, betas=(soap.MEAN_DECAY, soap.SQUARE_DECAY), eps=soap.SMALLEST)
+        return TorchsAdam(weights, betas=(soap.MEAN_DECAY, soap.SQUARE_DECAY), eps=soap.MIN_MAGNITUDE)
 
     torch.testing.assert_close(descend(SOAP, start, loss, 20), descend(adam, start, loss, 20), rtol=0, atol=1e-12)
 
@@ -100,7 +100,7 @@ def test_a_side_too_long_keeps_its_coordinates(monkeypatch):
     monkeypatch.setattr(soap, "LONGEST_SIDE", 3)
 
     def adam(weights):
-        return TorchsAdam(weights, betas=(soap.MEAN_DECAY, soap.SQUARE_DECAY), eps=soap.SMALLEST)
+        return TorchsAdam(weights, betas=(soap.MEAN_DECAY, soap.SQUARE_DECAY), eps=soap.MIN_MAGNITUDE)
 
     torch.testing.assert_close(descend(SOAP, start, loss, 20), descend(adam, start, loss, 20), rtol=0, atol=1e-12)
     optimizer = SOAP([weights := nn.Parameter(torch.ones(4, 3))])

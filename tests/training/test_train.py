@@ -173,10 +173,10 @@ def test_windows_may_lie_elsewhere(generated, tmp_path):
 @pytest.mark.parametrize(
     ("options", "line"),
     [
-        (["--memory", "much"], "argument --memory: much is no whole number of megabytes"),
-        (["--patience", "inf"], "argument --patience: inf is no number of seconds from 0 to 1,000,000"),
-        (["--patience=-1"], "argument --patience: -1 is no number of seconds from 0 to 1,000,000"),
-        (["--save-every", "nan"], "argument --save-every: nan is no number of seconds from 0 to 1,000,000"),
+        (["--memory", "much"], "argument --memory: much is not a whole number from 0 to 1,000,000,000"),
+        (["--patience", "inf"], "argument --patience: inf is not a number of seconds from 0 to 1,000,000"),
+        (["--patience=-1"], "argument --patience: -1 is not a number of seconds from 0 to 1,000,000"),
+        (["--save-every", "nan"], "argument --save-every: nan is not a number of seconds from 0 to 1,000,000"),
         (["--windows", "ftp://host/windows"], "ftp://host/windows is no place known here"),
     ],
 )

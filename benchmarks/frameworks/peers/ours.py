@@ -18,7 +18,7 @@ from quadrature.network.model_file import load_model
 from quadrature.runtime.params import load_params
 from quadrature.runtime.settings import Section
 from quadrature.runtime.threads import Workers
-from quadrature.training.batches import Batch, Shards, epoch_batches
+from quadrature.training.batches import Batch, SplitReader, epoch_batches
 from quadrature.training.params import TrainParams
 from quadrature.training.state import make_optimizer
 from quadrature.training.step import TrainStep
@@ -54,7 +54,7 @@ def train(model: QuadratureNetwork, inputs: np.ndarray, target: np.ndarray, batc
     changes = {"batch_size": batch, "optimizer": "adam", "learning_rate": 1e-3, "gradient_clip": None}
     params = PARAMS.train.model_copy(update={**changes, **SHARED})
     optimizer = make_optimizer(model, params)
-    windows = Shards.of([Batch(torch.from_numpy(inputs.copy()).unsqueeze(-1), torch.from_numpy(target.copy()))])
+    windows = SplitReader.of([Batch(torch.from_numpy(inputs.copy()).unsqueeze(-1), torch.from_numpy(target.copy()))])
     model.train()
     batches = epoch_batches(windows, params.seed, 0, batch, params.shuffle_windows)
     with Workers(params.threads, compute_alone) as workers:

@@ -1,0 +1,28 @@
+"""Number types for argparse, which say what they accept."""
+
+import argparse
+from collections.abc import Callable
+
+
+def whole_number(lowest: int, highest: int) -> Callable[[str], int]:
+    """Returns an argparse type: a whole number from lowest to highest."""
+
+    def convert(text: str) -> int:
+        if not text.isdecimal() or not lowest <= int(text[:20]) <= highest:
+            raise argparse.ArgumentTypeError(
+                f"{' '.join(text.split())} is not a whole number from {lowest:,} to {highest:,}"
+            )
+        return int(text)
+
+    return convert
+
+
+def seconds(text: str) -> float:
+    """An argparse type: a number of seconds from 0 to 1,000,000."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0.0 <= value <= 1e6:
+        raise argparse.ArgumentTypeError(f"{' '.join(text.split())} is not a number of seconds from 0 to 1,000,000")
+    return value

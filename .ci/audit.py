@@ -1,7 +1,7 @@
 """Asks the OSV database for known vulnerabilities of the packages in constraints.txt that this system installs.
 
-Those in .ci/audit.yaml are excepted. Exit codes: 0 no others, 1 some, 2 an exception is malformed or has expired, 69
-the database did not answer.
+.ci/audit.yaml lists exceptions. Exit codes: 0 no other vulnerability, 1 some, 2 an exception is malformed or has
+expired, 69 the database did not answer.
 """
 
 import argparse
@@ -16,11 +16,11 @@ import yaml
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 LONGEST = timedelta(days=366)
-"""From one review of an exception to the next."""
+"""Longest time between two reviews of an exception."""
 
 
 class Excepted(BaseModel, extra="forbid", frozen=True, strict=True):
-    """A vulnerability that is none here."""
+    """A known vulnerability that does not affect this project."""
 
     id: Annotated[str, Field(pattern=r"^(CVE|GHSA|PYSEC)-[\w-]+$")]
     package: Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
@@ -40,7 +40,7 @@ def main() -> None:
     exceptions = load_exceptions(arguments.exceptions)
     for one in exceptions:
         if one.expires < date.today():
-            stop(2, f"{arguments.exceptions}: {one.id} was excepted until {one.expires}; look at it anew")
+            stop(2, f"{arguments.exceptions}: {one.id} was excepted until {one.expires}; review it")
     unneeded, found = {*exceptions}, 0
     for package, known in ask(arguments.database, arguments.constraints):
         names = {known["id"], *known["aliases"]}
@@ -48,13 +48,13 @@ def main() -> None:
             unneeded -= excepting
             continue
         found += 1
-        mended = ", ".join(known["fix_versions"]) or "no release"
-        print(f"{package['name']} {package['version']}: {', '.join(sorted(names))}, mended in {mended}")
+        fixed = ", ".join(known["fix_versions"]) or "no release"
+        print(f"{package['name']} {package['version']}: {', '.join(sorted(names))}, fixed in {fixed}")
     for one in unneeded:
-        print(f"{arguments.exceptions}: {one.id} of {one.package} is known no more; remove it")
+        print(f"{arguments.exceptions}: {one.id} of {one.package} is no longer in the database; remove it")
     if found:
-        stop(1, f"known vulnerabilities: {found}; `make lock` takes newer versions, {arguments.exceptions} excepts")
-    print(f"no known vulnerabilities but {len(exceptions) - len(unneeded)} excepted")
+        stop(1, f"known vulnerabilities: {found}; run `make lock` to update, or except them in {arguments.exceptions}")
+    print(f"no known vulnerabilities, {len(exceptions) - len(unneeded)} excepted")
 
 
 def load_exceptions(path: Path) -> list[Excepted]:
@@ -65,11 +65,11 @@ def load_exceptions(path: Path) -> list[Excepted]:
         first = error.errors()[0]
         stop(2, ": ".join([str(path), *map(str, first["loc"]), first["msg"]]))
     except (yaml.YAMLError, KeyError, TypeError):
-        stop(2, f"{path} should hold `exceptions:` and a list")
+        stop(2, f"{path} should be `exceptions:` and a list")
 
 
 def ask(database: str, constraints: Path) -> list[tuple[dict[str, str], dict[str, list[str]]]]:
-    """Returns each package that has a known vulnerability with each that it has; exits if there is no answer."""
+    """Returns pairs of a package and one of its known vulnerabilities. Exits if the database does not answer."""
     command = [sys.executable, "-m", "pip_audit", "--requirement", str(constraints), "--no-deps", "--disable-pip"]
     command += ["--vulnerability-service", "osv", "--osv-url", database]
     command += ["--format", "json", "--progress-spinner", "off"]

@@ -1,7 +1,7 @@
-"""Compares what `make repro` has just made with what is committed: dvc.lock and metrics/*.json at HEAD.
+"""Compares the results of `make repro` with the committed ones: dvc.lock and metrics/*.json at HEAD.
 
-The data must be the same to the byte. The model is too on a processor that rounds alike; where it is not, that
-is reported, and the errors must lie within 1 % of the committed ones.
+The windows must be the same to the byte. So is the model, on a processor that rounds in the same way. A model that
+differs is reported, and its errors must be within 1 % of the committed ones.
 """
 
 import json
@@ -38,13 +38,13 @@ def differences() -> list[str]:
         print(f"differs from the committed one: {path} ({before.get(path)} -> {after.get(path)})")
     found = [path for path in changed if path.startswith("data/windows/")]
     if "models/model.safetensors" not in changed:  # the same model gives the same scores and pictures
-        found += [path for path in changed if path != "metrics/report.html"]  # which names the versions installed
+        found += [path for path in changed if path != "metrics/report.html"]  # it names the installed versions
     for path in METRICS:
         then, now = flat(json.loads(committed(path))), flat(json.loads(Path(path).read_text()))
         for name in then | now:
             old, new = then.get(name), now.get(name)
             print(f"{path} {name}: committed {old}, now {new}")
-            # The largest error is that of one window among thousands; it has no tolerance worth stating.
+            # The largest error comes from one window in thousands, so no tolerance makes sense.
             if name != "max_abs_error" and not agree(name, old, new):
                 found.append(f"{path} {name}")
     return found
@@ -52,9 +52,9 @@ def differences() -> list[str]:
 
 def agree(name: str, old: object, new: object) -> bool:
     if isinstance(old, float) and isinstance(new, float):
-        if name == "excess":  # the small rest of a ratio of errors, which is near 1
+        if name == "excess":  # a ratio of errors, near 1, minus 1
             return math.isclose(1.0 + old, 1.0 + new, rel_tol=0.01)
-        # From seed to seed, which is as far as another processor's rounding can lead, it differs by 7 %.
+        # It differs by 7 % from seed to seed. Another processor's rounding cannot change it by more than a new seed.
         return math.isclose(old, new, rel_tol=0.25 if name == "excess_standard_error" else 0.01)
     return old == new
 

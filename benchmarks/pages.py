@@ -1,10 +1,10 @@
-"""Pages of docs/ and README.md with a section that a script writes."""
+"""Writes sections of docs/ and README.md that scripts generate."""
 
 from pathlib import Path
 
 
 def write_section(page: Path, name: str, text: str) -> None:
-    """Puts text between a page's marks `<!-- name -->` and `<!-- end of name -->`."""
+    """Replaces the text between a page's marks `<!-- name -->` and `<!-- end of name -->`."""
     begin, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
     before, begun, rest = page.read_text(encoding="utf-8").partition(begin)
     _, ended, after = rest.partition(end)

@@ -1,6 +1,7 @@
-"""One measured process: what a command answers, its seconds from start to exit, and the memory it took.
+"""Runs a command as a measured process: its answer, its seconds from start to exit and its peak memory.
 
-No numpy, no torch here: Linux counts the memory of whoever starts a program as that program's own.
+Every script here that measures the memory of a process uses `run`. A script that does so must not import numpy or
+torch itself: Linux counts the memory of the process that starts a program as that program's own.
 """
 
 import json
@@ -17,18 +18,21 @@ PROJECT = Path(__file__).parent.parent
 
 
 class Outcome(NamedTuple):
-    """What became of a process that ended well."""
+    """The result of a process that succeeded."""
 
     answer: dict[str, Any]  # its last line of output, where that is JSON
     seconds: float  # from its start to its exit
-    peak_mb: float  # of the largest of its processes: those of a DataLoader share most of their memory with it
-    log: str  # what it said on standard error
+    peak_mb: float  # of its largest process: a DataLoader's workers share most of their memory with their parent
+    log: str  # its standard error
 
 
 def run(command: Sequence[str | Path], cwd: Path, cpus: int | None = None, **env: str) -> Outcome:
-    """Runs a command to its end, on so many processors or on all; ends the bench with its words when it fails."""
+    """Runs a command to its end, on the given number of processors or on all of them.
+
+    If the command fails, exits with the end of its standard error. `env` adds to the environment.
+    """
     with tempfile.TemporaryFile("w+") as log, tempfile.TemporaryDirectory() as states:
-        common = {"QUADRATURE_STATE_DIR": states}  # of its own, so that nothing that is timed goes on where another was
+        common = {"QUADRATURE_STATE_DIR": states}  # empty, so that no timed training resumes an earlier one
         started = time.perf_counter()
         process = subprocess.Popen(
             command,
@@ -54,17 +58,17 @@ def run(command: Sequence[str | Path], cwd: Path, cpus: int | None = None, **env
         if process.returncode:
             sys.exit(f"{' '.join(map(str, command))} exited {process.returncode}:\n{said[-3000:]}")
     answer = json.loads(lines[-1]) if lines and lines[-1].startswith("{") else {}
-    unit = 1 if sys.platform == "darwin" else 1024  # bytes there, kibibytes here
+    unit = 1 if sys.platform == "darwin" else 1024  # ru_maxrss is in bytes on macOS, in kibibytes on Linux
     return Outcome(answer, seconds, usage.ru_maxrss * unit / 1e6, said)
 
 
 def options(**values: object) -> list[str]:
-    """Returns a command line's options."""
+    """Returns the values as options of a command line."""
     return [word for name, value in values.items() for word in (f"--{name}", str(value))]
 
 
 def described(interpreter: Path, packages: Mapping[str, str] | Sequence[str]) -> dict[str, str]:
-    """Returns the versions that an environment has of Python and of the packages."""
+    """Returns the versions of Python and of the packages in an interpreter's environment."""
     program = (
         "import importlib.metadata as m, json, platform, sys\n"
         "found = {d.name: d.version for d in m.distributions() if d.name in sys.argv[1:]}\n"
@@ -74,7 +78,7 @@ def described(interpreter: Path, packages: Mapping[str, str] | Sequence[str]) ->
 
 
 def machine() -> dict[str, object]:
-    """Returns what runs the bench: processor, cores, memory, system."""
+    """Returns the processor, cores, memory and system of this machine."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
     models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]

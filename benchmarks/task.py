@@ -1,8 +1,8 @@
-"""The project's own task: what the benchmarks measure, whatever stands in params.yaml."""
+"""The project's own task, which the benchmarks measure. It does not depend on params.yaml."""
 
 from pathlib import Path
 
 PARAMETERS = Path(__file__).parent / "params.yaml"
 
 FLOOR_MSE = 2.87588e-3
-"""Of its test windows: `floor_mse` in metrics/test.json, as the project has committed it."""
+"""The floor of the task's test windows: `floor_mse` in the committed metrics/test.json."""

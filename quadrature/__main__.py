@@ -1,4 +1,4 @@
-"""`python -m quadrature COMMAND`: what people do with models and runs, a short file each in quadrature/commands/."""
+"""`python -m quadrature COMMAND`: commands for models and runs. Each is a short file in quadrature/commands/."""
 
 import argparse
 import importlib
@@ -10,17 +10,17 @@ from quadrature.runtime import lifecycle
 
 COMMANDS = {
     "predict": "estimate the quadrature component of windows, or of a long signal",
-    "compare": "set runs side by side: what they changed, what came out",
-    "gate": "hold this run's metrics to the rules in gates.yaml",
+    "compare": "compare runs: the parameters that differ and the metrics",
+    "gate": "check this run's metrics against the rules in gates.yaml",
     "verify": "check that dvc.lock belongs to this code and these parameters, without any data",
-    "heal": "mend what a killed DVC left torn: dvc.lock, .dvc/tmp/rwlock, its run cache",
+    "heal": "fix files that a killed DVC left torn: dvc.lock, .dvc/tmp/rwlock, its run cache",
 }
 
 
 def main() -> None:
-    """Parses the command line and runs the command; only the chosen one's modules are imported."""
+    """Parses the command line and runs the command. Imports the modules of that command only."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # until the command has begun: stages/__init__.py says why
-    parser = argparse.ArgumentParser(prog="python -m quadrature", description=__doc__.partition(",")[0])
+    parser = argparse.ArgumentParser(prog="python -m quadrature", description=__doc__.partition(".")[0])
     parsers = parser.add_subparsers(required=True, metavar="COMMAND")
     for name, summary in COMMANDS.items():
         subparser = parsers.add_parser(name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.")

@@ -1,6 +1,6 @@
 """Draws the windows of the three splits: params.yaml -> data/windows/{train,validation,test}/part-*.parquet.
 
-The bytes are the same however many threads draw them and, under torchrun, however many processes.
+The bytes do not depend on the number of threads nor, under torchrun, on the number of processes.
 """
 
 import argparse
@@ -37,7 +37,7 @@ def main() -> None:
         sizes = ", ".join(f"{split} {count:,}" for split, count in params.windows)
         logging.info("%s windows; processes %d, threads %d", sizes, launch.world_size, threads)
 
-    pa.set_memory_pool(pa.system_memory_pool())  # pyarrow's own keeps what it has; this one takes 35 MB less
+    pa.set_memory_pool(pa.system_memory_pool())  # pyarrow's own pool keeps freed memory: 35 MB more
     key = fingerprint(params=params.model_dump(), pyarrow=pa.__version__, processes=launch.world_size)
     with drawing(windows, SPLITS, key, launch) as folder:
         for split in SPLITS:
@@ -48,16 +48,16 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m stages.generate", description="Draw the windows.")
     parser.add_argument(
         "--windows", default="data/windows", metavar="FOLDER",
-        help="where to: a path, s3://bucket/folder or gs://bucket/folder (default: data/windows)",
+        help="folder to write to: a path, s3://bucket/folder or gs://bucket/folder (default: data/windows)",
     )  # fmt: skip
     parser.add_argument(
-        "--threads", type=whole_number(1, 1024), metavar="N", help="that draw (default: one for each core)"
+        "--threads", type=whole_number(1, 1024), metavar="N", help="threads that draw (default: one per core)"
     )
     return parser.parse_args()
 
 
 def draw_split(params: GenerateParams, split: str, folder: places.Place, launch: Launch, threads: int) -> None:
-    """Draws and writes this process's share of a split's shards, but for those that are there and whole."""
+    """Draws and writes this process's shards of a split, except those that an earlier run has finished."""
     shards = shard_count(params, split)
     there = set(places.list_files(folder))
 
@@ -69,13 +69,13 @@ def draw_split(params: GenerateParams, split: str, folder: places.Place, launch:
             file.write(draw_shard(params, split, shard))
         return True
 
-    share = launch.own_items(range(shards))
+    own = launch.own_items(range(shards))
     with Workers(threads) as workers:
-        drawn = workers.map(draw, share)
-        progress = tqdm(drawn, split, len(share), unit="shard", disable=launch.rank > 0 or None)
-        found = len(share) - sum(progress)
+        drawn = workers.map(draw, own)
+        progress = tqdm(drawn, split, len(own), unit="shard", disable=launch.rank > 0 or None)
+        found = len(own) - sum(progress)
     if found:
-        logging.info("%s: %d of %d shards had been drawn by a run that was stopped", split, found, len(share))
+        logging.info("%s: %d of %d shards were already drawn by an interrupted run", split, found, len(own))
 
 
 if __name__ == "__main__":

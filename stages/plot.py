@@ -1,5 +1,6 @@
 """Draws the run: predictions, snapshots and history -> metrics/plots/*.svg and training.gif, metrics/error_by_*.csv."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -13,7 +14,7 @@ from quadrature.runtime.settings import Section
 from quadrature.storage.digest import DigestList, write_list
 from quadrature.storage.files import write_bytes
 from quadrature.storage.history import read_history
-from quadrature.storage.windows import ESTIMATE_COLUMNS, WINDOW_COLUMNS, read_snapshots, read_windows
+from quadrature.storage.windows import ESTIMATE_COLUMNS, WINDOW_COLUMNS, read_row_groups, read_snapshots
 
 
 class Params(Section):
@@ -23,24 +24,22 @@ class Params(Section):
 
 def main() -> None:
     params = load_params(Params)
-    columns = read_windows(Path("data/predictions.parquet"), (*WINDOW_COLUMNS, *ESTIMATE_COLUMNS))
+    # Predictions may not fit in memory: they are read a row group at a time, once for each use.
+    read = partial(read_row_groups, Path("data/predictions.parquet"), (*WINDOW_COLUMNS, *ESTIMATE_COLUMNS))
+    first, fastest = figures.choose_windows(read(), params.plot.windows)
     snapshots = read_snapshots(Path("data/snapshots.parquet"))
     history = read_history(Path("metrics/history.csv"), DigestList(Path("data/digests/train.sha256")))
-    errors = {
-        "position": error_tables.error_by_position(columns),
-        "frequency": error_tables.error_by_frequency(columns, params.plot.bins),
-        "phase": error_tables.error_by_phase(columns, params.plot.bins),
-    }
+    tables = error_tables.make_tables(read, params.plot.bins)
     pictures = {
-        "task.svg": figures.task(columns, params.span),
+        "task.svg": figures.task(fastest, params.span),
         "learning_curves.svg": figures.learning_curves(history),
-        "predictions.svg": figures.predictions(columns, params.plot, params.span),
-        "error_by_position.svg": figures.error_by_position(errors["position"]),
-        "error_by_signal.svg": figures.error_by_signal(errors["frequency"], errors["phase"]),
+        "predictions.svg": figures.predictions(first, params.plot, params.span),
+        "error_by_position.svg": figures.error_by_position(tables["position"]),
+        "error_by_signal.svg": figures.error_by_signal(tables["frequency"], tables["phase"]),
         "training.gif": animation.training(snapshots, params.span),
     }
     written = {Path(f"metrics/plots/{name}"): picture for name, picture in pictures.items()}
-    for name, table in errors.items():
+    for name, table in tables.items():
         error_tables.write_table(Path(f"metrics/error_by_{name}.csv"), table)
     for path, picture in written.items():
         write_bytes(path, picture)

@@ -1,4 +1,4 @@
-"""Puts the run on one page: parameters, metrics, pictures and the model's shape -> metrics/report.html."""
+"""Writes the report, a page on the run: parameters, metrics, pictures and the model's shape -> metrics/report.html."""
 
 import importlib.metadata
 import platform
@@ -22,7 +22,7 @@ SOFTWARE = ("torch", "numpy", "scipy", "pandas", "pyarrow", "matplotlib", "safet
 
 
 class NetworkParams(Section, extra="allow"):
-    """What the page's sentences say of the network; it lists the others as they are."""
+    """The parameters of the network in the page's sentences. Others are only listed."""
 
     cell: str
     hidden_size: int
@@ -47,6 +47,10 @@ def main() -> None:
     test = read_metrics(TestMetrics, Path("metrics/test.json"), evaluated)
     history = read_history(Path("metrics/history.csv"), trained)
     versions = {name: importlib.metadata.version(name) for name in SOFTWARE}
+    pictures = {
+        name: page.read_svg(PLOTS / f"{name}.svg", plotted, alternative)
+        for name, alternative in alternatives(test, history).items()
+    }
     values = {
         "verdict": verdict(test),
         "warnings": list(warnings(test, history)),
@@ -55,10 +59,7 @@ def main() -> None:
         "train": train,
         "test": test,
         "weights": read_weights(Path("models/model.safetensors")),
-        "pictures": {
-            name: page.inline_svg(PLOTS / f"{name}.svg", plotted, alternative)
-            for name, alternative in alternatives(test, history).items()
-        },
+        "pictures": pictures,
         "moving": page.moving_picture(PLOTS / "training.gif", plotted),
         "parameters": tabulate(params.model_dump()),
         "versions": {"Python": platform.python_version(), **versions},
@@ -67,7 +68,7 @@ def main() -> None:
 
 
 def tabulate(params: Mapping[str, object]) -> dict[str, dict[str, str]]:
-    """Returns each section's parameters as params.yaml spells them, by name; a section that is a value has no name."""
+    """Returns each section's parameters, spelled as in params.yaml, by name: an empty name if a section is a value."""
     names = {section: flatten({section: value}) for section, value in params.items()}
     return {
         section: {name.removeprefix(section).removeprefix("."): page.spelled(value) for name, value in values.items()}

@@ -1,6 +1,6 @@
 """Trains the network: windows -> models/model.safetensors, data/snapshots.parquet, metrics/{train.json,history.csv}.
 
-The digests of the latter are in data/digests/train.sha256.
+data/digests/train.sha256 lists the digests of the two files in metrics/.
 """
 
 import argparse
@@ -50,13 +50,13 @@ def main() -> None:
     if params.train.processes > 1 and launch.world_size == 1:
         start_processes(params.train.processes, ["-m", "stages.train", *sys.argv[1:]])
         return
-    device = set_up_device(params.device, 1, launch.local_rank)  # training shares work among threads of its own
+    device = set_up_device(params.device, 1, launch.local_rank)  # training shares its work among its own threads
     with joined(launch, device, params.train.gradient_shards, arguments.patience) as ranks:
         run(arguments, params, device, ranks)
 
 
 def run(arguments: argparse.Namespace, params: Params, device: torch.device, ranks: Ranks) -> None:
-    """Trains; the main process speaks, saves and writes for all."""
+    """Trains; the main process logs, saves and writes for all."""
     folder, memory = parse_place(arguments.windows), arguments.memory * 10**6
     windows = open_split(join(folder, "train"), device, memory)
     validation = open_split(join(folder, "validation"), device, memory, windows.window_length)
@@ -85,7 +85,7 @@ def run(arguments: argparse.Namespace, params: Params, device: torch.device, ran
 
 
 def name_training(params: Params, folder: Place, device: torch.device) -> str:
-    """Returns the key of all that determines the network's bits."""
+    """Returns the digest of everything that determines the network's bits."""
     return training_key(
         params=params.model_dump(exclude={"train": {"processes", "threads"}}),
         windows=[Split(join(folder, split)).digest() for split in ("train", "validation")],
@@ -94,14 +94,14 @@ def name_training(params: Params, folder: Place, device: torch.device) -> str:
 
 
 def resume(training: Training, snapshots: Snapshots, saved: Checkpoints | None, ranks: Ranks) -> None:
-    """Goes on from what an interrupted run saved, if there is such a thing; all processes from the same."""
-    packed = ranks.tell(saved.load() if saved is not None else b"")
+    """Resumes from the state that an interrupted run saved, if any; all processes from the same state."""
+    packed = ranks.broadcast(saved.load() if saved is not None else b"")
     if packed:
         state = unpack(packed)
-        training.restore(within("training", state))
-        snapshots.restore(within("snapshots", state))
+        training.load_state_dict(within("training", state))
+        snapshots.load_state_dict(within("snapshots", state))
         if ranks.is_main_process:
-            logging.info("going on after step %d, which an interrupted run had reached", training.step)
+            logging.info("resuming after step %d of an interrupted run", training.step)
 
 
 def advance(
@@ -112,19 +112,19 @@ def advance(
     saved: Checkpoints | None,
     ranks: Ranks,
 ) -> None:
-    """Trains to the end, or until a signal comes, saving on the way."""
+    """Trains to the end or until a signal arrives, saving the state at intervals."""
     started, first = time.perf_counter(), training.step
 
     def save() -> str:
         if not ranks.is_main_process:
-            return ""  # the first saves for all, and says so
+            return ""  # the main process saves for all, and says so
         if saved is None:
-            return "; nothing unfinished was kept"
-        state = {**prefixed("training", training.state()), **prefixed("snapshots", snapshots.state())}
+            return "; no state was saved"
+        state = {**prefixed("training", training.state_dict()), **prefixed("snapshots", snapshots.state_dict())}
         if not all(numbers.isfinite().all() for numbers in state.values()):
-            return "; what was kept is from before a number was not finite"  # and stays; training is about to fail
+            return "; the saved state is from before a number was not finite"  # keep it: training is about to fail
         saved.save(training.step, state)
-        return f"; the next run goes on after step {training.step}"
+        return f"; the next run resumes after step {training.step}"
 
     with lifecycle.held_back() as signalled:
 
@@ -140,7 +140,7 @@ def advance(
                 if record.epoch.is_integer() and ranks.is_main_process:
                     log_epoch(record, training.params.epochs)
         except LostRankError as error:
-            # No step is half done: processes wait for each other before they move.
+            # No step is half done: processes wait for each other before they move the weights.
             raise LostRankError(f"{error}{save()}") from None
     if ranks.is_main_process:
         logging.info("%d steps in %.1f seconds", training.step - first, time.perf_counter() - started)
@@ -167,7 +167,7 @@ def write(network: QuadratureNetwork, training: Training, snapshots: Snapshots) 
 
 
 def count(network: QuadratureNetwork) -> int:
-    """Returns how many numbers a network learns."""
+    """Returns the number of trainable parameters."""
     return sum(weights.numel() for weights in network.parameters())
 
 
@@ -175,19 +175,19 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m stages.train", description="Train the network.")
     parser.add_argument(
         "--windows", default="data/windows", metavar="FOLDER",
-        help="where they are: a path, s3://bucket/folder or gs://bucket/folder (default: data/windows)",
+        help="folder of the windows: a path, s3://bucket/folder or gs://bucket/folder (default: data/windows)",
     )  # fmt: skip
     parser.add_argument(
         "--memory", type=whole_number(0, 10**9), default=1000, metavar="MB",
-        help="windows held in memory; those beyond are read again in each epoch (default: 1000)",
+        help="megabytes of windows to hold in memory; the rest is read again in each epoch (default: 1000)",
     )  # fmt: skip
     parser.add_argument(
         "--patience", type=seconds, default=300.0, metavar="SECONDS",
-        help="that processes which train together wait for each other (default: 300)",
+        help="how long processes that train together wait for each other (default: 300)",
     )  # fmt: skip
     parser.add_argument(
         "--save-every", type=seconds, default=10.0, metavar="SECONDS",
-        help="between saves of the state that an interrupted training goes on from (default: 10)",
+        help="time between saves of the state that an interrupted training resumes from (default: 10)",
     )  # fmt: skip
     return parser.parse_args()
 

@@ -1,10 +1,10 @@
-"""The tests. What is set here is set before torch is imported, which reads it then."""
+"""The tests. Variables are set here because torch reads them when it is imported."""
 
 import os
 
 if "PYTEST_XDIST_WORKER" in os.environ:
-    # Several tests run at once, one a core: what is not asked for threads takes one, and those of a test that asks for
-    # two do not spin while they wait. Two trainings of two threads each on two cores took 65 ms a step beside each
-    # other, and 27 ms so; tests/network/test_stepwise.py 42 seconds of processor time beside other tests, and 19 so.
+    # Tests run in parallel, one per core: code that does not ask for threads gets one, and a test's two threads do not
+    # spin while they wait. On two cores, two trainings of two threads each took 65 ms a step without these settings and
+    # 27 ms with them; tests/network/test_stepwise.py took 42 and 19 seconds of processor time beside other tests.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")

@@ -1,4 +1,4 @@
-"""A checkout of this project in a directory of its own, with parameters small enough to run in seconds."""
+"""A checkout of this project in a new folder, with parameters for runs of seconds."""
 
 import hashlib
 import os
@@ -14,7 +14,7 @@ from tests.forks import Ended, run_stage
 
 PROJECT = Path(__file__).parent.parent
 OWN_PARAMETERS = PROJECT / "benchmarks/params.yaml"
-"""Those that the project's results are committed for, whatever stands in params.yaml."""
+"""The parameters of the committed results. The user may have changed params.yaml."""
 
 SMALL = {
     "device": "cpu",
@@ -30,24 +30,24 @@ SMALL = {
     "plot.windows": 2,
     "train.validations_per_epoch": 4,
 }
-"""The project's own parameters, shrunk: several shards, none full at the end, batches across their seams.
+"""The project's own parameters, shrunken: several shards, the last one partial, batches that span shards.
 
-One thread: tests run side by side, one a core, and the threads of two trainings wait for each other.
+One thread: tests run in parallel, one per core, and the threads of two trainings would wait for each other.
 """
 
 
 CALLERS = ("DVC_ROOT", "MAKEFLAGS", "MAKELEVEL", "MFLAGS")
-"""What dvc and make tell the programs they start, the tests among them; a checkout's own are on their own."""
+"""Variables that dvc and make set for the programs that they start. A checkout's programs must not see them."""
 
 
 class Checkout:
-    """A git repository with the files of the working tree, as a clone of it has them, but no results of any run.
+    """A git repository with the working tree's files, as in a clone, but without the results of any run.
 
-    Its parameters are not those of the tree, which are its user's, but the project's own with changes.
+    Its parameters are the project's own with changes, as the user may have changed those of the tree.
     """
 
     def __init__(self, path: Path) -> None:
-        """Takes a checkout that is there."""
+        """Uses an existing checkout."""
         self.path = path
         self.env = {name: value for name, value in os.environ.items() if name not in CALLERS}
         self.env["QUADRATURE_STATE_DIR"] = f"{path}.state"
@@ -55,7 +55,7 @@ class Checkout:
 
     @classmethod
     def make(cls, path: Path, parameters: dict[str, Any] | None = None) -> Self:
-        """Makes a checkout; its parameters are SMALL or those given, in place of the project's own."""
+        """Makes a checkout with the project's own parameters, changed by `parameters` or, if None, by SMALL."""
         checkout = cls(path)
         for name in git("ls-files", "--cached", "--others", "--exclude-standard", "-z", cwd=PROJECT).split("\0"):
             if name and (PROJECT / name).exists() and name != "dvc.lock" and not name.startswith("metrics/"):
@@ -70,7 +70,7 @@ class Checkout:
         return checkout
 
     def set(self, **parameters: Any) -> None:
-        """Changes params.yaml; a key is a dotted path."""
+        """Changes params.yaml; the keys are dotted paths."""
         with modify_yaml(self.path / "params.yaml") as tree:
             for name, value in parameters.items():
                 *sections, key = name.split(".")
@@ -84,7 +84,7 @@ class Checkout:
         git("commit", "--quiet", "--message", "state", cwd=self.path)
 
     def run(self, *command: str, check: bool = True, **env: str) -> subprocess.CompletedProcess[str]:
-        """Runs a command in the checkout; with check, a failure shows what it printed."""
+        """Runs a command in the checkout. With check, a failure raises AssertionError with its output."""
         result = subprocess.run(
             command, cwd=self.path, env={**self.env, **env}, capture_output=True, text=True, check=False
         )
@@ -93,19 +93,19 @@ class Checkout:
         return result
 
     def stage(self, name: str, *options: str, check: bool = True, **env: str) -> Ended:
-        """Runs a stage by hand, as DVC would: of the code that is tested, not of a changed copy in the checkout."""
+        """Runs a stage as DVC would, but with the code of the working tree instead of the checkout's copy."""
         ended = run_stage(self, name, *options, seconds=300.0, **env)
         if check and ended.returncode:
             raise AssertionError(f"{name} exited {ended.returncode}\n{ended.stderr}")
         return ended
 
     def copy(self, path: Path) -> Self:
-        """Returns a copy in another folder, with no state of interrupted runs."""
+        """Returns a copy in another folder, without the state of interrupted runs."""
         shutil.copytree(self.path, path, symlinks=True)
         return type(self)(path)
 
     def repro(self, **env: str) -> list[str]:
-        """Runs `dvc repro`; returns the stages that ran, leaving out those DVC found done or cached."""
+        """Runs `dvc repro`; returns the stages that ran, without those that DVC found up to date or cached."""
         output = self.run("dvc", "repro", **env).stdout
         return [line.split("'")[1] for line in output.splitlines() if line.startswith("Running stage '")]
 

@@ -13,35 +13,41 @@ from tests.checkout import OWN_PARAMETERS, PROJECT, Checkout, git
 from tests.cost import Cost
 
 SLOW_FIXTURES = {"browser", "cage", "checkout", "finished", "make_checkout", "project_of"}
-"""Fixtures that start programs, so that a test with one of them is slow."""
+"""Fixtures that start programs; a test with one of them is slow."""
 
 
 def pytest_addoption(parser):
-    """Adds the scale of tests/torture."""
-    parser.addoption("--torture", type=float, default=0.01, metavar="FRACTION", help="of the full counts of torments")
+    """Adds the option for the scale of tests/torture."""
+    parser.addoption(
+        "--torture",
+        type=float,
+        default=0.01,
+        metavar="FRACTION",
+        help="fraction of the full counts to run (%(default)s)",
+    )
 
 
 def pytest_configure(config):
-    """Has the tests' processor time printed."""
+    """Registers the plugin that prints the tests' processor time."""
     config.pluginmanager.register(Cost())
 
 
 def pytest_collection_modifyitems(items):
-    """Marks as slow what has a slow fixture."""
+    """Marks the tests with a slow fixture as slow."""
     for item in items:
         if SLOW_FIXTURES & {*item.fixturenames}:
             item.add_marker("slow")
 
 
 def pytest_runtest_setup(item):
-    """Skips tests of the committed results where there are others."""
+    """Skips tests of the committed results if the tree has other results."""
     if item.get_closest_marker("committed_results") and (reason := other_results()):
         pytest.skip(reason)
 
 
 @functools.cache
 def other_results():
-    """Returns why the results in this tree are not those that the project has committed, nothing if they are."""
+    """Returns why this tree does not have the project's committed results, empty if it has."""
     if load_yaml(str(PROJECT / "params.yaml")) != load_yaml(str(OWN_PARAMETERS)):
         return "params.yaml has other values than benchmarks/params.yaml, so the results are not the committed ones"
     if changed := git("diff", "--name-only", "HEAD", "--", "dvc.lock", "metrics", cwd=PROJECT).split():
@@ -50,16 +56,16 @@ def other_results():
 
 
 def pytest_sessionfinish():
-    """Ends what stages were forked from."""
+    """Ends the process from which stages are forked."""
     forks.stop()
 
 
 tormented: dict[str, list[int]] = {}
-"""By promise of tests/torture, how often it was tried and how often it survived."""
+"""How often each promise of tests/torture was tried, and how often it held."""
 
 
 def pytest_runtest_logreport(report):
-    """Adds up what the tests tried, in the process that has all their reports."""
+    """Sums the counts of the tests, in the process that gets all reports."""
     if report.when == "teardown":
         for name, value in report.user_properties:
             if name == "torture":
@@ -79,7 +85,7 @@ def pytest_terminal_summary(terminalreporter):
 
 @pytest.fixture(scope="session")
 def share(tmp_path_factory):
-    """Returns a folder that is filled once for all of pytest-xdist's processes: `share(name, fill)`."""
+    """Returns `share(name, fill)`, which makes a folder once for all processes of pytest-xdist."""
     folder = tmp_path_factory.getbasetemp()
     shared = folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
 
@@ -103,13 +109,13 @@ def finish(folder: Path):
 
 @pytest.fixture(scope="session")
 def finished(share):
-    """A small checkout after `dvc repro`, to be read and not changed."""
+    """A small checkout after `dvc repro`. Tests must not change it."""
     return Checkout(share("finished", finish))
 
 
 @pytest.fixture
 def make_checkout(tmp_path):
-    """Makes checkouts in directories of the test's own."""
+    """Returns a function that makes checkouts in the test's folder."""
     return lambda name="checkout", parameters=None: Checkout.make(tmp_path / name, parameters)
 
 
@@ -120,19 +126,19 @@ def checkout(make_checkout):
 
 @pytest.fixture
 def again(finished, tmp_path):
-    """A copy of the finished checkout, DVC's cache included, to be changed."""
+    """A copy of the finished checkout with DVC's cache, which the test may change."""
     return finished.copy(tmp_path / "checkout")
 
 
 @pytest.fixture(scope="session")
 def browser():
-    """A headless Chromium of the system's, to look at pages with."""
+    """A headless Chromium, as installed on the system."""
     program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     if program is None:
         pytest.skip("no Chromium here (Debian: apt install chromium)")
     quiet = ("--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-quic")
     with sync_playwright() as playwright:
-        # Without a sandbox of its own: containers refuse it one, and the pages are ours.
+        # Without Chromium's sandbox: containers do not allow it, and the pages are the project's own.
         browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox", *quiet])
         yield browser
         browser.close()

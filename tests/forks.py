@@ -1,4 +1,4 @@
-"""Runs a stage in a fork of a process that has imported it: in 0.2 seconds, where a new process imports for two."""
+"""Runs a stage in a fork of a process that has imported it, in 0.2 seconds. A new process would import for two."""
 
 import hashlib
 import importlib
@@ -21,18 +21,18 @@ from quadrature.training.snapshots import Snapshots
 
 STAGES = load_yaml(str(Path(__file__).parent.parent / "dvc.yaml"))["stages"]
 OPTIONS = {"train": ("--save-every", "0")}
-"""The state of training is written after each of its few steps."""
+"""Options that write the state of training after every step."""
 
 
 def outputs(name):
-    """Returns the paths that a stage writes, files and folders."""
+    """Returns the files and folders that a stage writes."""
     stage = STAGES[name]
     entries = [*stage.get("outs", []), *stage.get("metrics", []), *stage.get("plots", [])]
     return [next(iter(entry)) if isinstance(entry, dict) else entry for entry in entries]
 
 
 def inputs(checkout, name):
-    """Returns the files that a stage reads and an earlier one wrote."""
+    """Returns the files that a stage reads and an earlier stage has written."""
     written_by_stages = ("data/", "metrics/", "models/")
     places = [checkout.path / path for path in STAGES[name]["deps"] if path.startswith(written_by_stages)]
     files = [file for place in places for file in (place.rglob("*") if place.is_dir() else [place])]
@@ -40,7 +40,7 @@ def inputs(checkout, name):
 
 
 def written(checkout, name):
-    """Returns the digest of each file of a stage's outputs."""
+    """Returns the digest of each file in a stage's outputs, by path."""
     paths = [checkout.path / output for output in outputs(name)]
     files = [file for path in paths for file in (path.rglob("*") if path.is_dir() else [path]) if file.is_file()]
     return {str(file.relative_to(checkout.path)): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
@@ -58,27 +58,27 @@ _FORKS.set_forkserver_preload([__name__, *(f"stages.{name}" for name in STAGES)]
 
 
 def processor_seconds():
-    """Returns the processor time of the process that is forked and of its forks, until it is stopped."""
+    """Returns the processor time of the fork server and its forks, 0 once it is stopped."""
     pid = multiprocessing.forkserver._forkserver._forkserver_pid
     return 0.0 if pid is None else sum(psutil.Process(pid).cpu_times()[:4])
 
 
 def stop():
-    """Ends the process that is forked, so that what it and its forks have cost is known to this one."""
+    """Ends the fork server, so that this process knows the processor time of the server and its forks."""
     multiprocessing.forkserver._forkserver._stop()
 
 
 class Ended(NamedTuple):
-    """How a stage ended, and what it wrote to standard error."""
+    """A stage's exit code and standard error."""
 
     returncode: int
     stderr: str
 
 
 def run_stage(checkout, name, *options, torment=nullcontext, seconds=60.0, **env):
-    """Runs a stage as `python -m stages.NAME` does, except for its imports, within the context that torments it.
+    """Runs a stage as `python -m stages.NAME` does, except for its imports, within the context manager `torment`.
 
-    Raises AssertionError if it takes more than so many seconds.
+    Raises AssertionError if it is killed or takes more than `seconds`.
     """
     reader, writer = _FORKS.Pipe(duplex=False)
     arguments = (checkout.path, {**checkout.env, **env}, name, options, torment, writer)
@@ -88,7 +88,7 @@ def run_stage(checkout, name, *options, torment=nullcontext, seconds=60.0, **env
     too_long = threading.Timer(seconds, process.kill)
     too_long.start()
     with os.fdopen(os.dup(reader.fileno())) as log:
-        said = log.read()  # to its end, so that no stage waits for a reader
+        said = log.read()  # to its end, so that the stage never blocks on a full pipe
     reader.close()
     process.join()
     too_long.cancel()
@@ -111,7 +111,7 @@ def _run(path, env, name, options, torment, writer):
 
 
 def after_step(step, act):
-    """Returns what torments a training after a step: `act(network)`, as the network is asked for its snapshots."""
+    """Returns a context manager in which training calls `act(network)` after a step, when it takes snapshots."""
     return partial(_after_step, step, act)
 
 

@@ -1,12 +1,12 @@
-"""Asks whether the tests would notice a mistake: changes the code in one place at a time and runs them.
+"""Measures whether the tests notice mistakes: changes the code in one place at a time and runs the tests.
 
-    .venv/bin/python -m tests.mutants 100                 # as many places, drawn by a seed; an hour or two
+    .venv/bin/python -m tests.mutants 100                 # 100 places, drawn by a seed; an hour or two
     .venv/bin/python -m tests.mutants 100 --only 7 31     # two of them again
 
-Each mutant (DeMillo, Lipton and Sayward 1978, doi.org/10.1109/C-M.1978.218136) is tried in a copy of the tree: by the
-quick tests of the files that name its module, by their slow ones, by `make quick`, by the rest of `make test`, until
-one fails. Left out are tests of the committed results, which any change of the code makes stale, and the one that runs
-the type checker. Prints a line a mutant, and the share that was killed.
+Each mutant (DeMillo, Lipton and Sayward 1978, doi.org/10.1109/C-M.1978.218136) is tried in a copy of the tree until a
+test fails: first the quick tests of the files that name its module, then their slow tests, then `make quick`, then the
+rest of `make test`. Tests of the committed results are left out, as any change of the code makes these stale; so is the
+test that runs the linter. Prints a line for each mutant, and the percentage that was killed.
 """
 
 import argparse
@@ -34,15 +34,15 @@ OPERATORS: dict[type[ast.AST], type[ast.AST]] = {
     ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult, ast.FloorDiv: ast.Mult, ast.Mod: ast.Mult,
     ast.Pow: ast.Mult, ast.MatMult: ast.Add,
 }  # fmt: skip
-"""What stands in for an operator."""
+"""The replacement of each operator."""
 
 LEFT_OUT = ("--deselect", "tests/promises/test_setup.py::test_make_format_mends_what_make_check_refuses")
 SECONDS = 300
-"""After which a test counts as failed, as it never ends."""
+"""Time limit of a test; a longer one counts as failed."""
 
 
 class Mutant(NamedTuple):
-    """A change of one place in a file."""
+    """A file with one place changed."""
 
     path: str
     line: int
@@ -55,7 +55,7 @@ class Mutant(NamedTuple):
 
 
 def variants(node: ast.AST) -> Iterator[ast.AST]:
-    """Yields what a node may be mistaken for."""
+    """Yields the mistakes that could be made in a node's place."""
     changed = copy.deepcopy(node)
     match changed:
         case ast.Compare(ops=[operator]) if type(operator) in OPERATORS:
@@ -81,7 +81,7 @@ def variants(node: ast.AST) -> Iterator[ast.AST]:
 
 
 def places(node: ast.AST) -> Iterator[ast.AST]:
-    """Yields a tree's nodes, without annotations and docstrings, which nothing computes with."""
+    """Yields the nodes of a tree, without annotations."""
     yield node
     for name, value in ast.iter_fields(node):
         if name not in ("annotation", "returns"):
@@ -100,14 +100,14 @@ def mutants_of(path: str) -> Iterator[Mutant]:
         for variant in variants(node):
             start = starts[node.lineno - 1] + node.col_offset
             end = starts[node.end_lineno - 1] + node.end_col_offset
-            # In parentheses, as an expression may stand within another.
+            # In parentheses, as an expression may be part of another.
             after = f"({ast.unparse(variant)})" if isinstance(variant, ast.expr) else ast.unparse(variant)
             changed = (whole[:start] + after.encode() + whole[end:]).decode()
             yield Mutant(path, node.lineno, whole[start:end].decode(), after, changed)
 
 
 def draw(count: int, seed: int) -> list[Mutant]:
-    """Returns so many mutants of the library and the stages, each as likely as any other."""
+    """Returns mutants of the library and the stages, drawn uniformly by a seed."""
     names = subprocess.run(
         ["git", "ls-files", "quadrature/*.py", "stages/*.py"], cwd=PROJECT, capture_output=True, text=True, check=True
     ).stdout.split()
@@ -115,7 +115,7 @@ def draw(count: int, seed: int) -> list[Mutant]:
 
 
 def near(path: str) -> list[str]:
-    """Returns the test files that name a module, those that do so most often first."""
+    """Returns the test files that name a module, most mentions first, or those of its folder if none names it."""
     module = path.removesuffix(".py").replace("/", ".")
     package, _, own = module.rpartition(".")
     name = re.compile(rf"\b{re.escape(module)}\b|from {re.escape(package)} import .*\b{own}\b|test_{own}\b")
@@ -123,13 +123,15 @@ def near(path: str) -> list[str]:
         str(file.relative_to(PROJECT)): len(name.findall(file.read_text() + file.name))
         for file in (PROJECT / "tests").rglob("test_*.py")
     }
-    return sorted((file for file, count in counts.items() if count), key=lambda file: -counts[file])
+    named = sorted((file for file, count in counts.items() if count), key=lambda file: -counts[file])
+    folder = PROJECT / "tests" / package.rpartition(".")[2]
+    return named or sorted(str(file.relative_to(PROJECT)) for file in folder.glob("test_*.py"))
 
 
 def killer(mutant: Mutant, tree: Path) -> str:
-    """Returns the test that fails where a mutant stands in a tree, or nothing.
+    """Returns the test that fails with a mutant, empty if none does.
 
-    Raises RuntimeError where it fails without the mutant as well.
+    Raises RuntimeError if the test fails without the mutant, too.
     """
     target = tree / mutant.path
     original = target.read_bytes()
@@ -149,7 +151,7 @@ def killer(mutant: Mutant, tree: Path) -> str:
 
 
 def first_failure(tree: Path, marks: str, *files: str) -> str:
-    """Returns the first test that fails or does not end, of those in some files that have the marks; or nothing."""
+    """Returns the first test with these marks in these files that fails or does not end, empty if there is none."""
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-m", marks, *LEFT_OUT, *files]
     command += ["-o", f"faulthandler_timeout={SECONDS}", "-o", "faulthandler_exit_on_timeout=true"]
     with subprocess.Popen(
@@ -159,7 +161,7 @@ def first_failure(tree: Path, marks: str, *files: str) -> str:
             output, _ = tests.communicate()
         finally:
             with contextlib.suppress(ProcessLookupError):
-                os.killpg(tests.pid, signal.SIGKILL)  # what a test that did not end has left
+                os.killpg(tests.pid, signal.SIGKILL)  # processes left by a test that did not end
     if tests.returncode in (0, 5):  # 5: no such tests
         return ""
     failed = re.search(r"^(?:FAILED|ERROR) (.*)$", output, re.MULTILINE)
@@ -171,7 +173,7 @@ def main() -> None:
     parser.add_argument("count", type=int)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=2, help="mutants tried at once (default: 2)")
-    parser.add_argument("--only", type=int, nargs="+", metavar="NUMBER", help="try these alone")
+    parser.add_argument("--only", type=int, nargs="+", metavar="NUMBER", help="try only these")
     arguments = parser.parse_args()
     drawn = draw(arguments.count, arguments.seed)
     chosen = arguments.only or range(len(drawn))

@@ -21,7 +21,7 @@ def free_port():
 
 @contextmanager
 def running(command, port, log):
-    """Runs a program in the foreground while it serves a port, and ends it whatever happens."""
+    """Runs a program that serves a port, and ends it when the block ends."""
     with log.open("w") as output, subprocess.Popen(command, stderr=output) as process:
         try:
             for _ in range(200):
@@ -45,18 +45,18 @@ def make_key(path):
 
 @contextmanager
 def serving(folder):
-    """Runs a server with a key pair of its own, that knows one user's key, both made in a folder; yields its port."""
+    """Runs a server with a new host key and one authorized user key, both made in a folder; yields its port."""
     if SSHD is None:
-        pytest.skip("there is no sshd here (Debian: apt-get install openssh-server)")
+        pytest.skip("no sshd here (Debian: apt-get install openssh-server)")
     if os.geteuid() == 0:
-        Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)  # sshd refuses to start as root without it
+        Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)  # as root, sshd does not start without it
     port = free_port()
     folder.mkdir()
     make_key(folder / "host_key")
     (folder / "authorized_keys").write_text(make_key(folder / "storage_key"))
     (folder / "config").write_text(
         f"ListenAddress 127.0.0.1\nPort {port}\nHostKey {folder}/host_key\nPidFile none\n"
-        # No PAM and no strict modes: they ask for root, and for a home that nobody else can write to.
+        # No PAM and no strict modes: they need root, and a home directory that only its owner can write to.
         f"AuthorizedKeysFile {folder}/authorized_keys\nUsePAM no\nStrictModes no\n"
         "PasswordAuthentication no\nKbdInteractiveAuthentication no\nSubsystem sftp internal-sftp\nLogLevel DEBUG\n"
     )

@@ -1,24 +1,22 @@
-"""Measures what the floor costs, setting by setting: seconds, peak memory, numerical error. Linux only: reads /proc.
+"""Measures the cost of the floor in several settings: seconds, peak memory and numerical error.
 
     .venv/bin/python -m benchmarks.costs.floor                        # every setting, 8,192 windows each, two threads
-    .venv/bin/python -m benchmarks.costs.floor 1024 "much noise"      # one setting, so many windows
+    .venv/bin/python -m benchmarks.costs.floor 1024 "much noise"      # one setting, 1,024 windows
 
-Prints a row a setting. Each runs in a process of its own, so that the peak is its own as well.
+Prints a row for each setting. Each setting runs in its own process, which has its own peak of memory.
 """
 
-import subprocess
+import json
+import math
 import sys
 import time
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
-
+from benchmarks.processes import PROJECT, run
 from benchmarks.task import PARAMETERS
-from quadrature.runtime.params import load_params
-from quadrature.scoring.floor import Floor
-from quadrature.scoring.posterior import NoFloorError
-from quadrature.signals.waves import GenerateParams, draw_shard
-from stages.generate import Params
+
+if TYPE_CHECKING:
+    from quadrature.signals.waves import GenerateParams
 
 SETTINGS: dict[str, dict[str, object]] = {
     "the default": {},
@@ -34,14 +32,18 @@ SETTINGS: dict[str, dict[str, object]] = {
     "undersampled": {"span": 100.0},
     "undersampled, little noise": {"span": 100.0, "noise_std": 1e-3},
     "undersampled beyond reach": {"span": 1e6},
-    "long windows": {"length": 64, "span": 8.0 * np.pi, "noise_std": 0.3},
+    "long windows": {"length": 64, "span": 8.0 * math.pi, "noise_std": 0.3},
     "very long windows": {"length": 2048, "span": 100.0},
 }
-"""Changes to the `generate` section of benchmarks/params.yaml, ranges as pairs."""
+"""Changes to the `generate` section of benchmarks/params.yaml; a range is a pair."""
 
 
-def settle(changes: dict[str, object], windows: int) -> GenerateParams:
-    """Returns the parameters of a setting with so many test windows, in one shard."""
+def settle(changes: dict[str, object], windows: int) -> "GenerateParams":
+    """Returns the parameters of a setting, with the given number of test windows in one shard."""
+    from quadrature.runtime.params import load_params
+    from quadrature.signals.waves import GenerateParams
+    from stages.generate import Params
+
     tree = load_params(Params, PARAMETERS).generate.model_dump() | {"shard_windows": windows} | changes
     for name in ("frequency", "amplitude"):
         if isinstance(tree[name], tuple):
@@ -49,8 +51,14 @@ def settle(changes: dict[str, object], windows: int) -> GenerateParams:
     return GenerateParams.model_validate(tree | {"windows": {"train": 1, "validation": 1, "test": windows}})
 
 
-def measure(setting: str, windows: int) -> str:
-    """Returns a setting's row, measured in this process."""
+def measure(setting: str, windows: int) -> None:
+    """Prints as JSON the seconds that a setting's floor takes in this process, and the row's last cells."""
+    import numpy as np
+
+    from quadrature.scoring.floor import Floor
+    from quadrature.scoring.posterior import NoFloorError
+    from quadrature.signals.waves import draw_shard
+
     params = settle(SETTINGS[setting], windows)
     test = draw_shard(params, "test", 0)
     started = time.perf_counter()
@@ -63,21 +71,21 @@ def measure(setting: str, windows: int) -> str:
     else:
         mse = np.square(estimates[floor.rows] - test["target"][floor.rows]).mean()
         figures = f"{mse:.4g} | {len(floor.rows)} | {floor.numerical_error:.0e}"
-    seconds = time.perf_counter() - started
-    status = Path("/proc/self/status").read_text().splitlines()
-    peak = next(int(line.split()[1]) for line in status if line.startswith("VmHWM:")) / 1e3
-    return f"| {setting} | {seconds:.1f} | {peak:.0f} | {figures} |"
+    print(json.dumps({"seconds": time.perf_counter() - started, "figures": figures}))
 
 
 def main(windows: int = 8192, *settings: str) -> None:
-    if len(settings) == 1:
-        print(measure(settings[0], windows))
-        return
     print("| setting | seconds | peak memory (MB) | floor | windows | numerical error |\n|---|---|---|---|---|---|")
     for setting in settings or SETTINGS:
-        command = [sys.executable, "-m", "benchmarks.costs.floor", str(windows), setting]
-        subprocess.run(command, check=True)
+        command = [sys.executable, "-m", "benchmarks.costs.floor", "measure", setting, str(windows)]
+        done = run(command, PROJECT)
+        row = (setting, f"{done.answer['seconds']:.1f}", f"{done.peak_mb:.0f}", done.answer["figures"])
+        print(f"| {' | '.join(row)} |", flush=True)
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:2]), *sys.argv[2:])
+    match sys.argv[1:]:
+        case ["measure", setting, windows]:
+            measure(setting, int(windows))
+        case arguments:
+            main(*map(int, arguments[:1]), *arguments[1:])

@@ -1,32 +1,33 @@
-"""Measures the generate stage against a bare loop, two processes and two threads against one, and its memory.
+"""Measures the generate stage: its speed beside a bare loop, with one and two threads and processes, and its memory.
 
     .venv/bin/python -m benchmarks.costs.generate                       # 4,194,304 windows, 5 rounds
-    .venv/bin/python -m benchmarks.costs.generate 65536 3               # so many windows, so many rounds
+    .venv/bin/python -m benchmarks.costs.generate 65536 3               # number of windows, number of rounds
     .venv/bin/python -m benchmarks.costs.generate memory 1000000 10000000   # peak memory at these sizes
 
-The windows are those of benchmarks/params.yaml, the training split alone. Every way is a program of its own, timed from
-its start to its end, imports included. The bare loop draws with numpy and writes with pyarrow, in the same encoding,
-with neither digests, nor checks, nor flushing to the disk. The ways take turns, a round beginning with another each
-time, so that a slow moment of the machine falls on all. Prints a row for each: the median of windows a second, and of
-the ratio to the bare loop and to one process of the same round.
+The windows are the training split of benchmarks/params.yaml. Each way runs as its own processes, timed from start to
+exit, imports included. The bare loop draws with numpy and writes with pyarrow in the same encoding; it computes no
+digests, checks nothing and does not flush to the disk. The ways take turns. A row shows the median of windows a
+second, and of the ratio to the bare loop and to one process in the same round.
 
-For memory, shards are deleted as they appear, so that 100,000,000 windows need no 8 GB of disk; with two threads.
+Memory is measured with two threads. Shards are deleted as they appear: 100,000,000 windows would take 8 GB of disk.
 """
 
 import os
 import statistics
-import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
+from threading import Event
 
 import yaml
 
+from benchmarks.processes import PROJECT, Outcome, run
 from benchmarks.task import PARAMETERS
+from benchmarks.turns import ratios, spread, take_turns
 
-PROJECT = Path(__file__).parents[2]
 STAGE = ["-m", "stages.generate", "--threads"]
 WAYS: Mapping[str, Sequence[tuple[Sequence[str], Mapping[str, str]]]] = {
     "bare loop": [(["-m", "benchmarks.costs.generate", "bare"], {})],
@@ -34,11 +35,11 @@ WAYS: Mapping[str, Sequence[tuple[Sequence[str], Mapping[str, str]]]] = {
     "two threads": [([*STAGE, "2"], {})],
     "two processes": [([*STAGE, "1"], {"RANK": str(rank), "WORLD_SIZE": "2"}) for rank in range(2)],
 }
-"""The programs of each way, and what their environment has beside the common."""
+"""The programs of each way, and the variables that each adds to the environment."""
 
 
 def bare() -> None:
-    """Does with numpy and pyarrow alone what the stage does for the training split."""
+    """Draws and writes the training split as the stage does, with numpy and pyarrow alone."""
     import numpy as np
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -71,55 +72,60 @@ def bare() -> None:
 
 
 def prepare(folder: Path, windows: int) -> None:
-    """Writes params.yaml for so many training windows."""
+    """Writes params.yaml with the given number of training windows."""
     params = yaml.safe_load(PARAMETERS.read_text())
     params["generate"]["windows"] = {"train": windows, "validation": 1, "test": 1}
     (folder / "params.yaml").write_text(yaml.safe_dump(params))
 
 
-def start(folder: Path, program: Sequence[str], extra: Mapping[str, str]) -> subprocess.Popen[bytes]:
-    """Starts a program of the project's in a folder."""
-    environment = {**os.environ, "PYTHONPATH": str(PROJECT), **extra}
-    return subprocess.Popen([sys.executable, *program], cwd=folder, env=environment, stderr=subprocess.DEVNULL)
+def start(folder: Path, program: Sequence[str], extra: Mapping[str, str]) -> Outcome:
+    """Runs a program of the project in a folder."""
+    return run([sys.executable, *program], folder, PYTHONPATH=str(PROJECT), **extra)
+
+
+def draw(way: str, windows: int) -> float:
+    """Draws windows in one of the ways; returns the seconds of its slowest process."""
+    programs = WAYS[way]
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(len(programs)) as pool:
+        prepare(Path(folder), windows)
+        outcomes = list(pool.map(lambda program: start(Path(folder), *program), programs))
+        os.sync()  # else the next way would write this one's pages to the disk
+        return max(outcome.seconds for outcome in outcomes)
 
 
 def measure_speed(windows: int, rounds: int) -> None:
     """Prints a row for each way."""
-    seconds: dict[str, list[float]] = {name: [] for name in WAYS}
-    names = list(WAYS)
-    for turn in range(rounds):
-        for name in names[turn % len(names) :] + names[: turn % len(names)]:
-            with tempfile.TemporaryDirectory() as folder:
-                prepare(Path(folder), windows)
-                started = time.perf_counter()
-                programs = [start(Path(folder), *program) for program in WAYS[name]]
-                codes = [program.wait() for program in programs]
-                seconds[name].append(time.perf_counter() - started)
-                assert not any(codes)
-                os.sync()  # what one way left to write is not to be the next one's burden
+    seconds = take_turns({way: partial(draw, way, windows) for way in WAYS}, rounds)
     print(f"{windows:,} windows, medians of {rounds} rounds (lowest to highest)\n")
     print("| way | windows a second | to the bare loop | to one process |\n|---|---|---|---|")
-    for name, times in seconds.items():
-        cells = [f"{windows / statistics.median(times):,.0f}"]
-        for other in ("bare loop", "one process"):
-            ratios = [theirs / own for theirs, own in zip(seconds[other], times, strict=True)]
-            cells.append(f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})")
-        print(f"| {name} | {' | '.join(cells)} |")
+    for way, times in seconds.items():
+        compared = (spread(ratios(seconds[other], times)) for other in ("bare loop", "one process"))
+        print(f"| {way} | {windows / statistics.median(times):,.0f} | {' | '.join(compared)} |")
+
+
+def delete_shards(folder: Path, done: Event) -> None:
+    """Deletes the training shards that a running stage has finished, until `done` is set.
+
+    Keeps those that are left when the stage draws the next split: it then moves all shards to their place.
+    """
+    while not done.wait(0.05):
+        for drawn in folder.glob("data/windows/.drawn-*"):
+            shards = list(drawn.glob("train/part-*.parquet"))
+            if not (drawn / "validation").exists():
+                for shard in shards:
+                    shard.unlink()
 
 
 def measure_memory(windows: int, threads: int = 2) -> float:
-    """Returns the stage's peak resident memory in MB, as the kernel recorded it."""
-    with tempfile.TemporaryDirectory() as folder:
+    """Returns the peak memory of the stage in MB."""
+    done = Event()
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(1) as pool:
         prepare(Path(folder), windows)
-        program = start(Path(folder), [*STAGE, str(threads)], {})
-        shards = Path(folder, "data/windows/train")
-        while (ended := os.wait4(program.pid, os.WNOHANG))[0] == 0:
-            for shard in shards.glob("part-*.parquet"):
-                shard.unlink()
-            time.sleep(0.05)
-        assert ended[1] == 0
-        program.returncode = 0
-        return ended[2].ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e6
+        pool.submit(delete_shards, Path(folder), done)
+        try:
+            return start(Path(folder), [*STAGE, str(threads)], {}).peak_mb
+        finally:
+            done.set()
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -131,7 +137,7 @@ def main(arguments: Sequence[str]) -> None:
             for size in map(int, sizes):
                 print(f"| {size:,} | {measure_memory(size):.0f} |", flush=True)
         case _:
-            windows, rounds = [*map(int, arguments), 2**22, 5][:2] if len(arguments) != 1 else (int(arguments[0]), 5)
+            windows, rounds = [*map(int, arguments), *(2**22, 5)[len(arguments) :]]
             measure_speed(windows, rounds)
 
 

@@ -1,19 +1,17 @@
-"""Measures the command predict, from file to file, against the network's forward pass alone over the same windows.
+"""Measures the predict command, from file to file, against the network's forward pass alone over the same windows.
 
     .venv/bin/python -m benchmarks.costs.predict            # 1,048,576 windows, 5 rounds
-    .venv/bin/python -m benchmarks.costs.predict 65536 3    # so many windows, so many rounds
+    .venv/bin/python -m benchmarks.costs.predict 65536 3    # number of windows, number of rounds
 
-The windows are those of benchmarks/params.yaml: the parquet file has all the columns that the pipeline writes, the CSV
-file the inputs. The network is the one there, untrained, which takes as long. The ways take turns, a round beginning
-with another each time, so that a slow moment of the machine falls on all. Prints a row for each: the median of windows
-a second, and of the ratio to the forward pass of the same round. Imports are left out; reading, checking, writing and
-flushing to the disk are not.
+The windows are those of benchmarks/params.yaml. The parquet file has all the columns that the pipeline writes, the CSV
+file has the inputs. The network is untrained, which takes as long as a trained one. The ways take turns. A row shows
+the median of windows a second, and of the ratio to the forward pass in the same round. Times include reading, checking,
+writing and flushing to the disk, but no imports.
 """
 
 import statistics
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -24,10 +22,12 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks.task import PARAMETERS
+from benchmarks.turns import ratios, take_turns, timed
 from quadrature.network.device import set_up_device
 from quadrature.network.model import ModelParams, QuadratureNetwork, initialize, predict
 from quadrature.prediction.estimates import Output, predict_windows
-from quadrature.prediction.tables import Format, TableWriter, open_table
+from quadrature.prediction.table_writer import TableWriter
+from quadrature.prediction.tables import Format, open_table
 from quadrature.runtime.params import load_params
 from quadrature.runtime.settings import Section
 from quadrature.signals.waves import GenerateParams, draw_shard
@@ -49,7 +49,7 @@ def make_network(params: Params) -> QuadratureNetwork:
 
 
 def write_inputs(folder: Path, drawn: GenerateParams, windows: int) -> NDArray[np.float32]:
-    """Writes the windows as parquet and as CSV; returns them."""
+    """Writes windows to input.parquet and input.csv; returns their inputs."""
     params = drawn.model_copy(update={"shard_windows": 65536})
     blocks = []
     with (
@@ -67,22 +67,10 @@ def write_inputs(folder: Path, drawn: GenerateParams, windows: int) -> NDArray[n
 
 
 def command(network: QuadratureNetwork, folder: Path, kind: Format) -> None:
-    """Does what the command does, from a file to a file of the same format."""
+    """Reads a file, estimates and writes a file of the same format, as the command does."""
     path, output = folder / f"input.{kind}", folder / f"output.{kind}"
     table = open_table(path, kind, str(path), typed=kind == "parquet")
     predict_windows(network, table, Output(output, kind, str(output)), BATCH_SIZE)
-
-
-def measure(ways: dict[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
-    """Returns the seconds that each way took in each round."""
-    seconds: dict[str, list[float]] = {name: [] for name in ways}
-    names = list(ways)
-    for turn in range(rounds):
-        for name in names[turn % len(names) :] + names[: turn % len(names)]:
-            started = time.perf_counter()
-            ways[name]()
-            seconds[name].append(time.perf_counter() - started)
-    return seconds
 
 
 def main(windows: int = 2**20, rounds: int = 5) -> None:
@@ -99,13 +87,13 @@ def main(windows: int = 2**20, rounds: int = 5) -> None:
             "CSV to CSV": partial(command, network, folder, "csv"),
         }
         predict(network, samples[:BATCH_SIZE], BATCH_SIZE)  # warms up
-        seconds = measure(ways, rounds)
+        seconds = take_turns({way: partial(timed, work) for way, work in ways.items()}, rounds)
     print(f"{windows:,} windows, batches of {BATCH_SIZE:,}, {threads} threads, medians of {rounds} rounds\n")
     print("| way | windows a second | ratio | lowest | highest |\n|---|---|---|---|---|")
     for way, times in seconds.items():
-        ratios = [bare / own for bare, own in zip(seconds["forward pass"], times, strict=True)]
+        found = ratios(seconds["forward pass"], times)
         speed = windows / statistics.median(times)
-        print(f"| {way} | {speed:,.0f} | {statistics.median(ratios):.2f} | {min(ratios):.2f} | {max(ratios):.2f} |")
+        print(f"| {way} | {speed:,.0f} | {statistics.median(found):.2f} | {min(found):.2f} | {max(found):.2f} |")
 
 
 if __name__ == "__main__":

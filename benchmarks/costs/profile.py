@@ -3,9 +3,9 @@
     .venv/bin/python -m benchmarks.costs.profile          # a run of the committed pipeline, then ten with nothing to do
     .venv/bin/python -m benchmarks.costs.profile 3        # then three
 
-The run is `dvc repro` in a clone that is thrown away. While a stage works, a thread looks a hundred times a second
-which of the library's functions the stage's file has called, and books the time on it. Prints a row for each of them:
-`start` is what comes before `main`, imports above all, and `end` what comes after it.
+The run is `dvc repro` in a temporary clone. While a stage works, a thread looks a hundred times a second which of the
+library's functions the stage's file has called, and adds the time to it. Prints a row for each function: `start` is the
+time before `main`, mostly imports, and `end` is the time after it.
 """
 
 import json
@@ -21,16 +21,17 @@ from importlib import import_module
 from pathlib import Path
 from types import FrameType
 
-PROJECT = Path(__file__).parents[2]
-INTERVAL = 0.01
+from benchmarks.processes import PROJECT, run
+
+INTERVAL = 0.01  # seconds
 LEAST = 0.01
-"""Share of a stage below which a function is among the others."""
+"""Functions with a smaller share of a stage's time are counted among the others."""
 
 WATCH = "from benchmarks.costs.profile import watch; watch({stage!r}, {started!r})"
 
 
 def watch(stage: str, started: float) -> None:
-    """Runs a stage in this process, which began at a time; prints as JSON what its time until now went into."""
+    """Runs a stage in this process, which started at a given time; prints the seconds of each function as JSON."""
     module = import_module(f"stages.{stage}")
     command = import_module("quadrature.runtime.lifecycle")
     spent = Counter({"start": time.time() - started})
@@ -54,7 +55,7 @@ def watch(stage: str, started: float) -> None:
 
 
 def called(frame: FrameType | None, file: str) -> str:
-    """Returns which function of the library a stage's file has called, by the frame that its thread is in."""
+    """Returns the library function that a stage's file has called, given the current frame of its thread."""
     function = "others"
     while frame is not None and not frame.f_code.co_filename.endswith(file):
         path = Path(frame.f_code.co_filename)
@@ -65,25 +66,21 @@ def called(frame: FrameType | None, file: str) -> str:
 
 
 def run_stage(stage: str) -> None:
-    """Runs a stage in place of its command; writes beside the clone what its seconds went into."""
+    """Runs a stage in place of its command; writes the seconds of its functions to a file beside the clone."""
     started = time.time()
-    command = [sys.executable, "-c", WATCH.format(stage=stage, started=started)]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    spent = run([sys.executable, "-c", WATCH.format(stage=stage, started=started)], Path.cwd()).answer
     ended = time.time()
-    spent = json.loads(done.stdout)
     spent["end"] = ended - spent.pop("now")
     Path(f"../{stage}.json").write_text(json.dumps(spent | {"all": ended - started}))
 
 
 def seconds_of_dvc(clone: Path) -> float:
-    """Returns how long `dvc repro` takes in a clone."""
-    started = time.perf_counter()
-    subprocess.run([sys.executable, "-m", "dvc", "repro", "--quiet"], cwd=clone, check=True)
-    return time.perf_counter() - started
+    """Returns the seconds of `dvc repro` in a clone."""
+    return run([sys.executable, "-m", "dvc", "repro", "--quiet"], clone).seconds
 
 
 def rows(stage: str, spent: dict[str, float]) -> list[str]:
-    """Returns a stage's rows: the whole, then its parts, the longest first."""
+    """Returns a stage's rows: the total, then its functions, the longest first."""
     whole = spent.pop("all")
     large = {name: seconds for name, seconds in spent.items() if seconds >= LEAST * whole and name != "others"}
     ordered = sorted(large.items(), key=lambda item: -item[1])

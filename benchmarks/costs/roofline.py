@@ -1,25 +1,25 @@
-"""Holds a training step against what this machine could do at best: matrix products, sigmoids, memory.
+"""Compares a training step with the limits of this machine: matrix products, sigmoids and memory.
 
     .venv/bin/python -m benchmarks.costs.roofline              # five networks, one thread, then all cores; 2 min
     .venv/bin/python -m benchmarks.costs.roofline 2 0.01 8,16  # rounds, seconds a measurement, hidden size,batch
 
-The step is quadrature.training.loop.TrainStep of a GRU of `hidden` units on `batch` windows of L = 10 samples, head
-`last`.
-What the gradient needs, however it is computed, counted for each window:
+The step is quadrature.training.step.TrainStep of a GRU of `hidden` units on `batch` windows of L = 10 samples, head
+`last`. For each window, with H = hidden, the gradient needs at least:
 
-- Products. A state before each instant but the first, which is zero, is multiplied by the 3 H x H weights: 2 operations
-  each for 3 H H weights, (L - 1) times. Backwards there are two such products for each, for the gradient of the state
-  and for that of the weights: 18 H H (L - 1) in all. The sample, a single number, is multiplied by 3 H weights at L
-  instants, and needs the gradient of the weights alone: 12 H L. The head maps H to L numbers, 6 H L in all.
-- Nonlinearities. Two sigmoids and a tanh for each unit and instant, 3 H L; backwards they follow from their values.
-  Either may be had from the other, as tanh(a) = 2 sigmoid(2 a) - 1, so the faster one's rate is the ceiling.
-- Memory. Backwards needs five numbers for each unit and instant: the state, the three gates, and the state's part of
-  the candidate. They are written and read once, 40 H L bytes; samples and targets are read, 8 L bytes. Weights stay in
-  cache.
+- Products. The state before each instant is multiplied by the 3 H x H weights, except before the first instant, where
+  it is zero: 2 operations for each of 3 H H weights, (L - 1) times. The backward pass has two such products for each of
+  these, for the gradients of the state and of the weights: 18 H H (L - 1) in total. The sample, a single number, is
+  multiplied by 3 H weights at L instants; backward, only these weights need a gradient: 12 H L. The head maps H to L
+  numbers: 6 H L in total.
+- Nonlinearities. Two sigmoids and a tanh for each unit and instant: 3 H L. Their derivatives follow from their values.
+  A sigmoid can be computed by tanh and the reverse, tanh(a) = 2 sigmoid(2 a) - 1, so the faster one sets the limit.
+- Memory. The backward pass needs five numbers for each unit and instant: the state, the three gates, and the state's
+  part of the candidate. They are written once and read once, 40 H L bytes. Samples and targets are read, 8 L bytes.
+  Weights stay in cache.
 
-Products and nonlinearities take turns on the same vector units, and memory works beside them, so that no step is
-shorter than max(products + nonlinearities, memory), each at the highest rate measured here. `achieved` is this bound's
-share of the step's median time, in which additions, products element by element and Adam are as well.
+Products and nonlinearities use the same vector units one after the other, while memory works in parallel. So a step
+takes at least max(products + nonlinearities, memory), each at the highest rate measured here. `achieved` is this bound
+divided by the step's median time, which also includes additions, elementwise products and Adam.
 """
 
 import statistics
@@ -38,20 +38,19 @@ from quadrature.runtime.params import load_params
 from quadrature.runtime.threads import Workers
 from quadrature.training.batches import Batch
 from quadrature.training.distributed import Ranks
-from quadrature.training.gradient import error_gradient
 from quadrature.training.state import make_optimizer
-from quadrature.training.step import ALONE, TrainStep
+from quadrature.training.step import ALONE, TrainStep, error_gradient
 from stages.train import Params
 
 LENGTH = 10
 NETWORKS = ("16,32", "32,256", "32,1024", "64,1024", "128,1024")
-SIDE = 2048  # of the matrices that are multiplied
-NEAR = 2**15  # numbers that stay in a core's cache
-FAR = 2**25  # numbers that do not
+SIDE = 2048  # of the square matrices that are multiplied
+NEAR = 2**15  # numbers that fit into a core's cache
+FAR = 2**25  # numbers that do not fit
 
 
 class Rates(NamedTuple):
-    """What the machine does in a second at best."""
+    """The highest rates of the machine, per second."""
 
     products: float  # operations of matrix products
     sigmoids: float
@@ -60,26 +59,26 @@ class Rates(NamedTuple):
 
 
 class Need(NamedTuple):
-    """What a step's gradient needs, as the module's docstring counts it."""
+    """The work and memory that a step's gradient needs, as counted in the module's docstring."""
 
     products: float
     nonlinearities: float
     memory: float
 
     def bound(self, rates: Rates) -> float:
-        """Returns the seconds below which no step is."""
+        """Returns the lower bound of a step's seconds."""
         nonlinearities = self.nonlinearities / max(rates.sigmoids, rates.tanhs)
         return max(self.products / rates.products + nonlinearities, self.memory / rates.memory)
 
 
 def need(hidden: int, batch: int, length: int = LENGTH) -> Need:
-    """Counts what the gradient of a batch needs."""
+    """Returns the need of a batch's gradient."""
     products = 18 * hidden * hidden * (length - 1) + 12 * hidden * length + 6 * hidden * length
     return Need(batch * products, batch * 3 * hidden * length, batch * (40 * hidden * length + 8 * length))
 
 
 def seconds(work: Callable[[], object], rounds: int, least: float) -> list[float]:
-    """Returns how long a call took in each round, a round being as many calls as take so many seconds."""
+    """Returns the mean seconds of a call in each round; a round repeats the call for at least `least` seconds."""
     work()
     started = time.perf_counter()
     work()
@@ -94,7 +93,7 @@ def seconds(work: Callable[[], object], rounds: int, least: float) -> list[float
 
 
 def measure_rates(threads: int, rounds: int, least: float) -> Rates:
-    """Measures the machine with threads that each work alone, side by side, each on arrays of its own."""
+    """Measures the machine with independent threads, each on its own arrays."""
     multiply = [partial(torch.mm, a, b, out=c) for a, b, c in torch.randn(threads, 3, SIDE, SIDE)]
     sigmoids = [partial(torch.sigmoid, near, out=result) for near, result in torch.randn(threads, 2, NEAR)]
     tanhs = [partial(torch.tanh, near, out=result) for near, result in torch.randn(threads, 2, NEAR)]
@@ -113,7 +112,7 @@ def measure_rates(threads: int, rounds: int, least: float) -> Rates:
 
 
 class Step(NamedTuple):
-    """A training step on random windows, for measuring."""
+    """A training step on random windows."""
 
     take: Callable[[], object]
     differentiate: Callable[[], object]  # the first gradient shard alone
@@ -121,7 +120,7 @@ class Step(NamedTuple):
 
 
 def make_step(hidden: int, batch: int, shards: int, workers: Workers, ranks: Ranks = ALONE) -> Step:
-    """Returns a step of a GRU so wide, whose gradient falls into so many shards."""
+    """Returns a step of a GRU with a hidden size, a batch and a number of gradient shards."""
     params = load_params(Params, PARAMETERS)
     shape = {"cell": "gru", "hidden_size": hidden, "num_layers": 1, "bidirectional": False, "head": "last"}
     network = QuadratureNetwork(params.model.model_copy(update=shape), LENGTH)
@@ -138,7 +137,7 @@ def make_step(hidden: int, batch: int, shards: int, workers: Workers, ranks: Ran
 
 
 def measure_step(hidden: int, batch: int, threads: int, rounds: int, least: float) -> float:
-    """Returns the median seconds of a step; as many threads share the batch."""
+    """Returns the median seconds of a step whose batch the threads share."""
     with Workers(threads, compute_alone) as workers:
         return statistics.median(seconds(make_step(hidden, batch, threads, workers).take, rounds, least))
 

@@ -1,35 +1,35 @@
-"""Measures what a second process brings to training, and the constants of docs/scaling.md's model of many.
+"""Measures training in one process and in two, and the constants of docs/scaling.md's model of more processes.
 
     .venv/bin/python -m benchmarks.costs.scaling                # hidden size 256, batch 4096, 5 rounds of 10 steps
     .venv/bin/python -m benchmarks.costs.scaling 8 64 2 3       # hidden size, batch, rounds, steps
 
-A step is quadrature.training.loop.TrainStep with four gradient shards, one thread a process, started as torchrun starts
-them. One process and two take turns. The constants are of the same runs:
+A step is quadrature.training.step.TrainStep with four gradient shards and one thread per process. torchrun starts the
+processes; one and two take turns. The constants come from the same runs:
 
-    compute     a gradient, a window, in one process
-    rest        adding up, clipping and moving the weights, a step; every process does it
+    compute     the gradient of one window, in one process
+    rest        summing the gradient, clipping it and updating the weights, per step; every process does it
     latency     of gathering next to nothing from two processes
-    bandwidth   at which gathering whole gradients brings the other process's half
+    bandwidth   of gathering whole gradients, which brings the other process's half
 """
 
 import json
 import math
 import statistics
-import subprocess
 import sys
-import time
 from collections.abc import Callable
-from pathlib import Path
+from functools import partial
 
-PROJECT = Path(__file__).parents[2]
+from benchmarks.processes import PROJECT, run
+from benchmarks.turns import ratios, spread, take_turns
+
 SHARDS = 4
 
 
 def measure(hidden: int, batch: int, steps: int) -> None:
-    """What each process does; the first prints the medians of its seconds."""
+    """Does one process's part of each kind of work; the first process prints the median seconds of each."""
     import torch
 
-    from benchmarks.costs.roofline import make_step
+    from benchmarks.costs.roofline import make_step, seconds
     from quadrature.network.device import set_up_device
     from quadrature.runtime.launch import read_launch
     from quadrature.runtime.threads import Workers
@@ -46,44 +46,29 @@ def measure(hidden: int, batch: int, steps: int) -> None:
             "gather": lambda: ranks.gather(rows),
             "gather_nothing": lambda: ranks.gather(rows[:, :1].contiguous()),
         }
-        answer = {"parameters": step.parameters, **{name: median_seconds(work, steps) for name, work in works.items()}}
+        # One call a round, however fast: all processes must gather equally often.
+        medians = {name: statistics.median(seconds(work, steps, 0.0)) for name, work in works.items()}
     if launch.rank == 0:
-        print(json.dumps(answer))
+        print(json.dumps({"parameters": step.parameters, **medians}))
 
 
-def median_seconds(work: Callable[[], object], times: int) -> float:
-    """Returns the median of so many calls, after one that is not counted."""
-    found = []
-    for _ in range(times + 1):
-        started = time.perf_counter()
-        work()
-        found.append(time.perf_counter() - started)
-    return statistics.median(found[1:])
-
-
-def run(processes: int, *arguments: object) -> dict[str, float]:
-    """Returns what the first of so many processes prints."""
+def start(processes: int, *arguments: int) -> dict[str, float]:
+    """Runs `measure` in processes started together; returns what the first one prints."""
     program = ["-m", "benchmarks.costs.scaling", "measure", *map(str, arguments)]
     if processes > 1:
         program = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}", *program]
-    output = subprocess.check_output([sys.executable, *program], cwd=PROJECT, text=True, stderr=subprocess.DEVNULL)
-    answer: dict[str, float] = json.loads(output.splitlines()[-1])
-    return answer
+    return run([sys.executable, *program], PROJECT).answer
 
 
 def main(hidden: int = 256, batch: int = 4096, rounds: int = 5, steps: int = 10) -> None:
-    """Prints the two speeds, the constants, and how many processes the model says are worth having."""
-    ones, twos = [], []
-    for turn in range(rounds):
-        for found, processes in ((ones, 1), (twos, 2)) if turn % 2 == 0 else ((twos, 2), (ones, 1)):
-            found.append(run(processes, hidden, batch, steps))
+    """Prints both speeds, the constants, and the speed that the model expects of more processes."""
+    found = take_turns({count: partial(start, count, hidden, batch, steps) for count in (1, 2)}, rounds)
+    ones, twos = found.values()
     print("| processes | windows a second | to one process |\n|---|---|---|")
-    for processes, found in ((1, ones), (2, twos)):
-        ratios = [one["step"] / other["step"] for one, other in zip(ones, found, strict=True)]
-        speed = batch / statistics.median(answer["step"] for answer in found)
-        print(
-            f"| {processes} | {speed:,.0f} | {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f}) |"
-        )
+    alone = [answer["step"] for answer in ones]
+    for processes, answers in found.items():
+        times = [answer["step"] for answer in answers]
+        print(f"| {processes} | {batch / statistics.median(times):,.0f} | {spread(ratios(alone, times))} |")
 
     parameters = ones[0]["parameters"]
     compute = statistics.median(one["gradient"] for one in ones) / batch * SHARDS

@@ -1,11 +1,11 @@
-"""Measures how long the tracker takes for a sample, beside two other ways to the same estimate.
+"""Measures the tracker's time per sample, beside two other ways to compute the same estimate.
 
     .venv/bin/python -m benchmarks.costs.tracker          # hidden size 32, 20,000 samples
-    .venv/bin/python -m benchmarks.costs.tracker 1000 8   # so many samples, hidden size 8
+    .venv/bin/python -m benchmarks.costs.tracker 1000 8   # 1,000 samples, hidden size 8
 
-Prints a row for each cell, in microseconds: the tracker's median and 99th percentile; its median over 64 channels at
-once; the median of taking the step in torch, with the state kept; and of passing the last ten samples through the
-network again, with no state kept. One thread; the ways take turns, sample by sample, so that all see the same machine.
+Prints a row for each cell, in microseconds: the tracker's median and 99th percentile; its median with 64 channels; the
+median of a step in torch that keeps the state; and the median of passing the last ten samples through the network
+again. One thread. The ways take turns sample by sample, so that a slow moment of the machine hits them all.
 """
 
 import sys
@@ -26,7 +26,7 @@ CHANNELS = 64
 
 
 def make_network(cell: str, execution: str, hidden_size: int) -> QuadratureNetwork:
-    """Returns an untrained network; its latency is a trained one's."""
+    """Returns an untrained network, which is as fast as a trained one."""
     params = {"cell": cell, "execution": execution, "hidden_size": hidden_size, "nonlinearity": "tanh"}
     shape = {"num_layers": 1, "bias": True, "bidirectional": False, "dropout": 0.0, "head": "every"}
     network = QuadratureNetwork(ModelParams.model_validate(params | shape), WINDOW_LENGTH)
@@ -35,7 +35,7 @@ def make_network(cell: str, execution: str, hidden_size: int) -> QuadratureNetwo
 
 
 def stepping(network: QuadratureNetwork) -> Callable[[float], float]:
-    """Returns what estimates a sample by a step in torch."""
+    """Returns a function that estimates a sample by a step in torch."""
     state: HiddenState | None = None
 
     @torch.inference_mode()
@@ -48,7 +48,7 @@ def stepping(network: QuadratureNetwork) -> Callable[[float], float]:
 
 
 def reading_again(network: QuadratureNetwork) -> Callable[[float], float]:
-    """Returns what estimates a sample by the window that ends in it."""
+    """Returns a function that estimates a sample by the window that ends with it."""
     window = deque([0.0] * WINDOW_LENGTH, WINDOW_LENGTH)
 
     @torch.inference_mode()
@@ -60,7 +60,7 @@ def reading_again(network: QuadratureNetwork) -> Callable[[float], float]:
 
 
 def measure(cell: str, samples: int, hidden_size: int) -> list[float]:
-    """Returns the row's microseconds."""
+    """Returns the microseconds of a cell's row."""
     sequence, stepwise = (make_network(cell, execution, hidden_size) for execution in ("sequence", "stepwise"))
     one = np.sin(np.linspace(0.0, 0.3 * samples, samples)).tolist()
     many = np.tile(np.array(one, np.float32)[:, None], CHANNELS)

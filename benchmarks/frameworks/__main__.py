@@ -1,16 +1,15 @@
-"""Training beside other frameworks, on the same windows and the same network: `make bench`, 45 minutes.
+"""Measures training beside other frameworks, on the same windows and the same network: `make bench`, 45 minutes.
 
     .venv/bin/python -m benchmarks.frameworks           # measures, and writes benchmarks/frameworks/results.*
     .venv/bin/python -m benchmarks.frameworks search    # beforehand: the cells of benchmarks/frameworks/grid.json
-    .venv/bin/python -m benchmarks.frameworks --tiny --output /tmp/bench   # all of it, in seconds, and of no meaning
+    .venv/bin/python -m benchmarks.frameworks --tiny --output /tmp/bench   # everything in seconds; figures mean nothing
 
-Every measurement is a process of its own. Frameworks take turns, each round beginning with another, so that a slow
-moment of the machine falls on all. What a framework's users would choose well is tried in the first round and kept:
-the thread count at each size, and of the grid's cells, one for each batch size, the fastest that reaches the target.
+Every measurement is a process. The frameworks take turns. Settings that a user would tune are tried in the first round
+and then kept: the thread count at each size, and the grid's cell (one for each batch size) that reaches the target
+first.
 """
 
 import argparse
-import json
 import subprocess
 import sys
 import tempfile
@@ -19,10 +18,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmarks.frameworks.results import best_cell, better_threads, summarise
+from benchmarks.frameworks.results import best_cell, better_threads, summarise, to_json
 from benchmarks.frameworks.search import GRID, read_grid, search, write_grid
 from benchmarks.frameworks.tasks import Cell, Task, make_tree, set_params, tasks, tiny_tasks
 from benchmarks.processes import PROJECT, Outcome, described, machine, options, run
+from benchmarks.turns import rotated
 
 FOLDER = PROJECT / "benchmarks/frameworks"
 PEERS_PYTHON = PROJECT / ".venv-bench/bin/python"
@@ -34,7 +34,7 @@ class Framework(NamedTuple):
 
     module: str
     backend: str = ""  # of Keras
-    on_jax: bool = False  # whose threads are as many as the processors it may run on
+    on_jax: bool = False  # JAX starts a thread for each processor that it may run on
 
 
 FRAMEWORKS = {
@@ -49,10 +49,10 @@ FRAMEWORKS = {
 
 
 class Settings(NamedTuple):
-    """How much is measured."""
+    """The amount of measuring."""
 
     tasks: Sequence[Task]
-    cells: dict[str, list[Cell]]  # by task: those that a peer tries
+    cells: dict[str, list[Cell]]  # by task; every peer tries them
     sizes: tuple[str, ...] = ("16x32", "32x256", "32x1024", "64x1024", "128x1024")
     threads: tuple[int, ...] = (1, 2)
     rounds: int = 5
@@ -60,14 +60,14 @@ class Settings(NamedTuple):
 
 
 def tiny() -> Settings:
-    """Returns settings that take seconds."""
+    """Returns settings for a run of seconds."""
     chosen = tiny_tasks()
     cells = {task.name: [task.cell(64, 0.01, 0)] for task in chosen}
     return Settings(chosen, cells, sizes=("4x32", "8x64"), threads=(1,), rounds=1, seconds=0.01)
 
 
 class Bench:
-    """The trees, the frameworks, and all that was measured of them."""
+    """Runs the frameworks and collects their measurements."""
 
     def __init__(self, settings: Settings, python: Path, frameworks: Sequence[str], folder: Path) -> None:
         self.settings = settings
@@ -81,7 +81,7 @@ class Bench:
             self.our_trees[task.name] = make_tree(folder / f"{task.name}-ours", {**task.changes, **task.ours})
 
     def measure(self) -> None:
-        """Measures everything, a round after another."""
+        """Measures everything, round by round."""
         for turn in range(self.settings.rounds):
             order = rotated(self.frameworks, turn)
             for name in order:
@@ -91,7 +91,7 @@ class Bench:
                     self.measure_target(name, task, turn)
 
     def measure_throughput(self, name: str, turn: int) -> None:
-        """Measures steady training: in the first round with every thread count, then with the better at each size."""
+        """Measures steady training: with every thread count in the first round, then with the better at each size."""
         for threads in self.settings.threads:
             sizes = [size for size in self.settings.sizes if turn == 0 or self.threads(name, size) == threads]
             if sizes:
@@ -103,7 +103,7 @@ class Bench:
                     self.throughput.append(tell({**row, "windows_per_second": speed}))
 
     def measure_target(self, name: str, task: Task, turn: int) -> None:
-        """Measures a whole training: in the first round every cell, then the fastest that reached the target."""
+        """Measures a whole training: with every cell in the first round, then with the fastest to the target."""
         if name == "ours":
             self.keep(name, task, turn, self.train_ours(task, turn))
             return
@@ -111,7 +111,7 @@ class Bench:
             self.keep(name, task, turn, self.train_peer(name, task, best_cell(self.target, name, task.name), turn))
             return
         for cell in self.settings.cells[task.name]:
-            # The grid was searched with torch's initial weights: a peer with others may take a little more.
+            # The grid was searched with torch's initial weights. A peer with other ones may need a few more windows.
             for rung in range(task.rung(cell), len(task.passes))[:3]:
                 figures = self.train_peer(name, task, task.cell(cell.batch, cell.rate, rung), turn)
                 self.keep(name, task, turn, figures)
@@ -119,13 +119,13 @@ class Bench:
                     break
 
     def keep(self, name: str, task: Task, turn: int, figures: dict[str, Any]) -> None:
-        """Notes a training, and whether it reached the target."""
-        reached = figures["mse"] <= task.target  # not a number has not
+        """Records a training and whether it reached the target."""
+        reached = figures["mse"] <= task.target  # False for NaN
         row = {"round": turn, "framework": name, "task": task.name, "reached": reached, **figures}
         self.target.append(tell(row))
 
     def train_peer(self, name: str, task: Task, cell: Cell, seed: int) -> dict[str, Any]:
-        """Trains a peer as a cell says; its score, which the same process makes, is not timed."""
+        """Trains a peer with a cell's settings. Scoring, in the same process, is not timed."""
         tree, threads = self.trees[task.name], self.threads(name, task.like)
         asked = options(test=tree / "data/windows/test", hidden=task.hidden, seed=seed, **cell._asdict())
         done = self.run_script(name, "target", tree, threads, asked)
@@ -134,7 +134,7 @@ class Bench:
         return {"threads": threads, **cell._asdict(), **figures, "mse": done.answer["mse"]}
 
     def train_ours(self, task: Task, seed: int) -> dict[str, Any]:
-        """Runs the train stage; its model is scored afterwards, as the stage has no test windows."""
+        """Runs the train stage, then scores its model in another process: the stage reads no test windows."""
         tree, threads = self.our_trees[task.name], task.ours.get("train.threads") or self.threads("ours", task.like)
         set_params(tree, {**task.changes, **task.ours, "train.seed": seed, "train.threads": threads})
         done = run([sys.executable, "-m", "stages.train"], tree)
@@ -142,7 +142,7 @@ class Bench:
         return {"threads": threads, **figures_of(done), **score}
 
     def run_script(self, name: str, mode: str, tree: Path, threads: int, asked: list[str]) -> Outcome:
-        """Runs a framework's script in a process of its own."""
+        """Runs a framework's script as a process."""
         framework = FRAMEWORKS[name]
         python = Path(sys.executable) if name == "ours" else self.python
         command = [python, "-m", f"benchmarks.frameworks.peers.{framework.module}", mode]
@@ -151,30 +151,24 @@ class Bench:
         return run(command, tree, cpus=threads if framework.on_jax else None, **env)
 
     def threads(self, name: str, size: str) -> int:
-        """Returns the thread count that a framework keeps at a size; all of them where that was not measured."""
+        """Returns the thread count that a framework keeps at a size; the largest if the size was not measured."""
         return better_threads(self.throughput, name, size) or max(self.settings.threads)
 
 
-def rotated(names: Sequence[str], turn: int) -> list[str]:
-    """Returns the names, beginning with another each turn."""
-    first = turn % len(names)
-    return [*names[first:], *names[:first]]
-
-
 def figures_of(done: Outcome) -> dict[str, float]:
-    """Returns what a whole process took."""
+    """Returns the seconds and the peak memory of a process."""
     return {"seconds": done.seconds, "peak_mb": done.peak_mb}
 
 
 def tell(row: dict[str, Any]) -> dict[str, Any]:
-    """Prints a measurement as it comes in; returns it."""
+    """Prints a measurement and returns it."""
     shown = (f"{name} {value:,.4g}" if isinstance(value, float) else f"{name} {value}" for name, value in row.items())
     print(", ".join(shown), file=sys.stderr, flush=True)
     return row
 
 
 def about(python: Path) -> dict[str, Any]:
-    """Returns where, when and of what the measurements are."""
+    """Returns the date, commit, machine and versions of the measurements."""
     commit = subprocess.check_output(["git", "describe", "--always", "--dirty"], cwd=PROJECT, text=True).strip()
     return {
         "date": datetime.now(UTC).date().isoformat(),
@@ -204,13 +198,13 @@ def measure(settings: Settings, python: Path, frameworks: Sequence[str], output:
         "target": bench.target,
     }
     output.mkdir(parents=True, exist_ok=True)
-    (output / "results.json").write_text(json.dumps(results, indent=1) + "\n")
-    # A process of its own, so that this one stays small: see benchmarks/processes.py.
+    (output / "results.json").write_text(to_json(results) + "\n")
+    # In another process, so that this one stays small: see benchmarks/processes.py.
     subprocess.run([sys.executable, "-m", "benchmarks.frameworks.page", output.resolve()], cwd=PROJECT, check=True)
 
 
 def search_grid(chosen: Sequence[Task], python: Path, path: Path) -> None:
-    """Searches the grid with the plain torch loop and writes it."""
+    """Searches the grid with the plain torch loop and writes it to a file."""
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(Settings(chosen, {}), python, ["torch"], Path(folder))
         found = search(chosen, lambda task, cell, seed: float(bench.train_peer("torch", task, cell, seed)["mse"]))
@@ -218,10 +212,10 @@ def search_grid(chosen: Sequence[Task], python: Path, path: Path) -> None:
 
 
 def main() -> None:
-    """Does what the command line asks."""
+    """Runs the action of the command line."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("action", nargs="?", choices=("measure", "search"), default="measure")
-    parser.add_argument("--tiny", action="store_true", help="sizes of no meaning, in seconds")
+    parser.add_argument("--tiny", action="store_true", help="sizes for a run of seconds; its figures mean nothing")
     parser.add_argument("--frameworks", nargs="+", choices=FRAMEWORKS, default=list(FRAMEWORKS), metavar="NAME")
     parser.add_argument("--python", type=Path, default=PEERS_PYTHON, help="the peers' interpreter (%(default)s)")
     parser.add_argument("--output", type=Path, default=FOLDER, help="the folder of the results (%(default)s)")

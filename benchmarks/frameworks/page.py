@@ -1,4 +1,4 @@
-"""The bench's results as a table and a picture: results.json -> results.md, results.svg, README.md's section.
+"""Shows the bench's results as tables and a picture: results.json -> results.md, results.svg, a section of README.md.
 
 .venv/bin/python -m benchmarks.frameworks.page benchmarks/frameworks
 """
@@ -37,13 +37,13 @@ LOOKS = {
     "keras-torch": ("#CC79A7", ":", "P"),
     "equinox": ("#E69F00", "-.", "X"),
 }
-"""A colour of Okabe and Ito's, a line and a marker each."""
+"""Each framework's colour (from Okabe and Ito's palette), line and marker."""
 
 TASKS = {"default": "default task", "article": "article's windows"}
 
 
 def tabulate(results: Results) -> str:
-    """Returns both tables in Markdown, ratios first, and who does better than this project."""
+    """Returns both tables in Markdown, ratios first, and a list of the frameworks that are better than this project."""
     summary, machine = results["summary"], results["machine"]
     speeds, times = summary["throughput"], summary["target"]
     versions = ", ".join(f"{name} {version}" for name, version in results["versions"]["peers"].items())
@@ -70,7 +70,7 @@ def tabulate(results: Results) -> str:
 
 
 def table(header: list[str], rows: list[list[str]]) -> list[str]:
-    """Returns a table's lines."""
+    """Returns a table's lines in Markdown."""
     return [f"| {' | '.join(cells)} |" for cells in (header, ["---"] * len(header), *rows)]
 
 
@@ -82,7 +82,7 @@ def speed(row: Row | None) -> str:
 
 
 def time(row: Row | None) -> tuple[str, str]:
-    """Returns the two cells of the second table; a target that was missed has no time."""
+    """Returns the two cells of the second table. A framework that missed the target has no time."""
     if row is None:
         return "–", "–"
     if not row["reached"]:
@@ -95,12 +95,12 @@ def time(row: Row | None) -> tuple[str, str]:
 
 
 def ratio(value: float | None) -> str:
-    """Returns a ratio to ours, a dash where ours has no figure."""
+    """Returns a ratio as text, a dash for None."""
     return "–" if value is None else f"{value:.2f}"
 
 
 def better(results: Results) -> str:
-    """Says plainly who does better than this project, and at what."""
+    """Returns a sentence that names who is better than this project, and at what."""
     speeds, times = results["summary"]["throughput"], results["summary"]["target"]
     found = [
         f"{LABELS[name]} at {size} ({row['windows_per_second_ratio']:.2f} x the speed)"
@@ -119,7 +119,7 @@ def better(results: Results) -> str:
 
 
 def draw(results: Results) -> bytes:
-    """Draws steady training by size, and beside it the time to each target."""
+    """Draws steady training by size, and the time to each target beside it."""
     summary, machine = results["summary"], results["machine"]
     times = summary["target"]
     with style():
@@ -136,7 +136,7 @@ def draw(results: Results) -> bytes:
 
 
 def draw_speeds(panel: Axes, speeds: dict[str, dict[str, Row]]) -> None:
-    """Draws a line a framework over the sizes."""
+    """Draws a line for each framework over the sizes."""
     names = dict.fromkeys(name for rows in speeds.values() for name in rows)
     sizes = [size.replace("x", "\n") for size in speeds]
     for name in names:
@@ -150,7 +150,7 @@ def draw_speeds(panel: Axes, speeds: dict[str, dict[str, Row]]) -> None:
 
 
 def draw_times(panel: Axes, rows: dict[str, Row], title: str) -> None:
-    """Draws a bar a framework, the first on top; one that missed the target has words in place of a bar."""
+    """Draws a bar for each framework, the first on top, or the word `missed` if it missed the target."""
     for place, (name, row) in enumerate(rows.items()):
         panel.barh(place, row["seconds"] or 0.0, color=LOOKS[name][0])
         text = f"{row['seconds']:.1f}" if row["reached"] else "missed"

@@ -1,5 +1,6 @@
-"""What the bench's measurements come to: what each framework was at its best with, medians, ratios to ours."""
+"""Summarises the measurements of `make bench`: each framework's best settings, medians and ratios to this project."""
 
+import json
 import statistics
 from collections.abc import Iterable
 from typing import Any
@@ -7,24 +8,24 @@ from typing import Any
 from benchmarks.frameworks.tasks import Cell
 
 Row = dict[str, Any]
-"""A measurement: its round and framework, what was asked, what came out."""
+"""A measurement: its round, framework, settings and figures."""
 
 OURS = "ours"
 
 
 def select(rows: Iterable[Row], **wanted: object) -> list[Row]:
-    """Returns the measurements that have all these values."""
+    """Returns the measurements that have all the given values."""
     return [row for row in rows if all(row.get(name) == value for name, value in wanted.items())]
 
 
 def better_threads(throughput: list[Row], framework: str, size: str) -> int | None:
-    """Returns the thread count at which a framework was fastest in the first round, None where it was not measured."""
+    """Returns the thread count with which a framework was fastest in the first round, None if it was not measured."""
     tried = select(throughput, round=0, framework=framework, size=size)
     return max(tried, key=lambda row: row["windows_per_second"])["threads"] if tried else None
 
 
 def best_cell(target: list[Row], framework: str, task: str) -> Cell:
-    """Returns the cell with which a peer reached the target soonest in the first round, or else came closest to it."""
+    """Returns the cell with which a peer reached the target first in the first round, or came closest to it."""
     tried = select(target, round=0, framework=framework, task=task)
     reached = select(tried, reached=True)
     best = min(reached, key=lambda row: row["seconds"]) if reached else min(tried, key=lambda row: row["mse"])
@@ -32,9 +33,9 @@ def best_cell(target: list[Row], framework: str, task: str) -> Cell:
 
 
 def summarise(throughput: list[Row], target: list[Row]) -> dict[str, dict[str, dict[str, Row]]]:
-    """Returns the medians and the ratios to ours, by size or task and framework.
+    """Returns the medians and their ratios to this project's, by size or task and by framework.
 
-    A run that missed the target has no time: the median is of the others, and `reached` says how many they are.
+    Runs that missed the target are left out of the median; `reached` is the number of the others.
     """
     sizes, tasks = (
         list(dict.fromkeys(row[key] for row in rows)) for rows, key in ((throughput, "size"), (target, "task"))
@@ -46,7 +47,7 @@ def summarise(throughput: list[Row], target: list[Row]) -> dict[str, dict[str, d
 
 
 def speeds(throughput: list[Row], size: str) -> dict[str, Row]:
-    """Returns each framework's median rate of training at a size, with its better thread count."""
+    """Returns each framework's median windows a second at a size, with its better thread count."""
     medians = {}
     for framework in dict.fromkeys(row["framework"] for row in select(throughput, size=size)):
         threads = better_threads(throughput, framework, size)
@@ -56,7 +57,7 @@ def speeds(throughput: list[Row], size: str) -> dict[str, Row]:
 
 
 def times(target: list[Row], task: str) -> dict[str, Row]:
-    """Returns each framework's median time to a task's target, in the cell that it kept after the first round."""
+    """Returns each framework's median time to a task's target, in the cell chosen in the first round."""
     medians = {}
     for framework in dict.fromkeys(row["framework"] for row in select(target, task=task)):
         cell = {} if framework == OURS else best_cell(target, framework, task)._asdict()
@@ -74,14 +75,29 @@ def times(target: list[Row], task: str) -> dict[str, Row]:
 
 
 def median(rows: list[Row], figure: str) -> float | None:
-    """Returns the median of a figure, None of nothing."""
+    """Returns the median of a figure, None if there are no rows."""
     return statistics.median(row[figure] for row in rows) if rows else None
 
 
 def with_ratios(medians: dict[str, Row], *figures: str) -> dict[str, Row]:
-    """Adds the ratio of each figure's median to ours."""
+    """Adds the ratios of the figures to this project's."""
     for row in medians.values():
         for figure in figures:
             ours = medians.get(OURS, {}).get(figure)
             row[f"{figure}_ratio"] = row[figure] / ours if ours and row[figure] is not None else None
     return medians
+
+
+def to_json(value: object, indent: str = "") -> str:
+    """Returns JSON in which each item of a list is one line, so that a changed measurement is a changed line."""
+    inner = f"{indent} "
+    match value:
+        case dict() if value:
+            lines = [f"{json.dumps(name)}: {to_json(item, inner)}" for name, item in value.items()]
+            opening, closing = "{}"
+        case list() | tuple() if value:
+            lines = [json.dumps(item) for item in value]
+            opening, closing = "[]"
+        case _:
+            return json.dumps(value)
+    return f"{opening}\n{inner}" + f",\n{inner}".join(lines) + f"\n{indent}{closing}"

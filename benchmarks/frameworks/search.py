@@ -1,7 +1,7 @@
-"""The cells that peers train by: for each batch size, the rate that reaches the target on the fewest windows.
+"""Searches the cells that peers train with: for each batch size, the rate that needs the fewest windows to the target.
 
-Searched with the plain torch loop, before anything is timed, and kept in benchmarks/frameworks/grid.json.
-A cell counts when each of three seeds reaches the target.
+The search uses the plain torch loop, before anything is timed. benchmarks/frameworks/grid.json holds its result.
+A cell is accepted if all three seeds reach the target.
 """
 
 import json
@@ -18,14 +18,14 @@ RATES = (0.01, 0.02, 0.04)
 SEEDS = (0, 1, 2)
 
 Score = Callable[[Task, Cell, int], float]
-"""Trains as a cell says, from a seed; returns the mse on the test windows."""
+"""Trains with a cell's settings from a seed; returns the mse on the test windows."""
 
 
 def search(tasks: Iterable[Task], score: Score) -> dict[str, list[Cell]]:
-    """Returns, by task and for each batch size that reaches its target, the cell with the fewest windows."""
+    """Returns by task, for each batch size that reaches the target, the cell with the fewest windows."""
     found: dict[str, list[Cell]] = {task.name: [] for task in tasks}
     for task in tasks:
-        for batch in sorted({min(batch, task.windows) for batch in BATCHES}):  # all windows at most
+        for batch in sorted({min(batch, task.windows) for batch in BATCHES}):  # a batch has at most all windows
             best, rung = None, len(task.passes)
             for rate in reversed(RATES):
                 lower = lowest_rung(task, batch, rate, rung, score)
@@ -37,10 +37,10 @@ def search(tasks: Iterable[Task], score: Score) -> dict[str, list[Cell]]:
 
 
 def lowest_rung(task: Task, batch: int, rate: float, limit: int, score: Score) -> int:
-    """Returns the lowest rung of the task's ladder, below a limit, that reaches the target; the limit if none does.
+    """Returns the lowest rung of the task's ladder below a limit that reaches the target, or the limit if none does.
 
-    Halves the ladder with the first seed, as more windows do better, then climbs from there for the others. What does
-    not reach the target right below another rate's rung is not searched further.
+    Bisects with the first seed, as more windows score better, then climbs from there for the other seeds. Where the
+    limit is another rate's rung, a rate that misses the target on the rung below it is given up at once.
     """
 
     def reaches(rung: int, seed: int) -> bool:
@@ -65,7 +65,7 @@ def lowest_rung(task: Task, batch: int, rate: float, limit: int, score: Score) -
 
 
 def write_grid(found: dict[str, list[Cell]], path: Path, **about: object) -> None:
-    """Writes what was found, and where; ends if no cell of a task reaches its target: nothing could be timed."""
+    """Writes the cells and what `about` says of them. Exits if a task has no cell, as nothing could be timed."""
     if missing := [name for name, cells in found.items() if not cells]:
         sys.exit(f"no cell of the grid reaches the target of {', '.join(missing)}")
     cells = {name: [cell._asdict() for cell in cells] for name, cells in found.items()}
@@ -73,5 +73,5 @@ def write_grid(found: dict[str, list[Cell]], path: Path, **about: object) -> Non
 
 
 def read_grid(path: Path) -> dict[str, list[Cell]]:
-    """Returns, by task, the cells that every peer tries."""
+    """Returns by task the cells that every peer tries."""
     return {name: [Cell(**cell) for cell in cells] for name, cells in json.loads(path.read_text())["cells"].items()}

@@ -1,4 +1,4 @@
-"""What the bench trains on: two tasks, each in a copy of the tree with its windows made by the generate stage."""
+"""Defines the bench's two tasks and makes copies of the project with their parameters and windows."""
 
 import compileall
 import shutil
@@ -25,7 +25,7 @@ ARTICLE: Changes = {
     "generate.amplitude": {"low": 1.0, "high": 1.0},
     "generate.noise_std": 0.0,
 }
-"""The article's windows; a test compares them with what `make article` trains on."""
+"""The article's windows; a test compares them with those of `make article`."""
 
 OURS_DEFAULT: Changes = {
     "generate.windows.train": 6 * 65536,
@@ -41,14 +41,14 @@ OURS_ARTICLE: Changes = {
     "train.learning_rate": 0.04,
     "train.gradient_clip": None,
     "train.validations_per_epoch": 1,
-    "train.gradient_shards": 1,  # twenty windows are too few to share
+    "train.gradient_shards": 1,  # a batch of twenty windows is too small to share
     "train.threads": 1,
 }
-"""What the train stage is run with beside the project's own parameters: found by hand, as the grid finds the peers'."""
+"""Changes to the project's parameters for the train stage, found by hand as the grid finds the peers' settings."""
 
 
 class Cell(NamedTuple):
-    """How a peer trains: so many of the task's windows, so many times."""
+    """The settings of a peer's training: the first `windows` of the task, `epochs` times."""
 
     batch: int
     rate: float
@@ -57,31 +57,31 @@ class Cell(NamedTuple):
 
 
 class Task(NamedTuple):
-    """What is to be learnt, and when it is."""
+    """Windows to learn, and the target that ends the race."""
 
     name: str
     title: str
     hidden: int
-    like: str  # the size in the throughput table whose better thread count is taken
-    target: float  # the mse on the test windows that has to be reached
+    like: str  # the size of the throughput table that gives the thread count
+    target: float  # mse on the test windows
     windows: int
     changes: Changes  # to the project's own parameters, for the windows
-    ours: Changes  # to them, for the train stage
+    ours: Changes  # further ones, for the train stage
     passes: tuple[int, ...]  # the ladder of the search: windows trained on, over all epochs
 
     def cell(self, batch: int, rate: float, rung: int) -> Cell:
-        """Returns how to train on a rung's windows: fresh ones while there are any, whole batches of them."""
+        """Returns the cell of a rung: whole batches, and several epochs only if the task has too few windows."""
         epochs = -(-self.passes[rung] // self.windows)
         batch = min(batch, self.windows)
         return Cell(batch, rate, max(self.passes[rung] // epochs // batch, 1) * batch, epochs)
 
     def rung(self, cell: Cell) -> int:
-        """Returns the rung of a cell that the search found."""
+        """Returns the rung of a cell found by the search."""
         return next(rung for rung in range(len(self.passes)) if self.cell(cell.batch, cell.rate, rung) == cell)
 
 
 def ladder(first: int, last: int, factor: float = 1.25) -> tuple[int, ...]:
-    """Returns numbers from the first to the last, each by a factor above the one before."""
+    """Returns numbers from the first up to the last, each larger by a factor than the one before."""
     rungs = [first]
     while rungs[-1] * factor <= last:
         rungs.append(round(rungs[-1] * factor))
@@ -100,17 +100,17 @@ def tasks() -> list[Task]:
 
 
 def tiny_tasks() -> list[Task]:
-    """Returns the default task, so small that all of the bench runs in seconds."""
+    """Returns the default task in a size for which the whole bench takes seconds."""
     small = {"generate.windows": {"train": 2048, "validation": 128, "test": 128}}
     ours = {"model.hidden_size": 8, "train.epochs": 1, "train.batch_size": 64, "train.validations_per_epoch": 1}
     return [Task("default", "default task", 8, "8x64", 0.6, 2048, small, ours, (2048,))]
 
 
 def make_tree(folder: Path, changes: Changes) -> Path:
-    """Makes a copy of the code with parameters so changed and its windows; returns the folder."""
+    """Copies the code to a folder, changes its parameters and draws its windows; returns the folder."""
     for package in ("benchmarks", "quadrature", "stages"):
         shutil.copytree(PROJECT / package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
-        # What runs here is timed from its start, and may not be allowed to keep what Python compiles.
+        # Processes are timed from their start. Compile for them, as they may not be allowed to write bytecode.
         compileall.compile_dir(folder / package, quiet=1)
     set_params(folder, changes)
     run([sys.executable, "-m", "stages.generate"], folder)
@@ -118,7 +118,7 @@ def make_tree(folder: Path, changes: Changes) -> Path:
 
 
 def set_params(folder: Path, changes: Changes) -> None:
-    """Writes params.yaml: the project's own, changed."""
+    """Writes params.yaml with the project's own parameters and some changes."""
     tree: dict[str, Any] = yaml.safe_load(PARAMETERS.read_text())
     for path, value in {"device": "cpu", **changes}.items():
         *sections, key = path.split(".")

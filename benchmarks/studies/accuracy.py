@@ -1,10 +1,10 @@
-"""Tries configurations as DVC experiments, and makes the table and the picture of docs/accuracy.md of what they reach.
+"""Runs trials as DVC experiments, and writes the table and the picture of docs/accuracy.md.
 
-    .venv/bin/python -m benchmarks.studies.accuracy NAME model.hidden_size=32 train.epochs=4  # one trial more
-    .venv/bin/python -m benchmarks.studies.accuracy                    # the page again, from docs/accuracy.csv
+    .venv/bin/python -m benchmarks.studies.accuracy NAME model.hidden_size=32 train.epochs=4  # adds a trial
+    .venv/bin/python -m benchmarks.studies.accuracy                    # writes the page again from docs/accuracy.csv
 
-A trial is an experiment of `dvc exp run --temp` under the name given, with params.yaml so changed. Its parameters and
-metrics are what DVC says of it; its seconds are those that the train stage logs, so nothing else should be running.
+A trial is an experiment of `dvc exp run --temp` with a name and some changes to params.yaml. DVC reports its parameters
+and metrics. Its seconds are those that the train stage logs, so nothing else should run meanwhile.
 """
 
 import sys
@@ -40,7 +40,7 @@ LOOKS |= {("soap", cell): (BLUE, marker) for (_, cell), (_, marker) in LOOKS.ite
 
 
 def try_out(name: str, changes: list[str]) -> dict[str, object]:
-    """Runs one trial, up to its score; returns its row of the table."""
+    """Runs a trial up to the evaluate stage; returns its row of the table."""
     options = [word for change in changes for word in ("--set-param", change)]
     log = run_dvc("exp", "run", "--temp", "--force", "--name", name, *options, "evaluate")
     found = finished_experiments()[name]
@@ -53,7 +53,7 @@ def try_out(name: str, changes: list[str]) -> dict[str, object]:
 
 
 def draw(trials: pd.DataFrame) -> None:
-    """Draws excess against training seconds, a point a trial."""
+    """Draws excess against training seconds, a point for each trial."""
     with style():
         figure = Figure(figsize=(7.2, 4.6))
         panel = figure.subplots()
@@ -90,7 +90,7 @@ def draw(trials: pd.DataFrame) -> None:
 
 
 def tabulate(trials: pd.DataFrame) -> str:
-    """Returns the table in markdown, the best first."""
+    """Returns the table in Markdown, the best trial first."""
     lines = [
         "| network | seed | optimizer, rate, schedule | windows x epochs, batch | seconds | excess |",
         "|" + "---|" * 6,

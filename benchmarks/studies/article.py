@@ -1,10 +1,10 @@
-"""The article's experiment in the pipeline, beside the article's own script: `make article`.
+"""Runs the article's experiment in the pipeline, and the article's own script beside it: `make article`.
 
-    .venv/bin/python -m benchmarks.studies.article          # both, printed side by side
-    .venv/bin/python -m benchmarks.studies.article measure  # what docs/article.md draws -> docs/article/*.csv
+    .venv/bin/python -m benchmarks.studies.article          # prints both side by side
+    .venv/bin/python -m benchmarks.studies.article measure  # writes the tables of docs/article.md to docs/article/*.csv
 
-The script is docs/article/script.py, as the page shows it. The experiment is one of `dvc exp run --temp`; to change
-more of it, `python -m benchmarks.studies.article train.seed=3`.
+The script is docs/article/script.py, which the page shows. The experiment is run by `dvc exp run --temp`. To change
+further parameters: `python -m benchmarks.studies.article train.seed=3`.
 """
 
 import contextlib
@@ -62,16 +62,16 @@ EXPERIMENT = {
     "train.gradient_clip": "null",
     "train.validations_per_epoch": "1",
 }
-"""All that the article determines, whatever params.yaml says."""
+"""All parameters that the article determines."""
 
 
 def run_experiment(name: str, **changes: str) -> None:
-    """Runs the article's experiment, or one that changes more."""
+    """Runs the article's experiment, with further changes."""
     run_dvc("exp", "run", "--temp", "--force", "--name", name, *set_params(EXPERIMENT | changes))
 
 
 def script_names(workers: int) -> dict[str, Any]:
-    """Runs the article's script, from the same random numbers every time; returns what it defines."""
+    """Runs the article's script from a fixed seed; returns its global names."""
     program = SCRIPT.read_text().replace("num_workers=2", f"num_workers={workers}")
     names: dict[str, Any] = {"__name__": "article"}
     torch.manual_seed(0)
@@ -81,7 +81,7 @@ def script_names(workers: int) -> dict[str, Any]:
 
 
 def run_script(workers: int) -> tuple[torch.nn.Module, float, float]:
-    """Runs the article's script; returns its network, the mse on its windows, and the seconds that it took."""
+    """Runs the article's script; returns its network, the mse on its windows and its seconds."""
     started = time.perf_counter()
     names = script_names(workers)
     seconds = time.perf_counter() - started
@@ -89,7 +89,7 @@ def run_script(workers: int) -> tuple[torch.nn.Module, float, float]:
 
 
 def result_of(name: str, path: str) -> bytes:
-    """Returns a file that an experiment made."""
+    """Returns the content of a file made by an experiment."""
     with dvc.api.open(path, rev=name, mode="rb") as file:
         content: bytes = file.read()
     return content
@@ -105,7 +105,7 @@ def network_of(name: str) -> torch.nn.Module:
 
 @torch.inference_mode()
 def errors_by_phase(model: Callable[[Tensor], Tensor]) -> pd.DataFrame:
-    """Returns a network's mean squared error on noise-free windows that begin at each degree from 0 to 360."""
+    """Returns a network's mean squared error on noise-free windows starting at each degree from 0 to 360."""
     phase = np.radians(np.arange(361.0))
     angles = torch.from_numpy(phase[:, None] + np.linspace(0.0, math.pi, 10))
     estimate = model(angles.sin().float().unsqueeze(-1))
@@ -113,8 +113,8 @@ def errors_by_phase(model: Callable[[Tensor], Tensor]) -> pd.DataFrame:
 
 
 def compare(**changes: str) -> None:
-    """Runs both and prints what came of them."""
-    torch.optim.Adam([torch.zeros(1)])  # the first in a process imports torch's compiler, for seconds
+    """Runs the script and the experiment; prints their errors and the script's seconds."""
+    torch.optim.Adam([torch.zeros(1)])  # the first one in a process imports torch's compiler, which takes seconds
     theirs, their_mse, seconds = run_script(workers=2)
     _, _, without_workers = run_script(workers=0)
     run_experiment("article", **changes)
@@ -128,7 +128,7 @@ def compare(**changes: str) -> None:
 
 
 def measure() -> None:
-    """Writes the tables that docs/article.md's figures are drawn from."""
+    """Writes the tables from which the figures of docs/article.md are drawn."""
     MEASURED.mkdir(exist_ok=True)
     run_experiment("article")
     errors_by_phase(network_of("article")).to_csv(MEASURED / "phases.csv", index=False, float_format="%.6g")

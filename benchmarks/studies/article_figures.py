@@ -18,7 +18,7 @@ TICKS = np.pi * np.arange(0.0, 2.5, 0.5), ["0", "π/2", "π", "3π/2", "2π"]
 
 
 def period() -> Figure:
-    """A sine and a cosine over one period."""
+    """Draws a sine and a cosine over one period."""
     figure = Figure(figsize=(6.4, 3.2))
     panel = figure.subplots()
     steps = np.linspace(0.0, 2.0 * np.pi, 100)
@@ -34,7 +34,7 @@ def period() -> Figure:
 
 
 def window() -> Figure:
-    """The trained network's estimate of the first window."""
+    """Draws the trained network's estimate of the first window."""
     first = pd.read_csv(FOLDER / "windows.csv").query("window == 0")
     figure = Figure(figsize=(6.4, 3.2))
     panel = figure.subplots()
@@ -49,7 +49,7 @@ def window() -> Figure:
 
 
 def windows() -> Figure:
-    """All hundred windows end to end, in four rows."""
+    """Draws all hundred windows end to end, in four rows."""
     table = pd.read_csv(FOLDER / "windows.csv")
     half_periods = table["window"] + table["sample"] / 9
     figure = Figure(figsize=(9.6, 5.6))
@@ -65,7 +65,7 @@ def windows() -> Figure:
 
 
 def phases() -> Figure:
-    """The error against the phase of the window's first sample."""
+    """Draws the error against the phase of the window's first sample."""
     table = pd.read_csv(FOLDER / "phases.csv")
     figure = Figure(figsize=(6.4, 3.2))
     panel = figure.subplots()
@@ -84,7 +84,7 @@ def phases() -> Figure:
 
 
 def epochs() -> Figure:
-    """The loss over a thousand epochs, at a constant rate and with schedules."""
+    """Draws the loss over a thousand epochs, with a constant rate and with schedules."""
     table = pd.read_csv(FOLDER / "epochs.csv")
     figure = Figure(figsize=(6.4, 3.6))
     panel = figure.subplots()
@@ -99,7 +99,7 @@ def epochs() -> Figure:
 
 
 def states() -> Figure:
-    """Which states `output` and `h_n` hold, of two layers over six steps."""
+    """Draws the states in `output` and in `h_n`, for two layers and six steps."""
     figure = Figure(figsize=(9.6, 3.6))
     one, two = figure.subplots(1, 2)
     layers(one, ["layer 1", "layer 2"], [False, False])
@@ -118,7 +118,7 @@ def states() -> Figure:
 
 
 def layers(panel: Axes, rows: list[str], backward: list[bool]) -> None:
-    """Draws a row of states for each layer and direction, the last layer's on top."""
+    """Draws a row of states for each layer and direction, the last layer on top."""
     last = 2 if len(rows) == 4 else 1
     for row, back in enumerate(backward):
         final = 0 if back else 5

@@ -1,21 +1,21 @@
-"""Tries the recurrent family on the default task, and makes the table and the picture of docs/cells.md of it.
+"""Trains the recurrent family on the default task, and writes the table and the picture of docs/cells.md.
 
-    .venv/bin/python -m benchmarks.studies.cells queue    # the experiments, into DVC's queue
-    .venv/bin/dvc queue start                     # one after another; `dvc queue status` tells how far it is
+    .venv/bin/python -m benchmarks.studies.cells queue    # puts the experiments into DVC's queue
+    .venv/bin/dvc queue start                             # runs them one by one; `dvc queue status` shows progress
     .venv/bin/python -m benchmarks.studies.cells collect  # their figures -> docs/cells.csv, then the page
-    .venv/bin/python -m benchmarks.studies.cells time     # a step's cost each -> docs/cells_steps.csv, then the page
+    .venv/bin/python -m benchmarks.studies.cells time     # milliseconds a step -> docs/cells_steps.csv, then the page
     .venv/bin/python -m benchmarks.studies.cells          # the page again, from both files
 
-Parameters and metrics are what DVC says of an experiment, its seconds those that the train stage logged. An hour of
-experiments sees a shared machine fast and slow, so what they cost beside each other is measured apart: all
-networks take steps of training by turns, a few at a time.
+DVC reports an experiment's parameters and metrics; the train stage logs its seconds. A shared machine is faster and
+slower within the hour that the experiments take. So the cost of a step is measured apart, with all networks taking
+turns.
 """
 
 import math
 import statistics
 import sys
-import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -27,6 +27,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from benchmarks.pages import write_section
 from benchmarks.studies.experiments import finished_experiments, run_dvc, set_params, training_seconds, value_at
+from benchmarks.turns import take_turns, timed
 from quadrature.network.device import compute_alone, set_up_device
 from quadrature.network.model import QuadratureNetwork, initialize
 from quadrature.plotting.figures import BLUE, GREEN, ORANGE, style
@@ -47,7 +48,8 @@ GRIDS = {
     "cells-stepwise": {"model.hidden_size": "32", "model.execution": "stepwise"},
     "cells-every": {"model.hidden_size": "32", "model.head": "every", "model.bidirectional": "false,true"},
 }
-"""What is varied beside the cell and the seed, by the name of its experiments: every combination of the choices."""
+"""Parameters varied beside the cell and the seed, by the name of the experiments: every combination of the choices."""
+
 PARAMETERS = ("cell", "hidden_size", "execution", "head", "bidirectional")
 LOOKS = {"rnn": (GREEN, "^"), "lstm": (BLUE, "s"), "gru": (ORANGE, "o")}
 KINDS = {
@@ -59,9 +61,9 @@ KINDS = {
 
 
 def queue() -> None:
-    """Queues the grids by DVC's own choice sweeps, up to their scores.
+    """Queues the grids as DVC's choice sweeps, up to the evaluate stage.
 
-    Forced, as what comes from the cache takes no seconds.
+    The runs are forced: results from the cache would have no seconds.
     """
     for name, grid in GRIDS.items():
         choices = {"model.cell": ",".join(LOOKS), **grid, "train.seed": SEEDS}
@@ -85,38 +87,36 @@ def collect() -> pd.DataFrame:
                 }
             )
     if not rows:
-        sys.exit(
-            "none of the current commit's experiments is of these grids; queue and collect without a commit between"
-        )
+        sys.exit("the current commit has no experiment of these grids; do not commit between queue and collect")
     return pd.DataFrame(rows).sort_values([*PARAMETERS, "seed"])
 
 
 def time_steps(rounds: int = 9, steps: int = 20) -> pd.DataFrame:
-    """Returns what a step of training costs each network in params.yaml's batches: milliseconds, median over rounds."""
+    """Returns the milliseconds of a training step for each network, with params.yaml's batches: medians of rounds."""
     params = load_params(Params)
     set_up_device("cpu", threads=1)
     windows = torch.randn(params.train.batch_size, 10, 1, generator=torch.Generator().manual_seed(0))
     batch = Batch(windows, windows.squeeze(-1))
-    steps_of = {}
+    ways = {}
     workers = Workers(params.train.threads, compute_alone)
+
+    def take_steps(take_step: TrainStep) -> None:
+        for step in range(steps):
+            take_step(batch, step, params.train.learning_rate)
+
     for key in pd.read_csv(TRIALS)[list(PARAMETERS)].drop_duplicates().itertuples(index=False, name=None):
         changes = dict(zip(PARAMETERS, key, strict=True))
         network = QuadratureNetwork(params.model.model_copy(update=changes), window_length=10)
         initialize(network, params.train.seed)
-        steps_of[key] = TrainStep(network, make_optimizer(network, params.train), params.train, workers)
-    seconds: dict[tuple[object, ...], list[float]] = {key: [] for key in steps_of}
-    for turn in range(1 + rounds):  # the first warms up
-        for key, take_step in steps_of.items():
-            started = time.perf_counter()
-            for step in range(steps):
-                take_step(batch, turn * steps + step, params.train.learning_rate)
-            seconds[key].append((time.perf_counter() - started) / steps)
-    rows = [(*key, 1000.0 * statistics.median(taken[1:])) for key, taken in seconds.items()]
+        take_step = TrainStep(network, make_optimizer(network, params.train), params.train, workers)
+        ways[key] = partial(timed, partial(take_steps, take_step))
+    seconds = take_turns(ways, 1 + rounds)  # the first round warms up
+    rows = [(*key, 1000.0 * statistics.median(taken[1:]) / steps) for key, taken in seconds.items()]
     return pd.DataFrame(rows, columns=[*PARAMETERS, "milliseconds"])
 
 
 def summarize(trials: pd.DataFrame, steps: pd.DataFrame) -> pd.DataFrame:
-    """Returns each network's mean and standard deviation over seeds, and what a step costs it."""
+    """Returns each network's mean and standard deviation over seeds, and the milliseconds of a step."""
     figures = trials.groupby([*PARAMETERS, "parameters"])[["seconds", "excess"]]
     summary = figures.agg(["mean", "std"])
     summary.columns = ["_".join(column) for column in summary.columns]
@@ -125,7 +125,7 @@ def summarize(trials: pd.DataFrame, steps: pd.DataFrame) -> pd.DataFrame:
 
 
 def draw(summary: pd.DataFrame) -> None:
-    """Draws excess against a step's cost over widths, and against head and execution at one width."""
+    """Draws excess against the cost of a step for all widths, and against head and execution for one width."""
     with style():
         figure = Figure(figsize=(9.6, 4.4))
         widths, kinds = figure.subplots(1, 2, width_ratios=(3, 2.4))
@@ -168,7 +168,7 @@ def spell(axis: Axis, label: Callable[[float], str]) -> None:
 
 
 def plot(panel: Axes, cell: str, at: pd.Series, points: pd.DataFrame, joined: bool = True) -> None:
-    """Draws means with the spread over seeds."""
+    """Draws means with the standard deviation over seeds."""
     color, marker = LOOKS[cell]
     panel.errorbar(
         at,
@@ -184,7 +184,7 @@ def plot(panel: Axes, cell: str, at: pd.Series, points: pd.DataFrame, joined: bo
 
 
 def tabulate(summary: pd.DataFrame) -> str:
-    """Returns the table in markdown, the best first."""
+    """Returns the table in Markdown, the best network first."""
     lines = ["| network | head | execution | weights | a step (ms) | training (s) | excess |", "|" + "---|" * 7]
     for row in summary.sort_values("excess_mean").itertuples():
         ways = ", two directions" if row.bidirectional else ""
@@ -197,7 +197,7 @@ def tabulate(summary: pd.DataFrame) -> str:
 
 
 def percent(mean: float, spread: float) -> str:
-    """Returns both in percent, with the decimals that the spread makes sense of."""
+    """Returns a mean and its spread in percent, with as many decimals as the spread justifies."""
     decimals = max(0, -math.floor(math.log10(100.0 * spread))) if spread > 0.0 else 2
     return f"{100.0 * mean:,.{decimals}f} ± {100.0 * spread:.{decimals}f} %"
 

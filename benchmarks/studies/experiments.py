@@ -1,4 +1,4 @@
-"""What the scripts here share that try things out as DVC experiments and write pages of what came out."""
+"""Runs DVC experiments and reads their parameters, metrics and logs."""
 
 import json
 import re
@@ -9,7 +9,7 @@ from typing import Any
 
 
 def run_dvc(*arguments: str) -> str:
-    """Returns what dvc prints, with its log but where that is JSON; ends with its last words when it fails."""
+    """Returns the output of dvc, with its log unless the output is JSON. Exits with the log's end if dvc fails."""
     command = [sys.executable, "-m", "dvc", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -18,12 +18,12 @@ def run_dvc(*arguments: str) -> str:
 
 
 def set_params(changes: Mapping[str, str]) -> list[str]:
-    """Returns the options of `dvc exp run` that change parameters, by their dotted paths."""
+    """Returns the options of `dvc exp run` that change parameters, given by dotted path."""
     return [word for change in changes.items() for word in ("--set-param", "=".join(change))]
 
 
 def finished_experiments() -> dict[str, dict[str, Any]]:
-    """Returns the parameters and metrics, by file, of each finished experiment on the current commit."""
+    """Returns the parameters and metrics by file of each finished experiment on the current commit."""
     (*_, baseline) = json.loads(run_dvc("exp", "show", "--json"))
     found = {}
     for experiment in baseline["experiments"] or []:
@@ -35,12 +35,10 @@ def finished_experiments() -> dict[str, dict[str, Any]]:
 
 
 def training_seconds(log: str) -> float:
-    """Returns what the train stage logged."""
+    """Returns the seconds of training in a log. Exits if it has none."""
     seconds = re.findall(r"steps in ([\d.]+) seconds", log)
     if len(seconds) != 1:
-        sys.exit(
-            "an experiment did not train, as its result was in DVC's cache; run it with --force to have its seconds"
-        )
+        sys.exit("an experiment did not train: its result was in DVC's cache; run it with --force to get its seconds")
     return float(seconds[0])
 
 

@@ -1,10 +1,10 @@
-"""Measures how good the estimates of a running signal are, also beyond the length that was trained on.
+"""Measures the error of a tracker's estimates, also beyond the window length that it was trained on.
 
     .venv/bin/python -m benchmarks.studies.tracking
 
-Trains two networks of head `every` as experiments of `dvc exp run --temp`, one on params.yaml's windows of ten samples,
-one on as many samples in windows ten times as long, and lets both follow 4,096 signals of a thousand samples, of the
-same spacing, frequencies and noise. Prints a row for each of some samples: the mean squared error there.
+Trains two networks with head `every` as experiments of `dvc exp run --temp`: one on the windows of params.yaml, one on
+the same number of samples in windows ten times as long. Both then track 4,096 signals of a thousand samples, with the
+same spacing, frequencies and noise. Prints the mean squared error at some of the samples, a row for each.
 """
 
 import sys
@@ -24,13 +24,13 @@ EVERY = {"model.head": "every", "model.hidden_size": "32"}
 
 
 def longer(params: GenerateParams, times: int) -> dict[str, object]:
-    """Returns the length and the span of windows so many times as long, of the same spacing."""
+    """Returns the length and span of windows that are a number of times as long, with the same spacing."""
     length = times * params.length
     return {"length": length, "span": params.span * (length - 1) / (params.length - 1)}
 
 
 def train(name: str, changes: dict[str, str]) -> Tracker:
-    """Runs an experiment; returns what follows signals by its network."""
+    """Runs an experiment; returns a tracker with its network."""
     run_dvc("exp", "run", "--temp", "--force", "--name", name, *set_params(changes), "train")
     return Tracker(network_of(name))
 

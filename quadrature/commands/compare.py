@@ -1,4 +1,4 @@
-"""`python -m quadrature compare`: runs side by side, with the parameters that differ and what came out, best first."""
+"""`python -m quadrature compare`: prints runs with the parameters that differ and their metrics, best first."""
 
 import argparse
 import json
@@ -23,23 +23,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "runs", nargs="*", metavar="REVISION|EXPERIMENT",
         help=f"branches, tags, commits, experiments, or {WORKSPACE} for the files here; "
-        f"without any, {WORKSPACE} and every finished experiment of this commit",
+        f"default: {WORKSPACE} and every finished experiment of this commit",
     )  # fmt: skip
-    parser.add_argument("--reference", metavar="NAME", help="the run to hold the others against; default: the first")
+    parser.add_argument("--reference", metavar="NAME", help="the run to compare the others with; default: the first")
     parser.add_argument(
         "--metric", action="append", metavar="NAME",
-        help=f"of metrics/test.json or metrics/train.json, dotted; may be given again; default: {', '.join(METRICS)}",
+        help=f"a dotted name in metrics/test.json or metrics/train.json; repeatable; default: {', '.join(METRICS)}",
     )  # fmt: skip
     printed = parser.add_mutually_exclusive_group()
     printed.add_argument("--markdown", action="store_true", help="print a table of Markdown")
-    printed.add_argument("--json", action="store_true", help="print JSON, with every run's figures")
-    parser.add_argument("--html", type=Path, metavar="FILE", help="also write a page, with curves over one another")
+    printed.add_argument("--json", action="store_true", help="print JSON, with the metrics of every run")
+    parser.add_argument("--html", type=Path, metavar="FILE", help="also write a page with the runs' curves")
 
 
 def main(arguments: argparse.Namespace) -> None:
-    """Prints the comparison, and writes the page if one is asked for."""
+    """Prints the comparison, and writes a page if --html names one."""
     if arguments.html is not None and arguments.html.exists() and not arguments.html.is_file():
-        raise ParameterError(f"--html {arguments.html} is there and is no file; name a file to write")
+        raise ParameterError(f"--html {arguments.html} is not a file; name a file to write")
     names = list(dict.fromkeys(arguments.runs or [WORKSPACE, *experiment_names()]))
     reference = arguments.reference or names[0]
     if reference not in names:
@@ -60,13 +60,13 @@ def main(arguments: argparse.Namespace) -> None:
 
 
 def to_json(settings: Sequence[Setting], metrics: Sequence[str]) -> str:
-    """Returns all of it, every run's figures too, for programs; a date that YAML made of a parameter is text."""
+    """Returns the comparison as JSON, with the metrics of every run. Dates among the parameters become text."""
     found = {"metrics": metrics, "settings": [described(each) for each in settings]}
     return json.dumps(found, indent=2, default=str) + "\n"
 
 
 def table(settings: Sequence[Setting], metrics: Sequence[str]) -> tuple[list[str], list[list[str]]]:
-    """Returns a header, and a row for each setting, all of text."""
+    """Returns a header and a row for each setting, as text."""
     header = ["run", *settings[0].varied, "n"]
     for metric in metrics:
         header += [metric, "difference"] if len(settings) > 1 else [metric]
@@ -82,23 +82,23 @@ def table(settings: Sequence[Setting], metrics: Sequence[str]) -> tuple[list[str
 
 
 def run_names(setting: Setting) -> str:
-    """Returns what a setting's runs are called: the first, and how many more there are."""
+    """Returns the name of a setting's first run and the number of its other runs."""
     more = len(setting.runs) - 1
     return f"{setting.name} and {more} more" if more else setting.name
 
 
 def figure(statistic: Statistic) -> str:
-    """Returns a mean, and the standard deviation over seeds where there is one."""
+    """Returns a mean, with the standard deviation over seeds if there is one."""
     return "none" if statistic.mean is None else with_error(statistic.mean, statistic.standard_deviation)
 
 
 def difference(paired: Difference) -> str:
-    """Returns a mean difference, and its standard error where there is one."""
+    """Returns a mean difference, with its standard error if there is one."""
     return "no seed in common" if paired.mean is None else with_error(paired.mean, paired.standard_error, "+")
 
 
 def with_error(value: float, error: float | None, sign: str = "") -> str:
-    """Returns a value to the second digit of its error, or else to its own fourth."""
+    """Returns a value rounded to the second digit of its error; without an error, to four digits."""
     if not error:
         return f"{value:{sign}.4g}" + (" ± 0" if error == 0.0 else "")
     exponent = math.floor(math.log10(max(abs(value), error)))
@@ -109,7 +109,7 @@ def with_error(value: float, error: float | None, sign: str = "") -> str:
 
 
 def described(setting: Setting) -> dict[str, object]:
-    """Returns a setting as JSON holds it."""
+    """Returns a setting as in the JSON output."""
     return {
         "reference": setting.is_reference,
         "parameters": dict(setting.varied),
@@ -125,9 +125,9 @@ def described(setting: Setting) -> dict[str, object]:
 
 
 def make_page(settings: Sequence[Setting], header: Sequence[str], rows: Sequence[Sequence[str]]) -> bytes:
-    """Returns a page with the table, and the curves of the best settings over one another."""
+    """Returns a page with the table and the curves of the best settings."""
     shown = curves.choose(settings)
     tables = [[read_tables(run.name) for run in setting.runs] for setting in shown]
-    pictures = [page.embed_svg(*picture) for picture in curves.draw(shown, tables)]
+    pictures = [page.encode_svg(*picture) for picture in curves.draw(shown, tables)]
     values = {"header": header, "rows": rows, "settings": settings, "shown": len(shown), "pictures": pictures}
     return page.render("comparison.html", values)

@@ -1,15 +1,15 @@
-"""`python -m quadrature gate`: the metrics in the working tree, held to the rules in gates.yaml.
+"""`python -m quadrature gate`: checks the metrics in the working tree against the rules in gates.yaml.
 
-A rule holds a metric against a reference: a number, or the same metric as of a revision. Beyond the reference it
-allows the larger of `absolute_tolerance` and `relative_tolerance` times the reference's magnitude, as math.isclose
-does: as much about -2 as about 2, and about 0 nothing that is relative. The arithmetic is exact and decimal, on the
-numbers as they are written: 0.8 is at the bound 0.7 + 0.1, which floats put below it.
+A rule compares a metric with a reference: a number, or the same metric at a revision. The bound is the reference plus
+or minus the larger of `absolute_tolerance` and `relative_tolerance` times the reference's magnitude, as math.isclose
+takes it: as much at -2 as at 2, and at 0 no relative tolerance at all. A value within 1e-12 of the bound, relative to
+its magnitude, is at the bound: 0.8 is at 0.7 + 0.1, although that sum is less than 0.8 in floating point.
 
 | the metric in this run | the reference | outcome |
 |---|---|---|
 | a number at the bound or better | a number | pass |
 | a number beyond the bound | a number | FAIL, and by how much |
-| missing, or its file is; null; NaN or infinite; a text, true, a list ... | whatever it is | FAIL |
+| missing, or its file is; null; NaN, infinite or too large for a float; a text, true, a list ... | any | FAIL |
 | a number | missing at the revision, or its file is: the metric is new | pass |
 | a number | null at the revision: it had no meaning there | pass |
 | a number | NaN, infinite or not a number at the revision | FAIL |
@@ -19,9 +19,8 @@ numbers as they are written: 0.8 is at the bound 0.7 + 0.1, which floats put bel
 
 import argparse
 import math
+import sys
 from collections.abc import Mapping
-from decimal import Decimal
-from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
 
@@ -39,12 +38,12 @@ HEADER = ("outcome", "metric", "value", "reference", "allowed", "reason")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the command's arguments."""
     parser.add_argument("--rules", type=Path, default=Path("gates.yaml"), metavar="FILE", help="default: %(default)s")
-    parser.add_argument("--against", metavar="REVISION", help="instead of each revision that the rules name")
+    parser.add_argument("--against", metavar="REVISION", help="replaces each revision in the rules")
     parser.add_argument("--markdown", action="store_true", help="print a table of Markdown")
 
 
 def main(arguments: argparse.Namespace) -> None:
-    """Prints a row for each rule; fails if one of them does."""
+    """Prints a row for each rule. Raises QuadratureError if a metric fails its rule."""
     rules = load_rules(arguments.rules)
     if arguments.against is not None:
         named = {"against": arguments.against}
@@ -62,14 +61,13 @@ def main(arguments: argparse.Namespace) -> None:
 
 
 Metrics = Mapping[str, object] | None
-"""What a metrics file holds; None where there is no such file."""
-
+"""The content of a metrics file; None if there is no such file."""
 
 Tolerance = Annotated[float, Field(ge=0.0)]
 
 
 class Rule(Section):
-    """One of the rules in gates.yaml."""
+    """A rule in gates.yaml."""
 
     metric: str  # FILE:NAME, the name dotted
     better: Literal["lower", "higher"]
@@ -88,7 +86,7 @@ class Rule(Section):
     @field_validator("against", mode="plain")
     @classmethod
     def _is_a_number_or_a_revision(cls, against: object) -> object:
-        if isinstance(_number(against), Fraction) or (isinstance(against, str) and against and against.isprintable()):
+        if isinstance(_number(against), float) or (isinstance(against, str) and against and against.isprintable()):
             return against
         raise ValueError("it should be a finite number, or a revision: a branch, tag, commit or experiment")
 
@@ -104,7 +102,7 @@ class Rule(Section):
 
 
 class Outcome(NamedTuple):
-    """What becomes of a rule, in words."""
+    """The result of a rule, in words."""
 
     passed: bool
     metric: str
@@ -119,9 +117,9 @@ class _Gates(Section):
 
 
 def load_rules(path: Path) -> list[Rule]:
-    """Reads the rules, as strictly as parameters are read.
+    """Returns the rules of a file, read as strictly as parameters.
 
-    Raises ParameterError naming every unknown, missing, duplicate, mistyped or out-of-range setting.
+    Raises ParameterError with a line for each unknown, missing, duplicate, mistyped or out-of-range setting.
     """
     tree, found = parse(path)
     problems = lines(found)
@@ -142,20 +140,20 @@ def load_rules(path: Path) -> list[Rule]:
 
 
 def judge(rule: Rule, metrics: Metrics, reference: Metrics) -> Outcome:
-    """Holds a metric to its rule. `reference` is its file at the revision that the rule names, if it names one."""
+    """Returns a rule's outcome. `reference` is the metrics file at the rule's revision; unused if it has a number."""
     value = _find(metrics, rule.name)
     against = _find(reference, rule.name) if isinstance(rule.against, str) else _number(rule.against)
     side = f" at {rule.against}" if isinstance(rule.against, str) else ""
     passed, allowed, reason = False, "", ""
-    if isinstance(against, Fraction):
-        tolerance = max(Fraction(repr(rule.absolute_tolerance)), Fraction(repr(rule.relative_tolerance)) * abs(against))
+    if isinstance(against, float):
+        tolerance = max(rule.absolute_tolerance, rule.relative_tolerance * abs(against))
         bound = against + tolerance if rule.better == "lower" else against - tolerance
         allowed = f"{'at most' if rule.better == 'lower' else 'at least'} {_show(bound)}"
-    if not isinstance(value, Fraction):
+    if isinstance(value, str):
         reason = f"{value} here"
-    elif isinstance(against, Fraction):
+    elif isinstance(against, float):
         beyond = value - bound if rule.better == "lower" else bound - value
-        passed = beyond <= 0
+        passed = beyond <= 0.0 or math.isclose(value, bound, rel_tol=1e-12, abs_tol=0.0)
         reason = "" if passed else f"{_show(beyond)} too {'high' if rule.better == 'lower' else 'low'}"
     else:
         passed = against in (_MISSING, _NULL)
@@ -166,8 +164,8 @@ def judge(rule: Rule, metrics: Metrics, reference: Metrics) -> Outcome:
 _MISSING, _NULL = "missing", "null"
 
 
-def _find(metrics: Metrics, name: str) -> Fraction | str:
-    """Returns the number at a dotted name, or what is there in its place."""
+def _find(metrics: Metrics, name: str) -> float | str:
+    """Returns the number at a dotted name, or a phrase that says why there is none."""
     value: object = metrics
     for part in name.split("."):
         if not isinstance(value, Mapping) or part not in value:
@@ -176,14 +174,13 @@ def _find(metrics: Metrics, name: str) -> Fraction | str:
     return _number(value)
 
 
-def _number(value: object) -> Fraction | str:
+def _number(value: object) -> float | str:
     if value is None:
         return _NULL
     if isinstance(value, bool) or not isinstance(value, int | float):
         return "not a number"
-    return Fraction(repr(value)) if isinstance(value, int) or math.isfinite(value) else "not finite"
+    return float(value) if abs(value) <= sys.float_info.max else "not finite"
 
 
-def _show(value: Fraction | str) -> str:
-    # By way of Decimal, as float() refuses a fraction that is too large for it.
-    return value if isinstance(value, str) else f"{float(Decimal(value.numerator) / Decimal(value.denominator)):.7g}"
+def _show(value: float | str) -> str:
+    return value if isinstance(value, str) else f"{value:.7g}"

@@ -1,11 +1,11 @@
-"""`python -m quadrature heal`: fixes what a killed DVC left torn, so that `dvc repro` runs again.
+"""`python -m quadrature heal`: fixes files that a killed DVC left torn, so that `dvc repro` runs again.
 
-DVC rewrites dvc.lock and .dvc/tmp/rwlock in place, so a kill can tear them. It writes the records of its run cache
-beside their place and moves them; a part that a kill left there it takes for the newest record.
+DVC rewrites dvc.lock and .dvc/tmp/rwlock in place, so a kill can tear them. DVC writes a record of its run cache to a
+temporary file and renames it; after a kill, DVC takes the half-written temporary file for the newest record.
 
-A torn record costs no result: the outputs are in DVC's cache, and its run cache finds them by code, parameters and
-inputs. So the record of the last commit serves as well; the torn file is kept beside it. What DVC can read is left
-alone, except a list of only dead processes, and so is what a running DVC may be about to write.
+A torn dvc.lock costs no result: the outputs are in DVC's cache, and its run cache finds them by code, parameters and
+inputs. The dvc.lock of the last commit is therefore enough; a copy of the torn file is kept in .dvc/tmp. Files that DVC
+can read are not touched, except an rwlock that names only dead processes. Nothing is touched while DVC is running.
 """
 
 import argparse
@@ -32,31 +32,29 @@ from quadrature.storage.files import write_bytes
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares what can be chosen."""
-    parser.add_argument("--quiet", action="store_true", help="say nothing where there is nothing to fix")
+    """Declares the command's arguments."""
+    parser.add_argument("--quiet", action="store_true", help="print nothing if there is nothing to fix")
 
 
 def main(arguments: argparse.Namespace) -> None:
-    """Says what was mended; fails where nothing was, so that a script knows whether to try again."""
-    mended = heal()
-    for line in mended:
+    """Logs each fixed file. Exits with 1 if there was none, so that a script knows whether to try again."""
+    fixed = heal()
+    for line in fixed:
         logging.info("%s", line)
-    if not mended and not arguments.quiet:
+    if not fixed and not arguments.quiet:
         logging.info("nothing to fix: DVC can read dvc.lock, .dvc/tmp/rwlock and its run cache")
-    if not mended:
+    if not fixed:
         sys.exit(1)
 
 
 LOCKFILE = Path("dvc.lock")
-
-
 DVC_STATE = Path(".dvc/tmp")
 
 
 def heal() -> list[str]:
-    """Mends what is torn in the project of the working directory; returns a line for each file mended.
+    """Fixes torn files of the project in the working directory. Returns a line for each of them.
 
-    Raises QuadratureError where there is no project, or another DVC is running, which may be writing just then.
+    Raises QuadratureError if there is no project, or if DVC is running and may be writing these files.
     """
     if not DVC_STATE.parent.is_dir():
         raise QuadratureError(f"there is no {DVC_STATE.parent} here; run from the project's root")
@@ -66,13 +64,13 @@ def heal() -> list[str]:
             runs = Path(Repo().stage_cache.cache_dir)
             return [*_heal_rwlock(DVC_STATE / rwlock.RWLOCK_FILE), *_heal_lockfile(), *_heal_run_cache(runs)]
     except LockError:
-        raise QuadratureError("another DVC is at work here; wait until it is done") from None
+        raise QuadratureError("another DVC is at work here; wait until it ends") from None
     except DvcException as error:
         raise QuadratureError(f"DVC cannot open this project: {error}") from None
 
 
 def _heal_rwlock(path: Path) -> Iterator[str]:
-    """Removes a list of who reads and writes what that is no list, or names none but the dead."""
+    """Deletes rwlock if it is unreadable or names only dead processes."""
     if not path.exists():
         return
     try:
@@ -84,11 +82,11 @@ def _heal_rwlock(path: Path) -> Iterator[str]:
     pids = [entry["pid"] for entry in [*lists["write"].values(), *chain(*lists["read"].values())]]
     if pids and not any(map(_is_alive, pids)):
         path.unlink()
-        yield f"{path} named none but killed processes; removed"
+        yield f"{path} named only dead processes; removed"
 
 
 def _is_alive(pid: int) -> bool:
-    """Whether a process can still do something. DVC takes one for alive that was killed and that no init collects."""
+    """Whether a process runs and is not a zombie: killed, but not waited for. DVC counts a zombie as alive."""
     try:
         return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
@@ -96,24 +94,24 @@ def _is_alive(pid: int) -> bool:
 
 
 def _heal_lockfile() -> Iterator[str]:
-    """Puts the last commit's dvc.lock in the place of one that DVC cannot read; a merge conflict is not a tear."""
+    """Restores dvc.lock from the last commit if DVC cannot read it, unless it holds a merge conflict."""
     if not LOCKFILE.exists() or b"<<<<<<< " in LOCKFILE.read_bytes():
         return
     if _is_torn(LOCKFILE):
         copy = _free_name(DVC_STATE / "dvc.lock.torn")
         shutil.copyfile(LOCKFILE, copy)
         command = ("git", "show", f"HEAD:./{LOCKFILE}")
-        committed = subprocess.run(command, capture_output=True, check=False)  # noqa: S603, nothing of it is input
+        committed = subprocess.run(command, capture_output=True, check=False)  # noqa: S603, no part of it is input
         if committed.returncode == 0:
             write_bytes(LOCKFILE, committed.stdout)
-            yield f"{LOCKFILE} was torn; it is the last commit's again, and what was there is kept in {copy}"
+            yield f"{LOCKFILE} was torn; restored from the last commit, and the torn file is kept in {copy}"
         else:
             LOCKFILE.unlink()
-            yield f"{LOCKFILE} was torn and no commit has it; removed, and what was there is kept in {copy}"
+            yield f"{LOCKFILE} was torn and is in no commit; removed, and the torn file is kept in {copy}"
 
 
 def _is_torn(lockfile: Path) -> bool:
-    """Whether DVC cannot have meant what is there. Cut after the `md` of md5, it passes the schema and fails later."""
+    """Whether a kill cut the file. Cut after the `md` of md5, it passes the schema, but its last line has no end."""
     if not lockfile.read_bytes().endswith(b"\n"):
         return True
     try:
@@ -124,13 +122,14 @@ def _is_torn(lockfile: Path) -> bool:
 
 
 def _heal_run_cache(runs: Path) -> Iterator[str]:
-    """Removes half-written records of runs: one that ends before its outputs would stop DVC, and name no file."""
+    """Deletes half-written records of runs. A record cut before its outputs stops DVC, which does not name the file."""
     for path in runs.glob("*/*/.*.tmp"):
         path.unlink(missing_ok=True)
         yield f"{os.path.relpath(path)} was half written; removed"
 
 
 def _free_name(path: Path) -> Path:
+    """Returns the path, with a number after it if it exists."""
     number = 0
     free = path
     while free.exists():

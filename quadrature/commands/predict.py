@@ -1,8 +1,8 @@
-"""Estimates of windows, or of a long signal, from a table in parquet or CSV.
+"""`python -m quadrature predict`: estimates for a table of windows, or of a long signal, in parquet or CSV.
 
-To each row come `prediction`, the quadrature component, and what follows from it and the input at the same instant:
+Each row gets `prediction`, the quadrature component, and two values computed from it and the input at the same instant:
 `amplitude`, hypot(input, prediction), and `phase`, atan2(input, prediction), in radians in (-pi, pi]. The input is
-taken as it is, so its noise is in both.
+not filtered, so both contain its noise.
 """
 
 import argparse
@@ -28,30 +28,28 @@ from quadrature.runtime.lifecycle import standard
 from quadrature.storage.places import Place, fetch, is_folder, join, list_files, parse_place
 
 STANDARD = Path("-")
-"""Standard input or output, in place of a file."""
+"""Stands for standard input or output."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the command's options."""
-    parser.add_argument(
-        "--model", type=Path, required=True, metavar="FILE", help="models/model.safetensors, or another"
-    )
+    """Declares the command's arguments."""
+    parser.add_argument("--model", type=Path, required=True, metavar="FILE", help="such as models/model.safetensors")
     parser.add_argument(
         "--input", required=True, metavar="FILE",
-        help="parquet, CSV or a folder of part-*.parquet, the windows in lists named input, or in input_0, input_1 and "
-        "so on; - for standard input, s3:// and gs:// for object stores",
+        help="parquet, CSV or a folder of part-*.parquet, with windows as lists in the column input, or as columns "
+        "input_0, input_1 and so on; - for standard input, s3:// and gs:// for object stores",
     )  # fmt: skip
     parser.add_argument(
         "--output", required=True, metavar="FILE",
-        help="the same rows with prediction, amplitude and phase: parquet or CSV; - for standard output, and a folder "
-        "for a file for each of the input's, which torchrun's processes share",
+        help="the same rows with prediction, amplitude and phase: parquet or CSV; - for standard output; a folder for "
+        "one file per input file, shared out among the processes of torchrun",
     )  # fmt: skip
-    parser.add_argument("--format", choices=get_args(Format), help="of the output, whatever its name")
+    parser.add_argument("--format", choices=get_args(Format), help="format of the output (default: by its suffix)")
     parser.add_argument(
         "--hop", type=whole_number(1, 2**24), metavar="N",
-        help="the input is one signal, a sample a row: cut a window every N samples, average where they overlap",
+        help="read the input as one signal, a sample a row: start a window every N samples, average where they overlap",
     )  # fmt: skip
-    parser.add_argument("--column", metavar="NAME", help="where the signal is (default: input); only with --hop")
+    parser.add_argument("--column", metavar="NAME", help="column of the signal (default: input); only with --hop")
     parser.add_argument(
         "--batch-size",
         type=whole_number(1, 2**24),
@@ -60,13 +58,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="windows per forward pass (default: 8192)",
     )
     parser.add_argument(
-        "--threads", type=whole_number(1, 2**24), metavar="N", help="that compute (default: what torch takes)"
+        "--threads", type=whole_number(1, 2**24), metavar="N", help="CPU threads (default: torch's choice)"
     )
     parser.add_argument("--device", choices=get_args(Device), default="auto", help="where to compute (default: auto)")
 
 
 def main(arguments: argparse.Namespace) -> None:
-    """Estimates, and writes what was asked for, each file whole or not at all."""
+    """Writes the estimates. Each file is written completely or not at all."""
     launch = read_launch()
     network = _load_network(arguments.model, arguments.device, arguments.threads, launch.local_rank)
     _check_hop(arguments.hop, arguments.column, network.window_length)
@@ -76,28 +74,28 @@ def main(arguments: argparse.Namespace) -> None:
         for name in tqdm(names, unit="file", disable=launch.rank > 0 or None):
             _estimate(network, join(source, name), join(output, name), arguments, progress=False)
     elif launch.world_size > 1:
-        raise ParameterError("several processes share a folder; give one as --input, and one as --output")
+        raise ParameterError("several processes need folders to share; give a folder as --input, and one as --output")
     else:
         _estimate(network, source, output, arguments)
 
 
 def _is_folder_asked(source: Place, arguments: argparse.Namespace) -> bool:
-    """Whether the output is to be a folder, with a file for each of the input's, and not one file for all."""
+    """Whether the output is a folder with a file for each input file, rather than a single file."""
     output = arguments.output
     named = output != "-" and not Path(output).suffix and arguments.format is None
     if not is_folder(source):
         return False
     if not (named or output.endswith("/") or Path(output).is_dir()):
         if isinstance(source, str):
-            raise ParameterError(f"--input {source} is a folder in a store; --output should be a folder, too")
+            raise ParameterError(f"--input {source} is a folder in a store; --output should be a folder too")
         return False
     if arguments.hop is not None:
-        raise ParameterError(f"--hop follows one signal, and {output} is a folder; name a file to write")
+        raise ParameterError(f"--hop reads one signal, but --output {output} is a folder; name a file to write")
     return True
 
 
 def _share(source: Place, output: Place, launch: Launch) -> list[str]:
-    """Returns this process's share of the files. Raises DataError where there are none, or the output has others."""
+    """Returns the files of this process. Raises DataError if there are none, or other files in the output."""
     names = [name for name in list_files(source) if fnmatch(name, "part-*.parquet")]
     if not names:
         raise DataError(f"{source} holds no part-*.parquet; give a file, or a folder of these")
@@ -125,7 +123,7 @@ def _estimate(
 def _load_network(path: Path, name: Device, threads: int | None, index: int) -> QuadratureNetwork:
     try:
         device = set_up_device(name, threads or torch.get_num_threads(), index)
-    except ParameterError:  # which speaks of params.yaml
+    except ParameterError:  # its message is about params.yaml
         raise ParameterError(f"--device is {name}, which torch does not find here; leave it out") from None
     return load_model(path).to(device)
 
@@ -134,13 +132,13 @@ def _check_hop(hop: int | None, column: str | None, length: int) -> None:
     if hop is None and column is not None:
         raise ParameterError("--column names a signal's column; give --hop with it")
     if hop is not None and hop > length:
-        raise ParameterError(f"--hop is {hop}, and samples between windows of {length} would go without an estimate")
+        raise ParameterError(f"--hop is {hop}, more than the {length} samples of a window; give at most {length}")
 
 
 def _find_input(place: Place, folder: Path) -> tuple[Path, Format, str]:
-    """Returns where the input lies here, its format, and what to call it; from elsewhere it is first copied."""
+    """Returns a local path of the input, its format and its name in messages. Other inputs are copied."""
     if place == STANDARD:
-        copy = folder / "input"  # parquet is read from its end
+        copy = folder / "input"  # a file, because reading parquet begins at its end
         with copy.open("wb") as file:
             shutil.copyfileobj(standard("input").buffer, file)
         return copy, sniff_format(copy), "standard input"
@@ -152,12 +150,12 @@ def _find_input(place: Place, folder: Path) -> tuple[Path, Format, str]:
 
 
 def _find_output(place: Place, folder: Path, asked: Format | None, kind: Format, progress: bool) -> Output:
-    """Returns where to write; what goes to standard output lies in `folder` until all is well."""
+    """Returns the output to write: for standard output, a file in `folder` that is sent when it is complete."""
     if place == STANDARD:
         return Output(folder / "output", asked or kind, "standard output")
     if is_folder(place):
         raise DataError(f"{place} is a folder; name a file to write")
-    if isinstance(place, Path) and place.exists() and not place.is_file():  # which a file would take the place of
+    if isinstance(place, Path) and place.exists() and not place.is_file():  # a file would replace it
         raise DataError(f"{place} is a device; name a file to write, or - for standard output")
     return Output(place, asked or format_of(place), str(place), progress)
 
@@ -166,7 +164,9 @@ def _send(result: BinaryIO) -> None:
     """Copies a file to standard output."""
     output = standard("output").buffer
     if hasattr(signal, "SIGPIPE"):
-        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # if nobody reads on, end as `cat` does; nothing is left to clean
+        signal.signal(
+            signal.SIGPIPE, signal.SIG_DFL
+        )  # if the reader stops, end as `cat` does; nothing is left to clean
     with result:
         shutil.copyfileobj(result, output)
     output.flush()

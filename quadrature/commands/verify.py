@@ -1,8 +1,8 @@
-"""`python -m quadrature verify`: whether dvc.lock belongs to this code and these parameters, without any data.
+"""`python -m quadrature verify`: checks that dvc.lock belongs to this code and these parameters, without any data.
 
-Asked of DVC's own objects, so that what is fresh here is what `dvc repro` would not run. It needs neither data nor
-cache: an input that another stage makes is compared, record with record, with what that stage is recorded to have
-made. Whether the data that is here is the recorded data is left to `dvc status`.
+It uses DVC's own objects, so a stage is fresh here if `dvc repro` would not run it. It needs neither data nor cache:
+the recorded digest of an input that another stage makes is compared with the one recorded as that stage's output.
+`dvc status` compares the data itself with its record.
 """
 
 import argparse
@@ -24,11 +24,11 @@ from quadrature.runtime.errors import DataError, QuadratureError
 
 
 def add_arguments(_parser: argparse.ArgumentParser) -> None:
-    """Declares no argument: there is nothing to choose."""
+    """Declares no argument; the command takes none."""
 
 
 def main(_arguments: argparse.Namespace) -> None:
-    """Fails with a line for each reason why a stage is stale."""
+    """Raises QuadratureError with a line for each reason why a stage is stale."""
     stages = find_stale()
     lines = [f"{stage}: {reason}" for stage, reasons in stages.items() for reason in reasons]
     if lines:
@@ -39,16 +39,16 @@ def main(_arguments: argparse.Namespace) -> None:
 
 
 def find_stale() -> dict[str, list[str]]:
-    """Returns why each stage's record is stale, by stage, in the project of the working directory.
+    """Returns the reasons why each stage of the project in the working directory is stale, by stage; none if fresh.
 
-    Writes nothing but what DVC keeps for itself in .dvc/tmp. Raises DataError where DVC cannot read its files.
+    Writes nothing outside .dvc/tmp, where DVC keeps its own files. Raises DataError if DVC cannot read its files.
     """
     try:
         with Repo() as repo:
             stages = repo.index.stages
             makers = {out.fs_path: out for stage in stages for out in stage.outs}
             files = {stage.path: stage.dvcfile for stage in stages}
-            recorded = {path: {*file.stages.lockfile_data} for path, file in files.items()}  # which reads both files
+            recorded = {path: {*file.stages.lockfile_data} for path, file in files.items()}  # reads both files
             return {
                 stage.addressing: list(_reasons(stage, makers))
                 if stage.name in recorded[stage.path]
@@ -56,12 +56,12 @@ def find_stale() -> dict[str, list[str]]:
                 for stage in stages
             }
     except DvcException as error:
-        raise DataError(f"DVC stops: {error} (a damaged dvc.lock comes back with `git restore dvc.lock`)") from None
+        raise DataError(f"DVC stops: {error} (`git restore dvc.lock` brings back a damaged dvc.lock)") from None
 
 
 def _reasons(stage: PipelineStage, makers: Mapping[str, Output]) -> Iterator[str]:
     if stage.cmd_changed:
-        yield "its command is not the recorded one"
+        yield "its command has changed"
     for dependency in stage.deps:
         if isinstance(dependency, ParamsDependency):
             yield from _changed_parameters(dependency)
@@ -75,23 +75,23 @@ def _reasons(stage: PipelineStage, makers: Mapping[str, Output]) -> Iterator[str
 
 
 def _changed_input(dependency: Dependency, made: Output | None) -> Iterator[str]:
-    """Yields what is wrong with an input, `made` by a stage unless it is a source file."""
+    """Yields a line if an input has changed. `made` is the output of a stage that is the same file, if any."""
     if not dependency.hash_info:
         yield f"{dependency} is not among the recorded inputs"
     elif made and made.hash_info and made.hash_info != dependency.hash_info:
-        yield f"{dependency} is recorded otherwise than {made.stage.addressing} is recorded to have made it"
+        yield f"{dependency} is not recorded as the file that {made.stage.addressing} made"
     elif not (made and made.use_cache) and dependency.workspace_status():
         yield from _changed(dependency)
 
 
 def _changed(entry: Output) -> Iterator[str]:
-    """Yields a line for an entry that is missing or changed; for each changed file where it is a folder of code."""
+    """Yields a line for a file that is missing or has changed, and a line for each such file in a folder of code."""
     if not entry.exists:
         yield f"{entry} is missing"
         return
     before = _recorded_files(entry)
     if not before:
-        yield f"{entry} is not the recorded one"
+        yield f"{entry} has changed"
         return
     now = _files(entry)
     for name in sorted({*before, *now}):
@@ -100,15 +100,15 @@ def _changed(entry: Output) -> Iterator[str]:
         elif name not in before:
             yield f"{entry}/{name} is not among the recorded files"
         elif now[name] != before[name]:
-            yield f"{entry}/{name} is not the recorded one"
+            yield f"{entry}/{name} has changed"
 
 
 REVISIONS = 50
-"""Commits that are searched for a folder's recorded files; dvc.lock holds one digest of them all."""
+"""Commits to search for the recorded files of a folder, because dvc.lock holds a single digest of the folder."""
 
 
 def _recorded_files(entry: Output) -> dict[str, str]:
-    """Returns the MD5 of each file of a recorded folder, from the newest commit that has just these; or nothing."""
+    """Returns the MD5 of each file of a recorded folder, from the newest commit with its digest, if any."""
     folder = Path(entry.fs_path).relative_to(entry.repo.root_dir).as_posix()
     if not entry.hash_info.isdir:
         return {}
@@ -146,7 +146,7 @@ _ABSENT = object()
 
 
 def _differences(now: object, then: object, name: str = "") -> Iterator[str]:
-    """Yields a line for each leaf that differs between two trees of parameters."""
+    """Yields a line for each value that differs between two trees of parameters."""
     if isinstance(now, Mapping) and isinstance(then, Mapping):
         for key in [*now, *(key for key in then if key not in now)]:
             below = f"{name}.{key}" if name else str(key)

@@ -1,4 +1,4 @@
-"""Curves of several runs over one another, as SVG bytes. matplotlib and pandas, no torch."""
+"""Draws curves of several runs in one picture, as SVG bytes. Needs matplotlib and pandas, no torch."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
@@ -15,17 +15,17 @@ from quadrature.runtime.errors import DataError
 
 PINK = "#CC79A7"
 LOOKS = [(color, line) for line, color in product(("-", "--"), (BLUE, ORANGE, GREEN, PINK))]
-"""Colours told apart by colour-blind readers, and lines that differ in print: so many settings at most."""
+"""Line colours and styles, one for each setting: distinct for colour-blind readers, and in print."""
 
 MAX_LABEL_LENGTH = 60
 """Characters of a label."""
 
 Tables = Mapping[str, pd.DataFrame]
-"""A run's tables by name; see runs.read_tables."""
+"""A run's tables by name, from runs.read_tables."""
 
 
 class Overlay(NamedTuple):
-    """A table of metrics/, and how it is drawn: what over what."""
+    """A table in metrics/, the columns of its two axes, and their labels."""
 
     table: str
     across: str
@@ -43,21 +43,20 @@ OVERLAYS = (
 
 
 class Picture(NamedTuple):
-    """A drawn overlay: its name, its bytes, and what it shows in words."""
+    """A drawn overlay as SVG bytes, and its content in words."""
 
-    name: str
     content: bytes
     words: str
 
 
 def choose(settings: Sequence[Setting]) -> list[Setting]:
-    """Returns the best settings, as many as can be told apart, with the reference among them."""
+    """Returns the best settings, one for each of LOOKS, with the reference among them."""
     best = list(settings[: len(LOOKS)])
     return best if any(each.is_reference for each in best) else [*best[:-1], *(s for s in settings if s.is_reference)]
 
 
 def label(setting: Setting) -> str:
-    """Returns what tells a setting from the others, in one line."""
+    """Returns the parameters in which a setting differs from the others, in one line."""
     text = one_line(
         ", ".join(f"{name.rpartition('.')[2]} {spelled(value)}" for name, value in setting.varied.items())
         or setting.name
@@ -68,10 +67,10 @@ def label(setting: Setting) -> str:
 
 
 def draw(settings: Sequence[Setting], tables: Sequence[Sequence[Tables]]) -> Iterator[Picture]:
-    """Yields a picture for each table that some run has, each setting's mean over its runs bold, each run thin.
+    """Yields a picture for each table that a run has: bold lines are means over a setting's runs, thin lines are runs.
 
-    tables holds each run's of each setting, in order. The floor is the reference's, whose task others may not share.
-    Raises DataError where a table is not one that the plot stage writes.
+    `tables` holds the tables of each run of each setting, in order. The floor is the reference's; other settings may
+    have a different task. Raises DataError if a table lacks a column that the plot stage writes.
     """
     for setting, runs in zip(settings, tables, strict=True):
         for run, found in zip(setting.runs, runs, strict=True):
@@ -90,7 +89,7 @@ def draw(settings: Sequence[Setting], tables: Sequence[Sequence[Tables]]) -> Ite
         if any(lines for _, lines in curves):
             ends = [f"{name}: {lines[0].iloc[-1]:.3g} at the right end" for name, lines in curves if lines]
             words = f"{overlay.title}, mean squared error. {'; '.join(ends)}."
-            yield Picture(overlay.table, _draw(overlay, curves, floors), words)
+            yield Picture(_draw(overlay, curves, floors), words)
 
 
 def _check(run: str, tables: Tables) -> None:
@@ -101,15 +100,15 @@ def _check(run: str, tables: Tables) -> None:
         for name in (overlay.across, overlay.column, *floor):
             if not len(table) or name not in table or not pd.api.types.is_numeric_dtype(table[name]):
                 raise DataError(
-                    f"{run} has no numbers in the column {name} of metrics/{overlay.table}.csv; run `dvc repro` there"
+                    f"metrics/{overlay.table}.csv of {run} has no numbers in the column {name}; run `dvc repro` there"
                 )
 
 
 def _curves(tables: Sequence[pd.DataFrame], overlay: Overlay) -> list[pd.Series]:
-    """Returns a setting's curves: the mean over its runs where they are at the same places, then each run's."""
+    """Returns a setting's curves: the mean over its runs, then each run's. No mean if the runs' positions differ."""
     single = [table.set_index(overlay.across)[overlay.column] for table in tables]
     if any(not each.index.equals(single[0].index) for each in single):
-        return single  # each seed's windows have their own lowest and highest frequency
+        return single  # each seed's windows have their own range of frequencies
     return [pd.concat(single, axis=1).mean(axis=1), *single] if single else []
 
 
@@ -133,5 +132,5 @@ def _draw(overlay: Overlay, curves: Sequence[tuple[str, Sequence[pd.Series]]], f
             phase_ticks(panel)
         legend = figure.legend(loc="outside lower center", ncols=1)
         for text in legend.get_texts():
-            text.set_parse_math(False)  # a dollar in a parameter is a dollar
+            text.set_parse_math(False)  # so that a dollar sign in a parameter is text
         return svg(figure)

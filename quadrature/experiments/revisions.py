@@ -1,6 +1,6 @@
-"""Metrics as of the working tree, or of a revision: a branch, a tag, a commit or an experiment.
+"""Reads files and metrics of the working tree, or of a revision: a branch, a tag, a commit or an experiment.
 
-The one module of the library that asks DVC for files: git alone does not know an experiment by its name.
+Files are read through DVC, because git does not know experiments by name.
 """
 
 import functools
@@ -16,23 +16,23 @@ from quadrature.runtime.errors import DataError, ParameterError
 
 
 def read_text(path: Path, revision: str | None = None) -> str | None:
-    """Returns a file's text in the working tree or as of a revision; None where there is no such file.
+    """Returns the text of a file in the working tree or at a revision, None if there is no such file.
 
-    Raises ParameterError where there is no such revision, DataError where the file cannot be read.
+    Raises ParameterError if there is no such revision, DataError if the file cannot be read.
     """
     try:
         if revision is not None:
             return _read_at(path, revision)
         return path.read_text(encoding="utf-8") if path.exists() else None
     except ValueError:
-        raise DataError(f"{_where(path, revision)} is not text; run `dvc repro` to make it again") from None
+        raise DataError(f"{_where(path, revision)} is not UTF-8 text; run `dvc repro` to make it again") from None
 
 
 def metrics_of(path: Path, revision: str | None = None) -> dict[str, object] | None:
-    """Returns what a JSON file holds in the working tree or as of a revision; None where there is no such file.
+    """Returns the metrics in a JSON file of the working tree or of a revision, None if there is no such file.
 
-    Values are those of the file, null and NaN among them, which `dvc metrics` drops. Raises what read_text raises, and
-    DataError where the file is not a JSON object.
+    Null and NaN are kept; `dvc metrics` drops them. Raises the errors of read_text, and DataError if the file is not a
+    JSON object.
     """
     text = read_text(path, revision)
     if text is None:
@@ -42,7 +42,7 @@ def metrics_of(path: Path, revision: str | None = None) -> dict[str, object] | N
     except ValueError:
         raise DataError(f"{_where(path, revision)} is not valid JSON; run `dvc repro` to make it again") from None
     if not isinstance(metrics, dict):
-        raise DataError(f"{_where(path, revision)} should hold metrics by name; run `dvc repro` to make it again")
+        raise DataError(f"{_where(path, revision)} is not a JSON object; run `dvc repro` to make it again")
     return metrics
 
 
@@ -52,9 +52,9 @@ def _where(path: Path, revision: str | None) -> str:
 
 def _read_at(path: Path, revision: str) -> str | None:
     try:
-        if not revision:  # DVC would take it for the working tree
+        if not revision:  # DVC would read the working tree
             raise SCMError("it is empty")
-        if ":" in revision:  # git would take it for a file's content, and DVC for a commit
+        if ":" in revision:  # git would read it as a file's content, DVC as a commit
             raise SCMError("it names a file")
         text: str = _files_at(revision).read_text(f"/{path.as_posix()}", encoding="utf-8")
     except FileNotFoundError:
@@ -62,7 +62,7 @@ def _read_at(path: Path, revision: str) -> str | None:
     except (SCMError, GitError) as error:
         raise ParameterError(
             f"there is no revision '{revision}' here ({error}); name a branch, tag, commit or experiment, "
-            "and fetch it first where the clone is shallow"
+            "and fetch it first if the clone is shallow"
         ) from None
     except DvcException as error:
         raise DataError(f"{path} at {revision} cannot be read: {error}") from None
@@ -71,5 +71,5 @@ def _read_at(path: Path, revision: str) -> str | None:
 
 @functools.cache
 def _files_at(revision: str) -> dvc.api.DVCFileSystem:
-    """Returns the files of a revision, opened once for all that is read there."""
+    """Returns the file system of a revision. It is opened once for all files of the revision."""
     return dvc.api.DVCFileSystem(rev=revision)

@@ -1,6 +1,6 @@
-"""Runs as git and DVC keep them: what a revision or an experiment was made with, and what came out.
+"""Reads the parameters, metrics and tables of runs: the working tree, revisions and experiments.
 
-A run's parameters, metrics and tables are files in git, at its revision; no data and no cache are needed.
+All of these are files in git at a run's revision, so neither data nor DVC's cache is needed.
 """
 
 import hashlib
@@ -22,53 +22,53 @@ from quadrature.runtime.errors import DataError
 from quadrature.runtime.settings import flatten
 
 WORKSPACE = "workspace"
-"""The run whose files lie in the working tree, as DVC calls it."""
+"""The name of the run in the working tree, as in DVC."""
 
 METRICS = (Path("metrics/test.json"), Path("metrics/train.json"))
 TABLES = ("history", "error_by_position", "error_by_frequency", "error_by_phase")
 
 
 class Run(NamedTuple):
-    """What a run was made with, and its metrics; both by dotted name."""
+    """A run's parameters and metrics, both by dotted name."""
 
     name: str
-    code: str  # a digest of the code that made it: runs of other code are never the same setting
+    code: str  # a digest of its code: runs of different code are different settings
     params: Mapping[str, object]
     metrics: Mapping[str, object]
 
 
 def experiment_names() -> list[str]:
-    """Returns the finished experiments that began at the current commit, by name; others have no result yet.
+    """Returns the sorted names of the finished experiments that began at the current commit.
 
-    Raises DataError where DVC cannot list them.
+    Raises DataError if DVC cannot list them.
     """
     try:
         rows = [row for row in dvc.api.exp_show() if row["Experiment"]]
     except (DvcException, GitError) as error:
         raise DataError(f"DVC cannot list the experiments here: {error}") from None
     names = [str(row["Experiment"]) for row in rows if row.get("State") in (None, "Success")]
-    return sorted(names, key=lambda name: [part.zfill(9) for part in re.split(r"(\d+)", name)])  # 10 comes after 9
+    return sorted(names, key=lambda name: [part.zfill(9) for part in re.split(r"(\d+)", name)])  # 10 after 9
 
 
 def read_run(name: str) -> Run:
-    """Returns a run by its revision's or experiment's name.
+    """Returns the run of a revision or an experiment.
 
-    Raises ParameterError when there is no such revision, DataError when it has no run, or one that cannot be read.
+    Raises ParameterError if there is no such revision, DataError if it has no run or the run cannot be read.
     """
     revision = None if name == WORKSPACE else name
     texts = {path: read_text(path, revision) for path in (Path("params.yaml"), Path("dvc.lock"), *METRICS)}
     for path, text in texts.items():
         if text is None:
-            raise DataError(f"{name} has no {path}; run `dvc repro` there and commit what comes out")
+            raise DataError(f"{name} has no {path}; run `dvc repro` there and commit the results")
     params, lock, *metrics = (_parse(name, path, text or "") for path, text in texts.items())
     merged: dict[str, object] = {}
-    for each in reversed(metrics):  # the test's figures are the ones a short name means
+    for each in reversed(metrics):  # a name in both files is that of metrics/test.json
         merged |= flatten(each)
     return Run(name, _code(lock), flatten(params), merged)
 
 
 def read_tables(name: str) -> dict[str, pd.DataFrame]:
-    """Returns those of a run's TABLES that it has, by name, as metrics/*.csv holds them."""
+    """Returns the tables of TABLES that a run has, by name. Raises DataError if one cannot be read."""
     revision = None if name == WORKSPACE else name
     texts = {table: read_text(Path(f"metrics/{table}.csv"), revision) for table in TABLES}
     try:
@@ -90,7 +90,7 @@ def _parse(name: str, path: Path, text: str) -> Mapping[str, object]:
 
 
 def _code(lock: Mapping[str, object]) -> str:
-    """Returns a digest of the code files that dvc.lock records for the stages that make the figures."""
+    """Returns a digest of the code that dvc.lock records for the stages that make the metrics."""
     recorded: set[str] = set()
     for path, digest in _dependencies(lock):
         if path.startswith(("quadrature/", "stages/")):

@@ -1,4 +1,4 @@
-"""Where tensors live and how many threads compute: the machine's part of a result."""
+"""The device of the tensors and the number of threads: the machine's part of a result."""
 
 import os
 from collections.abc import Iterator
@@ -13,10 +13,10 @@ Device = Literal["auto", "cpu", "cuda", "mps"]
 
 
 def set_up_device(name: Device, threads: int, index: int = 0) -> torch.device:
-    """Chooses the device and makes its arithmetic repeatable; to be called before any tensor is computed.
+    """Chooses the device and makes its arithmetic repeatable; call it before any tensor is computed.
 
-    `auto` takes the accelerator that torch reports, else the CPU; where there are several, processes take them in turn
-    by their index. Raises ParameterError if `name` is not there.
+    `auto` takes the accelerator that torch reports, otherwise the CPU. Of several accelerators, a process takes the one
+    with its index. Raises ParameterError if torch does not find `name`.
     """
     accelerator = torch.accelerator.current_accelerator(check_available=True)
     found = accelerator.type if accelerator is not None else "cpu"
@@ -27,13 +27,13 @@ def set_up_device(name: Device, threads: int, index: int = 0) -> torch.device:
     if device.type != "cpu":
         if index:
             torch.accelerator.set_device_index(index % torch.accelerator.device_count())
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it cuBLAS cannot repeat itself
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS is not deterministic without it
         torch.use_deterministic_algorithms(True)
-        # With its number, as what is current is so for one thread, and a thread of its own reads windows ahead.
+        # With its index: the current device is a thread's own, and another thread reads windows ahead.
         device = torch.device(device.type, torch.accelerator.current_device_index())
-    # MKL chooses its vector functions at their first call. When two threads make it at once, one now and then
-    # computes with other functions than the rest of the run (3 of 20,000 first tanh calls here, none of 20,000
-    # after this line), and all that follows has other bits. So the first call is made alone.
+    # MKL chooses its vector functions at their first call. If two threads make it at once, one of them occasionally
+    # uses other functions than the rest of the run, with other bits: 3 of 20,000 first calls of tanh here, and none of
+    # 20,000 after this line. So one thread makes the first call.
     torch.set_num_threads(1)
     torch.tanh(torch.zeros(1))
     torch.set_num_threads(threads)
@@ -41,17 +41,17 @@ def set_up_device(name: Device, threads: int, index: int = 0) -> torch.device:
 
 
 def compute_alone() -> None:
-    """Has torch compute on the calling thread alone.
+    """Restricts torch to the calling thread.
 
-    Else it splits one operation over threads, which sums in another order for each number of them, and lets them
-    spin while they wait for each other, which slows whatever else runs on the machine.
+    Otherwise torch splits an operation over threads. The order of its sums then depends on their number, and waiting
+    threads spin, which slows all other work on the machine.
     """
     torch.set_num_threads(1)
 
 
 @contextmanager
 def computing_alone() -> Iterator[None]:
-    """Has torch compute on the calling thread alone until the block ends."""
+    """Restricts torch to the calling thread until the block ends."""
     threads = torch.get_num_threads()
     compute_alone()
     try:

@@ -1,115 +1,108 @@
-"""torch.nn.GRU, arranged for a CPU: the same weights and the same estimates, in about two thirds of the time.
+"""Passes through a torch.nn.GRU on a CPU without autograd, in about two thirds of torch's time.
 
-quadrature.network.scan has the arithmetic; this puts it in torch's place, layer upon layer and in both directions.
+The network holds torch's own layer. Called as a module, it is torch's computation with all of torch's features. The
+training step and `estimate` need only plain passes, and make them here if `is_supported` allows it.
 """
 
-from collections.abc import Sequence
+from typing import TypeGuard, cast
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import FunctionCtx, once_differentiable
+from torch.nn.modules import module as torch_module
 
 from quadrature.network.scan import Scan, idle_scans
 
-PIECE = 512
-"""Windows that are estimated at a time where no gradient is asked for, so that they stay in the cache."""
 
+def is_supported(gru: nn.Module, window: Tensor) -> TypeGuard[nn.GRU]:
+    """Whether a pass here equals the module's own: a plain torch.nn.GRU, with nothing hooked onto it, on a CPU.
 
-class GRU(nn.GRU):
-    """torch.nn.GRU with batch_first, which it remains on every device but the CPU."""
-
-    def forward(self, window: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:  # type: ignore[override]
-        """Maps (batch, window_length, input_size) to the last layer's states at every instant, and the final state.
-
-        The states are (batch, window_length, directions * hidden_size), the final state (num_layers * directions,
-        batch, hidden_size). Without a state, it begins from zeros. Raises RuntimeError where torch.nn.GRU does.
-        """
-        if window.device.type != "cpu" or not self.batch_first or window.ndim != 3 or not len(window):
-            return super().forward(window, state)
-        if window.shape[2] != self.input_size or state is not None:
-            self.check_forward_args(window, self._begin(window) if state is None else state, None)
-        if torch.is_grad_enabled():
-            return self._layers(window, state)
-        pieces = [self._layers(*piece) for piece in self._pieces(window, state)]
-        return (
-            torch.cat([states for states, _ in pieces]) if len(pieces) > 1 else pieces[0][0],
-            torch.cat([final for _, final in pieces], 1) if len(pieces) > 1 else pieces[0][1],
-        )
-
-    def _begin(self, window: Tensor) -> Tensor:
-        """Returns what torch checks a window beside."""
-        layers = self.num_layers * (2 if self.bidirectional else 1)
-        return window.new_empty(()).expand(layers, len(window), self.hidden_size)
-
-    def _pieces(self, window: Tensor, state: Tensor | None) -> list[tuple[Tensor, Tensor | None]]:
-        windows = torch.split(window, PIECE)
-        return list(zip(windows, [None] * len(windows) if state is None else torch.split(state, PIECE, 1), strict=True))
-
-    def _layers(self, window: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor]:
-        outputs = window.permute(1, 2, 0)  # (window_length, features, batch)
-        finals: list[Tensor] = []
-        for layer in range(self.num_layers):
-            if layer:
-                # Drawn in torch's order, so that quadrature.network.stepwise drops the same numbers.
-                torchs = outputs.transpose(1, 2).contiguous()
-                outputs = nn.functional.dropout(torchs, self.dropout, self.training).transpose(1, 2)
-            both = []
-            for reverse in (False, True)[: 2 if self.bidirectional else 1]:
-                before = None if state is None else state[len(finals)].t()
-                inputs = outputs.flip(0) if reverse else outputs
-                states, final = _scan(inputs, before, self._weights(layer, reverse))
-                both.append(states.flip(0) if reverse else states)
-                finals.append(final.t())
-            outputs = torch.cat(both, 1) if self.bidirectional else both[0]
-        return outputs.permute(2, 0, 1), torch.stack(finals)
-
-    def _weights(self, layer: int, reverse: bool) -> Sequence[Tensor]:
-        weights: Sequence[Tensor] = self.all_weights[2 * layer + reverse if self.bidirectional else layer]
-        if self.bias:
-            return weights
-        zero = weights[0].new_zeros(3 * self.hidden_size)
-        return [*weights, zero, zero]
-
-
-def _scan(inputs: Tensor, before: Tensor | None, weights: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-    """Runs one layer in one direction over (window_length, input_size, batch).
-
-    `before` is the state that it begins from, (hidden_size, batch); weights are W_i, W_h, b_i, b_h as torch has them.
-    Returns the states, (window_length, hidden_size, batch), and the last of them.
+    window is (batch, window_length, input_size). A layer without biases, or with dropout to draw, is left to torch.
     """
-    if _wants_gradient(inputs, before, *weights):
-        states, final = _Scan.apply(inputs, before, *weights)  # type: ignore[no-untyped-call]
-        return states, final
-    work = idle_scans.take(inputs, weights)
-    work.forward(inputs, before, weights)
-    states = work.states.clone()
-    idle_scans.give(work)
-    return states, states[-1]
+    return (
+        type(gru) is nn.GRU
+        and gru.bias
+        and gru.batch_first
+        and not gru.proj_size
+        and not (gru.dropout and gru.training)
+        and not is_hooked(gru)
+        and window.is_cpu
+        and window.ndim == 3
+        and window.shape[2] == gru.input_size
+        and window.numel() > 0
+        and window.dtype in (torch.float32, torch.float64)
+        and not torch.is_autocast_enabled("cpu")
+        and all(one is not None and one.is_cpu and one.dtype is window.dtype for one in gru._flat_weights)
+    )
 
 
-def _wants_gradient(*tensors: Tensor | None) -> bool:
-    return torch.is_grad_enabled() and any(tensor is not None and tensor.requires_grad for tensor in tensors)
+def is_hooked(module: nn.Module) -> bool:
+    """Whether calling a module, or differentiating by one of its own weights, runs code beside its `forward`."""
+    return bool(
+        "forward" in module.__dict__
+        or module._forward_hooks
+        or module._forward_pre_hooks
+        or module._backward_hooks
+        or module._backward_pre_hooks
+        or any(hooks for hooks in _GLOBAL_HOOKS)
+        or any(weights._backward_hooks for weights in module._parameters.values() if weights is not None)
+    )
 
 
-class _Context(FunctionCtx):
-    work: Scan | None
+_GLOBAL_HOOKS = (
+    torch_module._global_forward_hooks,
+    torch_module._global_forward_pre_hooks,
+    torch_module._global_backward_hooks,
+    torch_module._global_backward_pre_hooks,
+)
 
 
-class _Scan(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: _Context, inputs: Tensor, before: Tensor | None, *weights: Tensor) -> tuple[Tensor, Tensor]:
-        ctx.work = idle_scans.take(inputs, weights)
-        ctx.work.forward(inputs, before, weights)
-        ctx.set_materialize_grads(False)
-        return ctx.work.states.clone(), ctx.work.h[-1].clone()
+class GRUPass:
+    """A pass through all layers from states of zeros, and one backwards."""
 
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: _Context, states: Tensor | None, final: Tensor | None) -> tuple[Tensor | None, ...]:
-        if ctx.work is None:
-            raise RuntimeError("a GRU's backward pass can be taken once: run the forward pass again in its place")
-        wants_inputs = ctx.needs_input_grad[0]  # type: ignore[attr-defined]
-        inputs, before, weights = ctx.work.backward(states, final, wants_inputs)
-        idle_scans.give(ctx.work)
-        ctx.work = None
-        return inputs, before, *weights
+    def __init__(self, gru: nn.GRU, window: Tensor) -> None:
+        """Computes the states for window, (batch, window_length, input_size)."""
+        self._hidden_size = gru.hidden_size
+        self._directions = 2 if gru.bidirectional else 1
+        self._scans: list[Scan] = []
+        weights = cast("list[Tensor]", gru._flat_weights)  # which torch's forward passes to its kernel, in this order
+        outputs = window.permute(1, 2, 0)  # (window_length, features, batch)
+        for layer in range(gru.num_layers):
+            both = []
+            for direction in range(self._directions):
+                first = 4 * (layer * self._directions + direction)
+                scan = idle_scans.take(outputs, gru.hidden_size)
+                scan.forward(outputs.flip(0) if direction else outputs, weights[first : first + 4])
+                both.append(scan.states.flip(0) if direction else scan.states)
+                self._scans.append(scan)
+            outputs = torch.cat(both, 1) if len(both) == 2 else both[0]
+        self.states = outputs
+        """The last layer's states, (window_length, directions * hidden_size, batch); valid until `release`."""
+
+    @property
+    def final(self) -> Tensor:
+        """The last layer's final state of each direction, (directions * hidden_size, batch); valid until `release`."""
+        finals = [scan.states[-1] for scan in self._scans[-self._directions :]]
+        return torch.cat(finals) if len(finals) == 2 else finals[0]
+
+    def backward(self, states: Tensor | None, final: Tensor | None) -> list[Tensor]:
+        """Returns the gradients of the weights, in the order of gru.parameters(), given those of states or of final."""
+        gradients: list[Tensor] = []
+        for layer in reversed(range(len(self._scans) // self._directions)):
+            inputs, layers_gradients = [], []
+            for direction in range(self._directions):
+                rows = slice(direction * self._hidden_size, (direction + 1) * self._hidden_size)
+                of_states = None if states is None else states[:, rows].flip(0) if direction else states[:, rows]
+                scan = self._scans[layer * self._directions + direction]
+                of_inputs, weights = scan.backward(of_states, None if final is None else final[rows], layer > 0)
+                layers_gradients += weights
+                if of_inputs is not None:
+                    inputs.append(of_inputs.flip(0) if direction else of_inputs)
+            gradients = [*layers_gradients, *gradients]
+            states, final = torch.stack(inputs).sum(0) if inputs else None, None
+        return gradients
+
+    def release(self) -> None:
+        """Gives the buffers back; `states` and `final` are no longer valid."""
+        for scan in self._scans:
+            idle_scans.give(scan)
+        self._scans = []

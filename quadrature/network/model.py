@@ -1,7 +1,7 @@
 """The network: a recurrent layer reads a window of the signal, a linear layer turns its states into the estimate.
 
-Axes, named once: batch (windows side by side), window_length (instants), hidden_size (the state's numbers).
-A network knows nothing of training. Its file holds all that it takes to build it again.
+Axes: batch (windows), window_length (instants), hidden_size (components of the state). This module knows nothing of
+training.
 """
 
 import math
@@ -16,7 +16,7 @@ from pydantic import Field, ValidationInfo, field_validator
 from torch import Tensor, nn
 
 from quadrature.network.device import compute_alone, computing_alone
-from quadrature.network.gru import GRU
+from quadrature.network.gru import GRUPass, is_hooked, is_supported
 from quadrature.network.stepwise import HiddenState, Stepwise
 from quadrature.runtime.settings import Section
 from quadrature.runtime.threads import Workers
@@ -24,9 +24,9 @@ from quadrature.runtime.threads import Workers
 LAYERS: dict[str, tuple[Callable[..., nn.Module], Callable[..., nn.Module]]] = {
     "rnn": (nn.RNN, nn.RNNCell),
     "lstm": (nn.LSTM, nn.LSTMCell),
-    "gru": (GRU, nn.GRUCell),
+    "gru": (nn.GRU, nn.GRUCell),
 }
-"""torch's layer for a whole sequence, and its cell for one step; the GRU's layer is torch's with faster arithmetic."""
+"""torch's layer for a whole sequence, and its cell for one step."""
 
 
 Execution = Literal["sequence", "stepwise"]
@@ -63,12 +63,11 @@ class ModelParams(Section):
 class QuadratureNetwork(nn.Module):
     """Estimates the cosine at the instants of a window of sine samples.
 
-    head `last` maps the final state to the whole window, as the article does; head `every` maps each
-    instant's state to its own estimate, so that an estimate never waits for later samples (in one direction).
+    Head `last` maps the final state to the whole window, as in the article. Head `every` maps each instant's state to
+    its own estimate, so in one direction an estimate never depends on later samples.
 
-    Its weights are named as in the article, `gru.weight_ih_l0` to `linear.bias` (`rnn`, `lstm` for the other cells),
-    and alike in both executions. So a plain module with `self.gru` and `self.linear` takes them by
-    `module.load_state_dict(network.state_dict())`, and gives its own by `network.load_state_dict(module.state_dict())`.
+    The weights have the article's names, `gru.weight_ih_l0` to `linear.bias` (`rnn` or `lstm` for the other cells), in
+    both executions. A plain module with `self.gru` and `self.linear` and this network load each other's state_dict().
     """
 
     def __init__(self, params: ModelParams, window_length: int) -> None:
@@ -82,26 +81,32 @@ class QuadratureNetwork(nn.Module):
     @property
     def recurrent(self) -> nn.Module:
         """The recurrent layers."""
-        return self.get_submodule(self.params.cell)
+        layers: nn.Module = self._modules[self.params.cell]  # type: ignore[assignment]
+        return layers
 
     def forward(self, window: Tensor, state: HiddenState | None = None) -> Tensor:
-        """Maps (batch, window_length, 1) to (batch, window_length), from the state given or else from zeros."""
+        """Maps (batch, window_length, 1) to (batch, window_length), beginning from `state` or from zeros."""
         estimate, _ = self.advance(window, state)
         return estimate
 
     def advance(self, window: Tensor, state: HiddenState | None = None) -> tuple[Tensor, HiddenState]:
-        """Returns the estimate as `forward` does, and the state after the window, for what follows to begin from."""
+        """Returns the estimate, and the state after the window, from which the next window can begin."""
         states, final = self.recurrent(window, state)  # (batch, window_length, directions * hidden_size)
         if self.params.head == "every":
-            return self.linear(states).squeeze(-1), final
-        # The last layer's final state of each direction. `states[:, -1]` would be the same in one direction;
-        # in two, its second half has read a single sample.
+            return self.read_out(states), final
+        # The last layer's final state in each direction. `states[:, -1]` is the same in one direction; in two, its
+        # second half has read only one sample.
         hidden = final[0] if isinstance(final, tuple) else final  # (num_layers * directions, batch, hidden_size)
-        return self.linear(hidden[-self.directions :].transpose(0, 1).flatten(1)), final
+        return self.read_out(hidden[-self.directions :].transpose(0, 1).flatten(1)), final
+
+    def read_out(self, states: Tensor) -> Tensor:
+        """Maps the states that the head reads, features last, to the estimate, (batch, window_length)."""
+        estimate: Tensor = self.linear(states)
+        return estimate.squeeze(-1) if self.params.head == "every" else estimate
 
 
 def _make_recurrent(params: ModelParams) -> nn.Module:
-    """Returns torch's recurrent layers, or the same made of torch's cells."""
+    """Returns torch's recurrent layers, or the equivalent made of torch's cells."""
     layer, cell = LAYERS[params.cell]
     sequence = params.execution == "sequence"
     make: Callable[..., nn.Module] = partial(layer, batch_first=True) if sequence else partial(Stepwise, cell)
@@ -117,7 +122,7 @@ def _make_recurrent(params: ModelParams) -> nn.Module:
 
 
 def initialize(network: QuadratureNetwork, seed: int) -> None:
-    """Draws torch's default initial weights, uniform within 1 / sqrt(fan-in), from a stream of their own."""
+    """Draws torch's default initial weights, uniform within 1 / sqrt(fan-in), from a stream seeded by `seed`."""
     generator = torch.Generator().manual_seed(seed)
     for layer, fan_in in (
         (network.recurrent, network.params.hidden_size),
@@ -127,26 +132,52 @@ def initialize(network: QuadratureNetwork, seed: int) -> None:
             nn.init.uniform_(weights, -1.0 / math.sqrt(fan_in), 1.0 / math.sqrt(fan_in), generator=generator)
 
 
-LARGEST_ON_CPU = 512
-"""Windows that a thread estimates at a time, at most, so that the states of all stay in its cache."""
+MAX_WINDOWS_ON_CPU = 512
+"""Windows that a thread of a CPU estimates at a time, so that the states of all stay in its cache.
+
+`evaluate.batch_size` is the number of windows per forward pass. On a GPU it is used as given: larger batches are faster
+and take more memory. On a CPU this constant limits it, so only smaller values have an effect.
+"""
+
+
+@torch.inference_mode()
+def estimate(model: nn.Module, window: Tensor) -> Tensor:
+    """Returns model(window), (batch, window_length), without gradients.
+
+    A plain QuadratureNetwork with a GRU is computed on a CPU by quadrature.network.gru, any other module by itself.
+    """
+    if type(model) is QuadratureNetwork and not is_hooked(model) and is_supported(gru := model.recurrent, window):
+        by_pass = model.read_out(_recur(gru, window, model.params.head))
+        if by_pass.isfinite().all():  # or an infinite sample met a weight of zero, which torch's layer does not have
+            return by_pass
+    by_module: Tensor = model(window)
+    return by_module
 
 
 def predict(network: QuadratureNetwork, windows: NDArray[np.float32], batch_size: int) -> NDArray[np.float32]:
     """Returns the estimates for windows, both (count, window_length), on the network's device, batch by batch.
 
-    On the CPU as many threads as torch is set to share the batches, cut to what fits the cache; the bits do not
-    depend on how many they are.
+    On a CPU the batches are cut to MAX_WINDOWS_ON_CPU, and as many threads as torch is set to share them. The bits do
+    not depend on the number of threads.
     """
     network.eval()
     device = network.linear.weight.device
-    size = min(batch_size, LARGEST_ON_CPU) if device.type == "cpu" else batch_size
+    size = min(batch_size, MAX_WINDOWS_ON_CPU) if device.type == "cpu" else batch_size
     threads = torch.get_num_threads() if device.type == "cpu" else 1
+
+    def compute(batch: Tensor) -> NDArray[np.float32]:
+        found: NDArray[np.float32] = estimate(network, batch.to(device)).cpu().numpy()
+        return found
+
     with computing_alone(), Workers(threads, compute_alone) as workers:
-        batches = torch.split(torch.tensor(windows).unsqueeze(-1), size)
-        return np.concatenate(list(workers.map(partial(_estimate, network, device), batches)))
+        return np.concatenate(list(workers.map(compute, torch.split(torch.tensor(windows).unsqueeze(-1), size))))
 
 
-@torch.inference_mode()
-def _estimate(network: QuadratureNetwork, device: torch.device, batch: Tensor) -> NDArray[np.float32]:
-    estimate: NDArray[np.float32] = network(batch.to(device)).cpu().numpy()
-    return estimate
+def _recur(gru: nn.GRU, window: Tensor, head: str) -> Tensor:
+    """Returns what the head reads: all states, (batch, window_length, directions * hidden_size), or the final one."""
+    found = []
+    for piece in torch.split(window, MAX_WINDOWS_ON_CPU):
+        run = GRUPass(gru, piece)
+        found.append(run.states.permute(2, 0, 1).clone() if head == "every" else run.final.t().contiguous())
+        run.release()
+    return torch.cat(found) if len(found) > 1 else found[0]

@@ -1,7 +1,7 @@
-"""The recurrent layers taken one step at a time, the hidden state carried in plain sight, by torch's one-step cells.
+"""The recurrent layers one step at a time, with an explicit hidden state, made of torch's one-step cells.
 
-Computes what torch.nn.RNN, LSTM and GRU compute with batch_first=True, under the same names: either loads the
-other's weights. It is slower and easier to look into; see docs/cells.md for what it costs.
+Equivalent to torch.nn.RNN, LSTM and GRU with batch_first=True, with the same names of weights: each loads the other's.
+It is slower and easier to inspect; docs/cells.md has the cost.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -14,7 +14,7 @@ HiddenState = Tensor | tuple[Tensor, Tensor]
 
 
 class Stepwise(nn.Module):
-    """Layers of one-step cells, in one direction or two, called as torch.nn.RNN, LSTM or GRU is called.
+    """Layers of one-step cells, in one direction or two, called like torch.nn.RNN, LSTM or GRU.
 
     `cell` is nn.RNNCell, nn.LSTMCell or nn.GRUCell; the other arguments are those of torch's layers.
     """
@@ -32,7 +32,7 @@ class Stepwise(nn.Module):
     ) -> None:
         super().__init__()
         self.num_layers, self.dropout = num_layers, dropout
-        self.directions = ("", "_reverse") if bidirectional else ("",)  # as they end the names of torch's weights
+        self.directions = ("", "_reverse") if bidirectional else ("",)  # suffixes of torch's names of weights
         for layer in range(num_layers):
             size = len(self.directions) * hidden_size if layer else input_size
             for direction in self.directions:
@@ -43,13 +43,13 @@ class Stepwise(nn.Module):
     def forward(self, window: Tensor, state: HiddenState | None = None) -> tuple[Tensor, HiddenState]:
         """Maps (batch, window_length, input_size) to the last layer's states at every instant, and the final state.
 
-        The states are (batch, window_length, directions * hidden_size). Without a state, it begins from zeros.
-        Raises ValueError when the state is of more or fewer layers and directions.
+        The states are (batch, window_length, directions * hidden_size). Without `state`, begins from zeros. Raises
+        ValueError if `state` has another number of layers and directions.
         """
         cells = self.num_layers * len(self.directions)
         before = [None] * cells if state is None else _parts(state)
         if len(before) != cells:
-            raise ValueError(f"the state given is that of {len(before)} layers and directions, not of {cells}")
+            raise ValueError(f"the state has {len(before)} layers and directions, not {cells}")
         after: list[HiddenState] = []
         outputs = window.transpose(0, 1)  # (window_length, batch, features)
         for layer in range(self.num_layers):
@@ -81,12 +81,12 @@ def _hidden(state: HiddenState) -> Tensor:
 
 
 def _parts(state: HiddenState) -> Sequence[HiddenState]:
-    """Takes a state apart into each layer's and direction's."""
+    """Splits a state by layer and direction."""
     return list(zip(*state, strict=True)) if isinstance(state, tuple) else state.unbind()
 
 
 def _whole(parts: Sequence[HiddenState]) -> HiddenState:
-    """Puts a state together again."""
+    """Inverse of _parts."""
     hidden = torch.stack([_hidden(part) for part in parts])
     cells = [part[1] for part in parts if isinstance(part, tuple)]
     return (hidden, torch.stack(cells)) if cells else hidden

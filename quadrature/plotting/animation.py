@@ -1,4 +1,4 @@
-"""The estimates approaching the truth as training goes on, as GIF bytes that are the same for the same snapshots."""
+"""The estimates during training, as an animated GIF. The same snapshots give the same bytes."""
 
 import io
 from collections.abc import Iterator
@@ -18,9 +18,9 @@ LAST_FRAME_MILLISECONDS = 3000
 
 
 def training(columns: Columns, span: float) -> bytes:
-    """Draws a frame a snapshot; columns as Snapshots writes them: step, input, target, prediction."""
+    """Draws a frame for each snapshot. columns are those of data/snapshots.parquet: step, input, target, prediction."""
     frames = _frames(columns, span)
-    # One palette for all, of the colours that the last frame has most of, as one chosen for each would flicker.
+    # One palette for all frames, of the most frequent colours of the last one: a palette for each frame would flicker.
     colors, counts = np.unique(next(frames).reshape(-1, 3), axis=0, return_counts=True)
     palette = Image.new("P", (1, 1))
     palette.putpalette(colors[np.argsort(-counts, kind="stable")[:256]].flatten().tolist())
@@ -32,7 +32,7 @@ def training(columns: Columns, span: float) -> bytes:
 
 
 def _frames(columns: Columns, span: float) -> Iterator[NDArray[np.uint8]]:
-    """Yields each frame's pixels, (height, width, 3): the last one's first, then all in order."""
+    """Yields the pixels of a frame, (height, width, 3): of the last one first, then of all in order."""
     steps = np.unique(columns["step"])
     inputs, target, prediction = (
         columns[name].reshape(len(steps), -1, columns[name].shape[1]) for name in ("input", "target", "prediction")
@@ -40,9 +40,9 @@ def _frames(columns: Columns, span: float) -> Iterator[NDArray[np.uint8]]:
     errors = np.square(prediction.astype(np.float64) - target).mean(axis=(1, 2))
     instants = np.linspace(0.0, span, target.shape[2])
     with style():
-        figure, lines = _draw_what_stays(instants, inputs[0], target[0])
+        figure, lines = _draw_background(instants, inputs[0], target[0])
         title = figure.suptitle(_caption(steps[-1], steps[-1], errors[-1]), family="DejaVu Sans Mono", size="medium")
-        figure.draw_without_rendering()  # lays out; what is animated later has its place then
+        figure.draw_without_rendering()  # computes the layout, before artists are animated
         figure.set_layout_engine("none")
         title.set_animated(True)
         canvas = FigureCanvasAgg(figure)
@@ -55,14 +55,14 @@ def _frames(columns: Columns, span: float) -> Iterator[NDArray[np.uint8]]:
             for line, estimate in zip(lines, prediction[index], strict=True):
                 line.set_data(instants, estimate)
                 figure.draw_artist(line)
-            # 16 shades of each primary: so many that lines look smooth, so few that a palette of 256 holds them.
+            # 16 shades of each primary colour: lines look smooth, and a palette of 256 colours holds them.
             yield np.rint(np.asarray(canvas.buffer_rgba())[..., :3] / 17.0).astype(np.uint8) * 17
 
 
-def _draw_what_stays(
+def _draw_background(
     instants: NDArray[np.float64], inputs: NDArray[np.float32], target: NDArray[np.float32]
 ) -> tuple[Figure, list[Line2D]]:
-    """Draws each window's samples and truth; returns the line of its estimate, yet to be drawn."""
+    """Draws the samples and the target of each window. Returns the lines of the estimates, not yet drawn."""
     figure = Figure(figsize=(max(2.3 * len(target), 4.8) + 0.6, 2.9), dpi=100)
     panels = figure.subplots(1, len(target), sharex=True, sharey=True, squeeze=False)[0]
     limit = 1.25 * max(np.abs(inputs).max(), np.abs(target).max()) or 1.0

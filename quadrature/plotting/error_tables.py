@@ -1,8 +1,13 @@
-"""Where the errors are: mean squared errors by sample, by frequency and by phase, as tables. pandas, no torch.
+"""Mean squared errors by sample, by frequency and by phase, as tables. pandas, no torch.
 
-The tables stand in metrics/error_by_*.csv, where `dvc plots` and the comparison of runs lay them over one another.
+The stage plot writes the tables to metrics/error_by_*.csv, for `dvc plots` and for the comparison of runs.
+
+Windows are read part by part, twice: the bins of frequency and of phase must be known before errors are summed. If some
+windows have a floor and others do not, only those with a floor count, so that all estimates are compared on the same
+windows.
 """
 
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -13,55 +18,136 @@ from quadrature.storage.arrow import Columns
 from quadrature.storage.files import write_bytes
 from quadrature.storage.windows import ESTIMATE_COLUMNS
 
-
-def error_by_position(columns: Columns) -> pd.DataFrame:
-    """Returns each estimate's error at each sample, counted from 1; columns as in data/predictions.parquet."""
-    columns = _comparable(columns)
-    errors = {name: _squared_error(columns, name).mean(axis=0) for name in ESTIMATE_COLUMNS}
-    return pd.DataFrame(errors, index=pd.RangeIndex(1, columns["target"].shape[1] + 1, name="position"))
+Floats = NDArray[np.float64]
 
 
-def error_by_frequency(columns: Columns, bins: int) -> pd.DataFrame:
-    """Returns each estimate's error over windows alike in frequency, by the middles of equal intervals."""
-    columns = _comparable(columns)
-    return _binned(columns, pd.Series(columns["frequency"], name="frequency"), bins)
+def make_tables(read: Callable[[], Iterable[Columns]], bins: int) -> dict[str, pd.DataFrame]:
+    """Returns the mean squared error of each estimate, as tables by `position`, `frequency` and `phase`.
 
-
-def error_by_phase(columns: Columns, bins: int) -> pd.DataFrame:
-    """Returns the same by the phase of the first sample, in radians within [0, 2 pi)."""
-    columns = _comparable(columns)
-    return _binned(columns, pd.Series(wrapped(columns["phase"]), name="phase"), bins)
+    read() yields the windows in parts, with the columns of data/predictions.parquet; it is called twice. Positions are
+    the samples of a window, counted from 1. Frequency and phase, in radians within [0, 2 pi), are cut into `bins` equal
+    intervals, or one if all values are equal; the index has the middle of each interval that holds a window.
+    """
+    ranges, only_known = _survey(read())
+    by_position = _ByPosition()
+    by_quantity = {name: _ByQuantity(*ranges[name], bins) for name in ranges}
+    for part in read():
+        windows = _with_floor(part) if only_known else part
+        if len(windows["target"]):
+            errors = np.stack([_squared_errors(windows, name) for name in ESTIMATE_COLUMNS])
+            by_position.add(errors)
+            for name, values in _quantities(windows).items():
+                by_quantity[name].add(values, errors.mean(axis=2))
+    return {"position": by_position.table(), **{name: each.table(name) for name, each in by_quantity.items()}}
 
 
 def write_table(path: Path, table: pd.DataFrame) -> None:
-    """Writes a table as CSV, each float in its shortest exact spelling, nothing where there is no error to tell."""
+    """Writes a table as CSV. Floats have their shortest exact spelling; a cell is empty where there is no error."""
     write_bytes(path, table.to_csv(lineterminator="\n").encode())
 
 
 def wrapped(phase: NDArray[np.floating]) -> NDArray[np.floating]:
-    """Returns phases within [0, 2 pi); one that rounding left a hair below a full turn is 0."""
+    """Returns phases within [0, 2 pi). A phase that rounding left less than 1e-6 below a full turn becomes 0."""
     within = np.mod(phase, 2.0 * np.pi)
     return np.where(2.0 * np.pi - within < 1e-6, 0.0, within)
 
 
-def _binned(columns: Columns, quantity: pd.Series, bins: int) -> pd.DataFrame:
-    """Returns each bin's mean errors by its middle; a quantity that does not vary has one bin."""
-    errors = pd.DataFrame({name: _squared_error(columns, name).mean(axis=1) for name in ESTIMATE_COLUMNS})
-    lowest, highest = quantity.min(), quantity.max()
-    edges = np.linspace(lowest, highest, (bins if highest > lowest else 1) + 1)
-    number = np.clip(np.searchsorted(edges, quantity, side="right") - 1, 0, len(edges) - 2)
-    means = errors.groupby(number).mean()
-    middles = (edges[:-1] + edges[1:]) / 2.0
-    return means.set_axis(pd.Index(middles[means.index], name=quantity.name))
+def _survey(parts: Iterable[Columns]) -> tuple[dict[str, tuple[float, float]], bool]:
+    """Returns the range of each quantity over the windows that count, and whether these are only those with a floor."""
+    every: dict[str, tuple[float, float]] = {}
+    known: dict[str, tuple[float, float]] = {}
+    for part in parts:
+        _widen(every, part)
+        _widen(known, _with_floor(part))
+    return known or every, bool(known)
 
 
-def _comparable(columns: Columns) -> Columns:
-    """Returns the windows that have a floor, where some but not all do, so that every line is of the same ones."""
-    known = ~np.isnan(columns["posterior_mean"]).any(axis=1)
-    return {name: values[known] for name, values in columns.items()} if known.any() else columns
+def _widen(ranges: dict[str, tuple[float, float]], windows: Columns) -> None:
+    """Extends the range of each quantity to the values of some windows."""
+    for name, values in _quantities(windows).items():
+        if len(values):
+            low, high = ranges.get(name, (np.inf, -np.inf))
+            ranges[name] = min(low, values.min()), max(high, values.max())
 
 
-def _squared_error(columns: Columns, name: str) -> NDArray[np.float64]:
-    """Returns the squared errors of an estimate, (windows, window_length), not numbers where a window has none."""
-    error: NDArray[np.float64] = columns[name].astype(np.float64) - columns["target"]
+def _with_floor(windows: Columns) -> Columns:
+    """Returns the windows that have a floor."""
+    known = ~np.isnan(windows["posterior_mean"]).any(axis=1)
+    return windows if known.all() else {name: values[known] for name, values in windows.items()}
+
+
+def _quantities(windows: Columns) -> dict[str, NDArray[np.floating]]:
+    """Returns the quantities that errors are binned by, each (count,)."""
+    return {"frequency": windows["frequency"], "phase": wrapped(windows["phase"])}
+
+
+def _squared_errors(windows: Columns, name: str) -> Floats:
+    """Returns the squared errors of an estimate, (count, window_length); NaN for windows without one."""
+    error: Floats = windows[name].astype(np.float64) - windows["target"]
     return np.square(error)
+
+
+class _ByPosition:
+    """Means over windows at each sample. Squares are added in the order of the windows, however these are divided."""
+
+    def __init__(self) -> None:
+        self._windows = 0
+        self._sums: Floats | None = None  # (estimates, window_length)
+
+    def add(self, errors: Floats) -> None:
+        """Adds squared errors, (estimates, count, window_length)."""
+        self._windows += errors.shape[1]
+        rows = errors if self._sums is None else np.concatenate([self._sums[:, None], errors], axis=1)
+        self._sums = np.stack([each.sum(axis=0) for each in rows])  # over the outer axis: row after row, not pairwise
+
+    def table(self) -> pd.DataFrame:
+        assert self._sums is not None  # noqa: S101, a file holds windows
+        index = pd.RangeIndex(1, self._sums.shape[1] + 1, name="position")
+        return pd.DataFrame(dict(zip(ESTIMATE_COLUMNS, self._sums / self._windows, strict=True)), index=index)
+
+
+class _ByQuantity:
+    """Means over the windows of each bin of a quantity, from `low` to `high`."""
+
+    def __init__(self, low: float, high: float, bins: int) -> None:
+        self._edges = np.linspace(low, high, (bins if high > low else 1) + 1)
+        self._windows = np.zeros(len(self._edges) - 1, np.intp)
+        self._sums = [[_Sum() for _ in ESTIMATE_COLUMNS] for _ in self._windows]
+
+    def add(self, values: NDArray[np.floating], errors: Floats) -> None:
+        """Adds the mean squared errors of some windows, (estimates, count), by the quantity's values, (count,)."""
+        number = np.clip(np.searchsorted(self._edges, values, side="right") - 1, 0, len(self._windows) - 1)
+        order = np.argsort(number, kind="stable")
+        counts = np.bincount(number, minlength=len(self._windows))
+        self._windows += counts
+        for sums, each in zip(self._sums, np.split(errors[:, order], np.cumsum(counts)[:-1], axis=1), strict=True):
+            for total, added in zip(sums, each, strict=True):
+                total.add(added)
+
+    def table(self, name: str) -> pd.DataFrame:
+        middles = (self._edges[:-1] + self._edges[1:]) / 2.0
+        sums = np.array([[total.value for total in sums] for sums in self._sums])  # (bins, estimates)
+        filled = self._windows > 0
+        means = sums[filled] / self._windows[filled, None]
+        return pd.DataFrame(means, index=pd.Index(middles[filled], name=name), columns=[*ESTIMATE_COLUMNS])
+
+
+class _Sum:
+    """A compensated sum: it does not depend on the division into parts, and rounding does not grow with their number.
+
+    W. Kahan, Further remarks on reducing truncation errors, Communications of the ACM 8 (1965) 40. pandas adds up the
+    values of a group in the same way.
+    """
+
+    def __init__(self) -> None:
+        self.value = 0.0
+        self._rounding = 0.0  # of `value`: its difference from the exact sum
+
+    def add(self, values: Floats) -> None:
+        value, rounding = self.value, self._rounding
+        for added in values.tolist():
+            corrected = added - rounding
+            following = value + corrected
+            rounding = (following - value) - corrected
+            value = following
+        self.value, self._rounding = value, rounding

@@ -1,12 +1,12 @@
-"""The pictures of a run, as SVG bytes that are the same for the same data. matplotlib and pandas, no torch.
+"""The pictures of a run as SVG. The same data give the same bytes. matplotlib and pandas, no torch.
 
-Colours are Okabe and Ito's, told apart by colour-blind readers; lines differ in style as well, for print.
+The colours are Okabe and Ito's, which colour-blind readers can distinguish. For print, lines differ in style as well.
 """
 
 import io
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Annotated, NamedTuple
 
@@ -47,7 +47,7 @@ ESTIMATES = {
 
 MSE = "mean squared error"
 ROUNDING = 1e-17
-"""What is drawn for an error of nothing, which a logarithmic axis does not have: less than float32 can show of 1."""
+"""The error drawn in place of 0, which a logarithmic axis cannot show; it is below float32's resolution at 1."""
 
 
 class PlotParams(Section):
@@ -57,30 +57,40 @@ class PlotParams(Section):
     bins: Annotated[int, Field(ge=1, le=1000)]  # intervals of frequency and of phase
 
 
-def task(columns: Columns, span: float) -> bytes:
-    """Draws what is asked: of one test window, the samples given, the wave they came from, and the answer.
+def choose_windows(parts: Iterable[Columns], count: int) -> tuple[Columns, Columns]:
+    """Returns the first windows, `count` at most, for `predictions`, and the window of highest frequency, for `task`.
 
-    The window is the one of highest frequency, which shows most of its wave.
+    The parts are read once. The window of highest frequency shows most of its wave; of several, it is the first.
     """
-    chosen = int(np.argmax(columns["frequency"]))
-    amplitude, phase, frequency = (
-        columns[name][[chosen]].astype(np.float64) for name in ("amplitude", "phase", "frequency")
-    )
+    first: list[Columns] = []
+    missing, fastest = count, None
+    for part in parts:
+        if missing > 0:
+            first.append({name: values[:missing].copy() for name, values in part.items()})
+            missing -= len(part["frequency"])
+        row = [int(np.argmax(part["frequency"]))]
+        if fastest is None or part["frequency"][row] > fastest["frequency"]:
+            fastest = {name: values[row] for name, values in part.items()}
+    assert fastest is not None  # noqa: S101, a file holds windows
+    return {name: np.concatenate([part[name] for part in first]) for name in fastest}, fastest
+
+
+def task(window: Columns, span: float) -> bytes:
+    """Draws the task: the samples of one window, the wave they came from, and the target."""
+    amplitude, phase, frequency = (window[name].astype(np.float64) for name in ("amplitude", "phase", "frequency"))
     finely = np.linspace(0.0, span, 512)
     sine, cosine = (amplitude * wave[0] for wave in sine_and_cosine(phase, frequency, len(finely), span))
-    instants = np.linspace(0.0, span, columns["input"].shape[1])
-    limit = max(float(amplitude[0]), float(np.abs(columns["input"][chosen]).max())) or 1.0
+    instants = np.linspace(0.0, span, window["input"].shape[1])
+    limit = max(float(amplitude[0]), float(np.abs(window["input"]).max())) or 1.0
     with style():
         figure = Figure(figsize=(8.4, 3.6))
         given, asked = figure.subplots(1, 2, sharex=True, sharey=True)
         given.plot(finely, sine, color=GREY, linewidth=1.0, alpha=0.6, label="its sine, which nobody sees")
-        given.plot(instants, columns["input"][chosen], "o", color=GREY, label="input: sine samples")
+        given.plot(instants, window["input"][0], "o", color=GREY, label="input: sine samples")
         given.set(title="Given: a short window of samples", ylabel="signal (units of the input)")
         asked.plot(finely, sine, color=GREY, linewidth=1.0, alpha=0.6)
         asked.plot(finely, cosine, color=BLUE, linewidth=1.0, alpha=0.6, label="its cosine, a quarter turn ahead")
-        asked.plot(
-            instants, columns["target"][chosen], "s", color=BLUE, label="target: the cosine at the same instants"
-        )
+        asked.plot(instants, window["target"][0], "s", color=BLUE, label="target: the cosine at the same instants")
         asked.set(title="Asked: the wave a quarter turn ahead")
         for panel in (given, asked):
             panel.set(xlabel="instant (radians, at frequency 1)", ylim=(-1.3 * limit, 2.2 * limit))
@@ -89,7 +99,7 @@ def task(columns: Columns, span: float) -> bytes:
 
 
 def learning_curves(history: Sequence[Record]) -> bytes:
-    """Draws the mean squared errors and the learning rate over the epochs."""
+    """Draws the mean squared errors and the learning rate against the epoch."""
     epochs = [record.epoch for record in history]
     marker = "o" if len(history) < 20 else ""
     with style():
@@ -110,7 +120,7 @@ def learning_curves(history: Sequence[Record]) -> bytes:
 
 
 def predictions(columns: Columns, params: PlotParams, span: float) -> bytes:
-    """Draws the first test windows: input samples, true quadrature component, the network's estimate."""
+    """Draws the first windows: input samples, target, and the network's estimate."""
     count = min(params.windows, len(columns["input"]))
     width = min(4, count)
     height = math.ceil(count / width)
@@ -133,7 +143,7 @@ def predictions(columns: Columns, params: PlotParams, span: float) -> bytes:
 
 
 def error_by_position(errors: pd.DataFrame) -> bytes:
-    """Draws breakdown.error_by_position: the mean squared error at each sample of the window."""
+    """Draws the table `position` of error_tables.make_tables: the mean squared error at each sample of the window."""
     with style():
         figure = Figure(figsize=(6.4, 4.2))
         panel = figure.subplots()
@@ -146,7 +156,7 @@ def error_by_position(errors: pd.DataFrame) -> bytes:
 
 
 def error_by_signal(by_frequency: pd.DataFrame, by_phase: pd.DataFrame) -> bytes:
-    """Draws breakdown.error_by_frequency and breakdown.error_by_phase beside each other."""
+    """Draws the tables `frequency` and `phase` of error_tables.make_tables side by side."""
     with style():
         figure = Figure(figsize=(8.4, 4.2))
         left, right = figure.subplots(1, 2, sharey=True)
@@ -154,7 +164,7 @@ def error_by_signal(by_frequency: pd.DataFrame, by_phase: pd.DataFrame) -> bytes
         left.set(xlabel="frequency (relative)", ylabel=MSE, title="Error by frequency", yscale="log")
         plain_powers(left.yaxis)
         _draw(right, by_phase)
-        right.set(xlabel="phase of the first sample (radians)", xlim=(0.0, 2.0 * np.pi), title="Error by phase")
+        right.set(xlabel="phase of the first sample (radians)", title="Error by phase")
         phase_ticks(right)
         figure.legend(*right.get_legend_handles_labels(), loc="outside lower center", ncols=len(ESTIMATES))
         return svg(figure)
@@ -170,18 +180,19 @@ _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def plain_powers(axis: Axis) -> None:
-    """Labels a logarithmic axis in plain text, 2×10⁻³: matplotlib's own formulas take a third of a picture's time."""
+    """Labels a logarithmic axis in plain text, 2×10⁻³. matplotlib's formulas would take a third of a picture's time."""
     axis.set_major_formatter(_PlainPowers())
     axis.set_minor_formatter(_PlainPowers())
 
 
 def phase_ticks(panel: Axes) -> None:
-    """Marks a horizontal axis of phases by quarters of a turn."""
+    """Sets a horizontal axis to one turn of phase, with ticks at the quarters."""
     panel.set_xticks(np.pi * np.arange(0.0, 2.5, 0.5), ["0", "π/2", "π", "3π/2", "2π"])
+    panel.set_xlim(0.0, 2.0 * np.pi)  # after set_xticks, which can widen the limits
 
 
 def _draw(panel: Axes, errors: pd.DataFrame) -> None:
-    """Draws a line for each estimate; windows without a floor have none to draw."""
+    """Draws a line for each estimate with errors; without a floor there are none for it."""
     for name, look in ESTIMATES.items():
         if errors[name].notna().any():
             panel.plot(
@@ -201,23 +212,23 @@ def _describe(columns: Columns, index: int) -> str:
 
 @contextmanager
 def style() -> Iterator[None]:
-    """Sets matplotlib up for the project's pictures, whatever its user's settings, and back again."""
+    """Sets matplotlib's parameters for the project's pictures, and restores the user's at the end."""
     with mpl.rc_context():
-        mpl.rcdefaults()  # so that a reader's matplotlibrc does not change the bytes
+        mpl.rcdefaults()  # a user's matplotlibrc must not change the bytes
         mpl.rc("axes", grid=True, titlesize="medium")
         mpl.rc("axes.formatter", limits=(-4, 5))
         mpl.rc("axes.spines", right=False, top=False)
         mpl.rc("figure.constrained_layout", use=True)
-        mpl.rc("font", family="DejaVu Sans")  # comes with matplotlib, so the glyphs do not depend on the machine
+        mpl.rc("font", family="DejaVu Sans")  # part of matplotlib: glyphs do not depend on the machine
         mpl.rc("grid", alpha=0.3)
         mpl.rc("legend", frameon=False)
         mpl.rc("lines", linewidth=1.6)
-        mpl.rc("svg", hashsalt="quadrature")  # element ids are drawn at random without it
+        mpl.rc("svg", hashsalt="quadrature")  # without it, ids of elements are random
         yield
 
 
 def svg(figure: Figure) -> bytes:
-    """Returns a figure drawn within `style`, without a date, so that the same figure has the same bytes."""
+    """Returns a figure made within `style` as SVG, without a date: the same figure has the same bytes."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None})
     return buffer.getvalue()

@@ -1,7 +1,7 @@
-"""Where a table has its samples, and what they become: float32 for the network, columns for what it estimates.
+"""Reads samples from a table's columns as float32, and turns estimates into columns.
 
-A window is a list in the column `input`, or a row of the columns `input_0`, `input_1` and so on; a long signal is a
-column with a sample a row. All that a table may hold instead is refused here, by file and row.
+A window is a list in the column `input`, or a row of the columns `input_0`, `input_1` and so on. A long signal is a
+column with a sample a row. Columns with other content raise DataError with the file and the row.
 """
 
 import re
@@ -17,17 +17,17 @@ from quadrature.prediction.tables import Table
 from quadrature.runtime.errors import DataError
 
 OUTPUTS = ("prediction", "amplitude", "phase")
-"""The columns that are added: the estimate, and what follows from it and the input."""
+"""The added columns: the estimate, and the amplitude and phase computed from it and the input."""
 
 Read = Callable[[int, pa.Table], NDArray[np.float32]]
-"""Returns the samples of some rows of a table, given how many rows come before them."""
+"""Returns the samples of rows of a table. The first argument is the number of rows before them."""
 
 _NUMBERED = re.compile(r"input_(0|[1-9][0-9]*)")
 _MAX_FLOAT32 = float(np.finfo(np.float32).max)
 
 
 def has_lists(table: Table) -> bool:
-    """Whether a table's windows are lists. Raises DataError if it has both kinds of column, or neither."""
+    """Whether a table's windows are lists. Raises DataError if it has both kinds of columns, or neither."""
     numbered = [name for name in table.schema.names if _NUMBERED.fullmatch(name)]
     if "input" in table.schema.names and not numbered:
         return True
@@ -40,7 +40,7 @@ def has_lists(table: Table) -> bool:
 
 
 def window_reader(table: Table, length: int) -> Read:
-    """Returns what reads windows, (count, length). Raises DataError, now or then, where they are not such windows."""
+    """Returns a reader of windows, (count, length). Both raise DataError if the columns do not hold such windows."""
     if not has_lists(table):
         return _reader_of_columns(table, length)
     kind = table.schema.field("input").type
@@ -62,7 +62,7 @@ def window_reader(table: Table, length: int) -> Read:
 
 
 def signal_reader(table: Table, column: str) -> Read:
-    """Returns what reads a signal, (count,), from a column. Raises DataError, now or then, where it is none."""
+    """Returns a reader of a signal, (count,). Both raise DataError if the column does not hold numbers."""
     if column not in table.schema.names:
         raise DataError(f"{table.label} has no column {column}; it has {', '.join(table.schema.names)}")
     kind = table.schema.field(column).type
@@ -77,20 +77,22 @@ def signal_reader(table: Table, column: str) -> Read:
 
 
 def carried_names(table: Table, outputs: Sequence[str]) -> list[str]:
-    """Returns the names of a table's columns beside `outputs`, those that are taken with `given_` before them.
+    """Returns the names of a table's columns in the output, with the prefix `given_` for those in `outputs`.
 
-    Raises DataError if such a name is taken as well.
+    Raises DataError if the table has a column of the prefixed name too.
     """
     names = [f"given_{name}" if name in outputs else name for name in table.schema.names]
     for name, count in Counter(names).items():
         if count > 1:
             given = name.removeprefix("given_")
-            raise DataError(f"{table.label} has both {given} and {name}, and {given} is to be the output's; rename one")
+            raise DataError(
+                f"{table.label} has both {given} and {name}, but the output renames {given} to {name}; rename one"
+            )
     return names
 
 
 def as_column(values: NDArray[np.float32]) -> pa.Array:
-    """Returns numbers, (count,), as an arrow array, or windows, (count, length), as one of lists, without a copy."""
+    """Returns numbers, (count,), as an arrow array, or windows, (count, length), as an array of lists. No copy."""
     flat = pa.array(values.reshape(-1))
     if values.ndim == 1:
         return flat
@@ -106,20 +108,21 @@ class Spread:
         self._widths: dict[str, int] = {}
 
     def __call__(self, first: int, rows: pa.Table) -> pa.Table:
-        """Returns rows without lists, `first` rows having come before. Raises DataError if a column's lists differ."""
+        """Returns rows without lists; `first` rows precede them. Raises DataError if the lengths of lists differ."""
         columns: dict[str, pa.Array] = {}
         for name, column in zip(rows.column_names, rows.columns, strict=True):
             spread = self._columns(first, name, column) if _is_list(column.type) else {name: column}
             if twice := spread.keys() & columns.keys():
                 raise DataError(
-                    f"{self._table.label} has both {name} and {min(twice)}, which are one in CSV; rename one"
+                    f"{self._table.label} has a list whose values would be the CSV column {min(twice)}, "
+                    "which is a column already; rename one"
                 )
             columns |= spread
         return pa.table(columns)
 
     def _columns(self, first: int, name: str, column: pa.ChunkedArray) -> dict[str, pa.Array]:
         lengths = pc.list_value_length(column).to_numpy()
-        known = np.flatnonzero(~np.isnan(lengths))  # a row without a list has no values in all its columns
+        known = np.flatnonzero(~np.isnan(lengths))  # a row without a list is null in all its columns
         if name not in self._widths:
             self._widths[name] = self._width(first, name, column.type, lengths[known])
         width = self._widths[name]
@@ -127,17 +130,19 @@ class Spread:
             place = self._table.place(first + int(wrong[0]))
             found = int(lengths[wrong[0]])
             raise DataError(
-                f"{place}: {name} holds {found} values, not {width} as before; CSV needs as many, parquet not"
+                f"{place}: {name} holds {found} values, not {width} as before; CSV cannot hold both, parquet can"
             )
         return {f"{name}_{position}": pc.list_element(column, position) for position in range(width)}
 
     def _width(self, first: int, name: str, kind: pa.DataType, lengths: NDArray[np.floating]) -> int:
-        """Returns how many columns a column's lists take: the type knows, or the first of them."""
+        """Returns the number of columns for a column's lists: from its type, or else from the first list."""
         if pa.types.is_fixed_size_list(kind):
             return int(kind.list_size)
         if not lengths.size:
             place = self._table.place(first)
-            raise DataError(f"{place}: {name} has no list here, which would tell how many columns of CSV it takes")
+            raise DataError(
+                f"{place}: {name} has no list in these rows, so its number of CSV columns is unknown; write parquet"
+            )
         return int(lengths[0])
 
 
@@ -170,7 +175,7 @@ def _read_numbers(table: Table, first: int, rows: pa.Table, name: str) -> NDArra
 
 
 def _float32(values: pa.Array, place: Callable[[int], str]) -> NDArray[np.float32]:
-    """Returns values as the network takes them; `place` says where the one at an index lies."""
+    """Returns values as float32. `place` returns the file and row of the value at an index, for messages."""
     _refuse_nulls(values, place)
     if pa.types.is_string(values.type):
         values = _parse(values, place)
@@ -193,7 +198,7 @@ def _parse(texts: pa.Array, place: Callable[[int], str]) -> pa.Array:
             try:
                 pc.cast(text, pa.float64())
             except pa.ArrowInvalid:
-                raise DataError(f"{place(index)} is {text.as_py()!r}, which is no number") from None
+                raise DataError(f"{place(index)} is {text.as_py()!r}, which is not a number") from None
         raise
 
 

@@ -1,7 +1,7 @@
-"""From a table of windows, or of a long signal, to a table with estimates, in memory that does not grow with either.
+"""Estimates the quadrature component for a table of windows or of a long signal, in memory of constant size.
 
-The table is read a slab at a time. One thread reads the slab that comes next and one writes the slab before, while
-torch computes the one at hand. Both let go of Python's lock for nearly all of it.
+The table is read a slab at a time. While torch computes a slab, one thread reads the next and another writes the one
+before. Both threads release Python's lock nearly all the time.
 """
 
 from collections.abc import Iterator, Sequence
@@ -27,7 +27,8 @@ from quadrature.prediction.columns import (
     window_reader,
 )
 from quadrature.prediction.overlap import Overlap, ShortSignalError
-from quadrature.prediction.tables import Format, Table, TableWriter
+from quadrature.prediction.table_writer import TableWriter
+from quadrature.prediction.tables import Format, Table
 from quadrature.runtime.errors import DataError
 from quadrature.runtime.threads import prefetch
 from quadrature.storage.places import Place, replacing
@@ -39,7 +40,7 @@ _PI = np.float32(np.pi)
 
 
 class Slab(NamedTuple):
-    """Some rows of a table, how many come before, their samples: windows, (count, length), or a signal, (count,)."""
+    """Rows of a table, the number of rows before them, and their samples: (count, length), or (count,) of a signal."""
 
     first: int
     rows: pa.Table
@@ -47,7 +48,7 @@ class Slab(NamedTuple):
 
 
 class Estimates(NamedTuple):
-    """Some rows of a table, how many come before, their samples and what the network makes of these, shaped alike."""
+    """Rows of a table, the number of rows before them, their samples, and the network's estimates, shaped alike."""
 
     first: int
     rows: pa.Table
@@ -56,18 +57,18 @@ class Estimates(NamedTuple):
 
 
 class Output(NamedTuple):
-    """Where estimates go."""
+    """The file to write estimates to."""
 
     place: Place
     format: Format
-    label: str  # what its user calls it
+    label: str  # its name in messages
     progress: bool = True  # whether to show it on a terminal
 
 
 def predict_windows(network: QuadratureNetwork, table: Table, output: Output, batch_size: int) -> None:
-    """Writes a table of windows anew, with the estimate of each beside it.
+    """Writes a copy of a table of windows, with an estimate for each.
 
-    They are what quadrature.network.model.predict returns for all the table's windows at once. Raises DataError.
+    The estimates equal those of quadrature.network.model.predict for all the table's windows at once. Raises DataError.
     """
     length = network.window_length
     read = window_reader(table, length)
@@ -80,10 +81,10 @@ def predict_windows(network: QuadratureNetwork, table: Table, output: Output, ba
 def predict_signal(
     network: QuadratureNetwork, table: Table, output: Output, batch_size: int, column: str, hop: int
 ) -> None:
-    """Writes a table of a signal, a sample a row, anew, with the estimate of each beside it.
+    """Writes a copy of a table of a signal, a sample a row, with an estimate for each.
 
-    It is the mean over the windows, one every `hop` samples, that hold the sample: quadrature.prediction.overlap.
-    Raises DataError, as when the signal is shorter than a window.
+    The estimate is the mean over the windows that hold the sample, one window every `hop` samples:
+    quadrature.prediction.overlap. Raises DataError, also if the signal is shorter than a window.
     """
     read = signal_reader(table, column)
     names = carried_names(table, OUTPUTS)
@@ -95,17 +96,17 @@ def predict_signal(
 
 
 def _slab_windows(network: QuadratureNetwork, batch_size: int) -> int:
-    """Returns a multiple of the batch size, so that batches are those of all windows at once, to the last bit."""
+    """Returns a multiple of the batch size, so that the batches, and all bits, are those of all windows at once."""
     return batch_size * max(1, _SLAB_VALUES // (batch_size * network.window_length))
 
 
 def _slabs(table: Table, read: Read, size: int) -> Iterator[Slab]:
-    """Yields a table's parts, reading the next one while the current one is used."""
+    """Yields a table's slabs. Reads the next one while the current one is used."""
     return prefetch(Slab(first, rows, read(first, rows)) for first, rows in table.slabs(size))
 
 
 def _follow(network: QuadratureNetwork, slabs: Iterator[Slab], batch_size: int, hop: int) -> Iterator[Estimates]:
-    """Yields a signal's rows with their estimates as soon as no later window can change them."""
+    """Yields a signal's rows with their estimates, once no later window can change them."""
     overlap = Overlap(network.window_length, hop)
     first, waiting = 0, list[pa.Table]()
     for slab in chain(slabs, [None]):
@@ -124,7 +125,7 @@ def _follow(network: QuadratureNetwork, slabs: Iterator[Slab], batch_size: int, 
 
 
 def _write(estimates: Iterator[Estimates], table: Table, names: Sequence[str], output: Output, numbered: bool) -> None:
-    """Writes the file, whole or not at all; `names` are for the table's own columns."""
+    """Writes the file, completely or not at all. `names` are the new names of the table's columns."""
     spread = Spread(table)
 
     def write(part: Estimates) -> None:
@@ -153,14 +154,14 @@ def _write(estimates: Iterator[Estimates], table: Table, names: Sequence[str], o
 
 
 def _derive(part: Estimates, table: Table) -> dict[str, Array]:
-    """Returns the values of the columns that are added. Raises DataError where they are not finite."""
+    """Returns the values of the added columns. Raises DataError if one is not finite."""
     sine, cosine = part.input, part.prediction
     with np.errstate(over="ignore", invalid="ignore"):
         amplitude = np.hypot(sine, cosine)
     if not np.isfinite(amplitude).all():
         row = int(np.argwhere(~np.isfinite(amplitude))[0, 0])
         place = table.place(part.first + row)
-        raise DataError(f"{place}: the estimate is not finite; are the samples as large as those of the training?")
+        raise DataError(f"{place}: the estimate is not finite; scale the samples to the size of those in training")
     phase = np.arctan2(sine, cosine)
-    phase[phase == -_PI] = _PI  # of a sine of -0.0, or too small to tell: the same angle, inside (-pi, pi]
+    phase[phase == -_PI] = _PI  # for a sine of -0.0 or a tiny negative one: the same angle, inside (-pi, pi]
     return dict(zip(OUTPUTS, (cosine, amplitude, phase), strict=True))

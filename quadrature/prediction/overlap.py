@@ -1,6 +1,6 @@
-"""A long signal as overlapping windows, and the windows' estimates as one estimate a sample. Numpy alone.
+"""Cuts a long signal into overlapping windows, and averages the windows' estimates at each sample. Needs numpy only.
 
-Windows begin every `hop` samples; a last one ends where the signal does, so that each sample lies in one at least.
+Windows begin every `hop` samples. The last one ends where the signal ends, so that each sample is in a window.
 A sample's estimate is the plain mean over the windows that hold it. Eleven samples, windows of 4, hop 2:
 
     samples    0 1 2 3 4 5 6 7 8 9 10
@@ -22,11 +22,11 @@ class ShortSignalError(Exception):
 
 
 class Overlap:
-    """Holds the part of a signal that windows still to be estimated, or still to come, may reach.
+    """Holds the part of a signal that windows without an estimate, or later windows, may contain.
 
-    Push samples as they come, take the windows that they complete, put the windows' estimates, pop the samples whose
-    estimate no later window can change. The sums are float64, added in the order of the windows, so the result does
-    not depend on how the signal was cut into pushes.
+    `push` samples as they come, `take` the windows that they complete, `put` the windows' estimates, `pop` the samples
+    whose estimate no later window can change. Sums are float64 and added in the order of the windows, so the result
+    does not depend on the number of samples in each push.
     """
 
     def __init__(self, length: int, hop: int) -> None:
@@ -37,7 +37,7 @@ class Overlap:
         self._begin = 0  # the first sample held, counted from the signal's start
         self._next = 0  # where the next window begins
         self._ended = False
-        self._starts = np.empty(0, np.int64)  # of the windows that were taken
+        self._starts = np.empty(0, np.int64)  # of the windows taken last, from the first sample held
 
     @property
     def _end(self) -> int:
@@ -50,13 +50,13 @@ class Overlap:
         self._counts = np.concatenate([self._counts, np.zeros(len(samples))])
 
     def end(self) -> None:
-        """Says that no sample follows. Raises ShortSignalError if there were fewer than a window has."""
+        """Ends the signal. Raises ShortSignalError if it has fewer samples than a window."""
         if self._end < self._length:
             raise ShortSignalError(f"a signal of {self._end} samples; the model reads windows of {self._length}")
         self._ended = True
 
     def take(self, multiple: int) -> Array:
-        """Returns complete windows, (count, length), as many as `multiple` divides; all of them at the signal's end."""
+        """Returns complete windows, (count, length). `multiple` divides their count, except at the signal's end."""
         starts = np.arange(self._next, self._end - self._length + 1, self._hop)
         if not self._ended:
             starts = starts[: len(starts) // multiple * multiple]
@@ -70,15 +70,14 @@ class Overlap:
 
     def put(self, estimates: Array) -> None:
         """Adds the estimates, (count, length), of the windows taken last."""
-        for position in reversed(range(self._length)):  # a sample's windows then come in the order of their starts
+        for position in reversed(range(self._length)):  # so that each sample adds its windows in order of their starts
             self._sums[self._starts + position] += estimates[:, position]
             self._counts[self._starts + position] += 1
 
     def pop(self) -> tuple[Array, Array]:
-        """Returns the samples that are done, and their estimates, both (count,)."""
-        done = (
-            self._end if self._ended else min(self._next, self._end - self._length)
-        )  # the last window may begin there
+        """Returns the finished samples and their estimates, both (count,)."""
+        # The last window may begin at _end - _length.
+        done = self._end if self._ended else min(self._next, self._end - self._length)
         count = max(0, done - self._begin)
         samples, estimates = self._samples[:count], self._sums[:count] / self._counts[:count]
         self._samples, self._sums, self._counts = self._samples[count:], self._sums[count:], self._counts[count:]

@@ -1,18 +1,17 @@
-"""Tables that others made, in parquet or CSV: read and written as a stream, a part at a time. No torch, no pandas.
+"""Reads users' tables, parquet or CSV, a part at a time. Needs no torch and no pandas.
 
-`quadrature.storage.windows` has the project's own files, which carry digests; of these here nothing is known but their
-columns' names. What the columns mean is left to `quadrature.prediction.columns`.
+`quadrature.storage.windows` reads the project's own files, which have digests. `quadrature.prediction.columns`
+interprets the columns.
 """
 
 import csv
-import io
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -24,12 +23,12 @@ from quadrature.storage.places import Place
 
 Format = Literal["parquet", "csv"]
 
-_BLOCK = 2**20  # bytes of a CSV file held at once; a line may be as long
-_BUFFER = 2**18  # bytes of each column of a parquet file read at once
+_BLOCK = 2**20  # bytes of a CSV file held at once, and the longest line
+_BUFFER = 2**18  # bytes of each parquet column read at once
 
 
 def format_of(place: Place) -> Format:
-    """Returns a file's format by its suffix. Raises DataError where that says nothing."""
+    """Returns a file's format by its suffix. Raises DataError if the suffix is of neither format."""
     match Path(place).suffix.lower():
         case ".parquet":
             return "parquet"
@@ -39,32 +38,32 @@ def format_of(place: Place) -> Format:
 
 
 def sniff_format(path: Path) -> Format:
-    """Returns the format of a file without a name: parquet by its first four bytes, else CSV."""
+    """Returns the format of a file without a suffix: parquet by its first four bytes, else CSV."""
     with path.open("rb") as file:
         return "parquet" if file.read(4) == b"PAR1" else "csv"
 
 
 @dataclass(frozen=True)
 class Table:
-    """A parquet file, a folder's part-*.parquet one after another, or a CSV file; made by open_table."""
+    """A parquet file, a folder of part-*.parquet as one table, or a CSV file. open_table makes it."""
 
-    label: str  # what its user calls it
+    label: str  # its name in messages
     format: Format
     files: Sequence[Path]
-    starts: Sequence[int]  # the rows before each file
-    rows: int | None  # None where only reading on would tell
+    starts: Sequence[int]  # the number of rows before each file
+    rows: int | None  # None for CSV, whose rows are not counted in advance
     schema: pa.Schema
 
     def place(self, row: int) -> str:
-        """Returns the file, and the row in it from 1, of the table's row from 0."""
+        """Returns the file and the row in it, counted from 1, of a row of the table, counted from 0."""
         file = bisect_right(self.starts, row) - 1
         label = self.label if len(self.files) == 1 else self.files[file]
         return f"{label}, row {row - self.starts[file] + 1}"
 
     def slabs(self, size: int) -> Iterator[tuple[int, pa.Table]]:
-        """Yields the table in parts of `size` rows, the last with what is left, each after the count of rows before it.
+        """Yields parts of `size` rows, the last with the rest, each with the number of rows before it.
 
-        Raises DataError where a file cannot be read on, and where the table has no row at all.
+        Raises DataError if a file cannot be read, or if the table has no rows.
         """
         first, waiting, count = 0, list[pa.RecordBatch](), 0
         for batch in self._batches(size):
@@ -90,10 +89,10 @@ class Table:
 
 
 def open_table(path: Path, kind: Format, label: str, typed: bool) -> Table:
-    """Looks at a table's columns. Raises DataError if it is missing, unreadable, or has two columns of one name.
+    """Reads a table's columns. Raises DataError if it is missing, unreadable, or has two columns of one name.
 
-    A CSV file says nothing of types, so its columns are text. With `typed`, each is what all its values can be, whole
-    numbers, numbers or text, at the price of reading the file twice.
+    The columns of a CSV file are text. With `typed`, each is of the first type that fits all its values: whole numbers,
+    numbers or text; the file is then read twice.
     """
     if kind == "parquet":
         table = _open_files(label, path)
@@ -104,44 +103,6 @@ def open_table(path: Path, kind: Format, label: str, typed: bool) -> Table:
         if count > 1:
             raise DataError(f"{label} has two columns named {name}; rename one")
     return table
-
-
-class TableWriter:
-    """Appends tables of the same columns to a parquet or CSV file, a row group a call. Numbers keep every bit."""
-
-    def __init__(self, file: BinaryIO, kind: Format, label: str) -> None:
-        self._file, self._kind, self._label = file, kind, label
-        self._parquet: pq.ParquetWriter | None = None
-        self._has_header = False
-
-    def write(self, table: pa.Table) -> None:
-        """Appends rows. Raises DataError if they hold what the format cannot."""
-        try:
-            if self._kind == "csv":
-                self._write_csv(table)
-            else:
-                self._parquet = self._parquet or _open_writer(self._file, table.schema)
-                self._parquet.write_table(table, row_group_size=len(table))
-        except pa.ArrowException as error:
-            advice = "; write parquet" if self._kind == "csv" else ""
-            raise DataError(f"{self._label} cannot hold all columns ({_one_line(error)}){advice}") from None
-
-    def close(self) -> None:
-        """Writes parquet's footer."""
-        if self._parquet is not None:
-            self._parquet.close()
-
-    def _write_csv(self, table: pa.Table) -> None:
-        if not self._has_header:
-            header = io.StringIO()
-            csv.writer(header, lineterminator="\n").writerow(table.column_names)
-            self._file.write(header.getvalue().encode())
-            self._has_header = True
-        try:
-            rows = _csv_rows(table, "none")
-        except pa.ArrowInvalid:  # text that needs quotes, in which case pyarrow gives them to all text
-            rows = _csv_rows(table, "needed")
-        self._file.write(rows)
 
 
 def _open_files(label: str, path: Path) -> Table:
@@ -155,36 +116,13 @@ def _open_files(label: str, path: Path) -> Table:
             found = opened.schema_arrow
         schema = schema or found
         if not found.equals(schema):
-            raise DataError(f"{file} has other columns than {files[0]}; give them one by one")
+            raise DataError(f"{file} and {files[0]} have different columns; give the files one at a time")
     return Table(label, "parquet", files, starts[:-1], starts[-1], schema)
 
 
 def _open_parquet(path: Path) -> pq.ParquetFile:
-    # Buffered, and nothing fetched ahead: otherwise pyarrow holds a row group, or all of them.
-    # Absolute, as of one like s3:/x pyarrow would make a store's URL.
+    # With other values, pyarrow holds a row group, or all of them. It would take a relative path like s3:/x for a URL.
     return pq.ParquetFile(path.absolute(), pre_buffer=False, buffer_size=_BUFFER)
-
-
-def _open_writer(file: BinaryIO, schema: pa.Schema) -> pq.ParquetWriter:
-    """Opens a writer of the project's encoding, as in quadrature.storage.windows; dictionaries for all but floats."""
-    floats = {field.name: field.type for field in schema if _is_float(field.type)}
-    others = [name for name in schema.names if name not in floats]
-    leaves = [name if pa.types.is_floating(floats[name]) else f"{name}.list.element" for name in floats]
-    return pq.ParquetWriter(
-        file,
-        schema,
-        compression="zstd",
-        use_dictionary=others,
-        column_encoding={leaf: "BYTE_STREAM_SPLIT" for leaf in leaves if leaf not in others},  # or it takes neither
-        write_statistics=False,
-    )
-
-
-def _is_float(kind: pa.DataType) -> bool:
-    """Whether a column, or the lists in it, are floats for which parquet has an encoding of their own."""
-    if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
-        kind = kind.value_type
-    return kind in (pa.float32(), pa.float64())
 
 
 def _text_schema(label: str, path: Path) -> pa.Schema:
@@ -196,7 +134,7 @@ def _text_schema(label: str, path: Path) -> pa.Schema:
 
 
 def _infer_types(label: str, path: Path, text: pa.Schema) -> pa.Schema:
-    """Returns for each column the first of whole numbers, numbers and text that all its values can be."""
+    """Returns each column with the first type that fits all its values: whole numbers, numbers or text."""
     types = [pa.int64() for _ in text.names]
     for batch in _read_csv(label, path, text):
         for index, column in enumerate(batch.columns):
@@ -214,17 +152,17 @@ def _can_be(column: pa.Array, kind: pa.DataType) -> bool:
 
 
 def _read_csv(label: str, path: Path, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
-    """Yields a CSV file's rows, blank fields as nulls."""
+    """Yields a CSV file's rows, with blank fields as nulls."""
     ragged: list[pa.csv.InvalidRow] = []
 
     def note(row: pa.csv.InvalidRow) -> str:
         ragged.append(row)
         return "error"
 
-    read = pa.csv.ReadOptions(use_threads=False, block_size=_BLOCK)  # threads would lose the rows' numbers
+    read = pa.csv.ReadOptions(use_threads=False, block_size=_BLOCK)  # with threads, invalid rows have no numbers
     parse = pa.csv.ParseOptions(
         newlines_in_values=True,
-        ignore_empty_lines=False,  # in a signal, a blank line is a sample that is missing
+        ignore_empty_lines=False,  # in a signal, a blank line is a missing sample
         invalid_row_handler=note,
     )
     convert = pa.csv.ConvertOptions(column_types=schema, null_values=[""], strings_can_be_null=True)
@@ -239,22 +177,17 @@ def _read_csv(label: str, path: Path, schema: pa.Schema) -> Iterator[pa.RecordBa
         raise DataError(f"{label}, row {row} has {found} fields, but the header has {expected}") from None
 
 
-def _csv_rows(table: pa.Table, quotes: str) -> memoryview:
-    rows = pa.BufferOutputStream()
-    pa.csv.write_csv(table, rows, pa.csv.WriteOptions(include_header=False, quoting_style=quotes))
-    return memoryview(rows.getvalue())
-
-
 @contextmanager
 def _refusing(label: str, kind: str) -> Iterator[None]:
-    """Turns what reading may raise into a DataError of one line."""
+    """Turns errors from reading into a DataError of one line."""
     try:
         yield
     except FileNotFoundError:
         raise DataError(f"{label} is missing") from None
     except (OSError, ValueError, csv.Error, pa.ArrowException) as error:
-        raise DataError(f"{label} is no readable {kind} file ({_one_line(error)})") from None
+        raise DataError(f"{label} is not a readable {kind} file ({error_text(error)})") from None
 
 
-def _one_line(error: Exception) -> str:
+def error_text(error: Exception) -> str:
+    """Returns an error's message in one line, without the path of a system error."""
     return " ".join((getattr(error, "strerror", None) or str(error)).split())

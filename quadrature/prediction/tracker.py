@@ -1,7 +1,7 @@
-"""The quadrature component of a running signal, one sample at a time: the network's real-time use.
+"""Estimates the quadrature component of a running signal, one sample at a time, for use in real time.
 
-A step of so small a network is a few microseconds of arithmetic, and several times that in torch's calls for it. So
-the steps are taken here in numpy, by the equations in torch's documentation of RNN, LSTM and GRU.
+A step of so small a network takes a few microseconds of arithmetic, and torch's calls for it take several times that.
+The steps are therefore in numpy, by the equations in torch's documentation of RNN, LSTM and GRU.
 """
 
 import math
@@ -16,33 +16,33 @@ from quadrature.network.model import QuadratureNetwork
 
 Array = NDArray[np.float32]
 LayerState = tuple[Array, ...]
-"""A layer's hidden state, and an LSTM's cell state after it, each (channels, hidden_size)."""
+"""A layer's hidden state, then the cell state of an LSTM, each (channels, hidden_size)."""
 
 
 class _Layer(NamedTuple):
-    weight_ih: Array  # (input_size, gates * hidden_size), transposed once and for all
+    weight_ih: Array  # (input_size, gates * hidden_size), transposed
     weight_hh: Array
     bias_ih: Array
     bias_hh: Array
 
 
 class Tracker:
-    """Takes each sample as it comes and returns its estimate at once, keeping the hidden state between samples.
+    """Returns the estimate for each sample at once, and keeps the hidden state between samples.
 
         tracker = Tracker(load_model(Path("models/model.safetensors")))  # trained with model.head every
         cosine = tracker.update(sample)
 
-    After n samples it has returned what the network makes of a window of these n, to rounding. The network learnt
-    windows of `window_length`, though, and may fail on longer ones: docs/cells.md. `reset` begins another signal.
-    Takes the weights as they are now. Raises ValueError unless the network has head `every` and one direction.
+    The estimates of n samples equal the network's for a window of these n samples, up to rounding. The network was
+    trained on windows of `window_length` and may fail on longer signals: docs/cells.md. `reset` begins a new signal.
+    The weights are copied. Raises ValueError unless the network has head `every` and one direction.
     """
 
     def __init__(self, network: QuadratureNetwork) -> None:
         params = network.params
         if params.head != "every":
-            raise ValueError("head last estimates a window at its end; a tracker needs a network of head every")
+            raise ValueError("head last estimates at the end of a window; a tracker needs a network with head every")
         if params.bidirectional:
-            raise ValueError("two directions wait for the window's end; a tracker needs a network of one")
+            raise ValueError("two directions need the end of a window; a tracker needs a network with one direction")
         weights = {name: tensor.detach().cpu().numpy().copy() for name, tensor in network.state_dict().items()}
         none = np.zeros((), np.float32)
         self._layers = [
@@ -60,19 +60,19 @@ class Tracker:
         self._shape: tuple[int, ...] | None = None
 
     def update(self, sample: ArrayLike) -> Array:
-        """Returns the estimate for a sample, (), or for one of each channel, (channels,).
+        """Returns the estimate for a sample, (), or for a sample of each channel, (channels,).
 
-        Raises ValueError, and forgets nothing, if a sample is not finite or the channels are not those before it.
+        Raises ValueError, and keeps the state, if a sample is not finite or the shape differs from earlier samples.
         """
         samples = np.asarray(sample, np.float32)
         if not np.isfinite(samples).all():
-            raise ValueError("a sample is not finite; leave it out and reset, or put a number in its place")
+            raise ValueError("a sample is not finite; leave it out and reset, or replace it by a number")
         if samples.ndim > 1:
-            raise ValueError(f"a sample has the shape {samples.shape}; give one number, or one for each channel")
+            raise ValueError(f"a sample has the shape {samples.shape}; give a number, or a number for each channel")
         if self._shape is None:
             self._begin(samples.shape)
         elif self._shape != samples.shape:
-            raise ValueError(f"a sample has the shape {samples.shape}, those before it {self._shape}; reset first")
+            raise ValueError(f"a sample has the shape {samples.shape}, earlier samples {self._shape}; reset first")
         output = samples.reshape(-1, 1)  # (channels, 1), then (channels, hidden_size)
         for index, layer in enumerate(self._layers):
             state = self._states[index]
@@ -84,13 +84,13 @@ class Tracker:
         return estimate
 
     def reset(self) -> None:
-        """Forgets the signal: the next sample is the first of another."""
+        """Ends the signal: the next sample is the first of a new one."""
         self._shape = None
 
     def _begin(self, shape: tuple[int, ...]) -> None:
-        """Begins a signal of one channel, (), or of several, (channels,), from zeros."""
+        """Begins a signal of the shape () or (channels,), with states of zeros."""
         zeros = np.zeros((math.prod(shape), len(self._linear)), np.float32)
-        self._states = [(zeros, zeros)] * len(self._layers)  # the second is an LSTM's alone
+        self._states = [(zeros, zeros)] * len(self._layers)  # only an LSTM uses the second
         self._shape = shape
 
 

@@ -1,4 +1,4 @@
-"""metrics/test.json and metrics/train.json as the stages after them read them: every name there, nothing strange."""
+"""Reads metrics/test.json and metrics/train.json, and checks that they hold exactly the expected names and types."""
 
 from pathlib import Path
 from typing import TypeVar
@@ -10,13 +10,13 @@ from quadrature.storage.digest import DigestList
 
 
 class Metrics(BaseModel):
-    """A metrics file: the names it must hold, finite numbers, and nothing else."""
+    """A metrics file: exactly the declared names, and finite numbers."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class Baselines(Metrics):
-    """Mean squared errors of what a user could have had instead, on the same windows."""
+    """Mean squared errors of simple alternatives to the network, on the same windows."""
 
     zero: float
     hilbert: float
@@ -24,7 +24,7 @@ class Baselines(Metrics):
 
 
 class TestMetrics(Metrics):
-    """What evaluate says; docs/accuracy.md tells what each means."""
+    """The metrics of the evaluate stage; docs/accuracy.md explains each."""
 
     mse: float
     rmse: float
@@ -41,7 +41,7 @@ class TestMetrics(Metrics):
 
 
 class TrainMetrics(Metrics):
-    """What train says."""
+    """The metrics of the train stage."""
 
     epochs: int
     steps: int
@@ -54,11 +54,9 @@ Model = TypeVar("Model", bound=Metrics)
 
 
 def read_metrics(model: type[Model], path: Path, digests: DigestList) -> Model:
-    """Returns a metrics file's content. Raises DataError naming the file and all that is wrong with it."""
+    """Returns the metrics in a file. Raises DataError that names the file and all its mistakes."""
     try:
         return model.model_validate_json(digests.read(path))
     except ValidationError as error:
         reasons = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}".lstrip(": ") for each in error.errors())
-        raise DataError(
-            f"{path} is not what this project writes ({reasons}); run `dvc repro` to make it again"
-        ) from None
+        raise DataError(f"{path} has wrong content ({reasons}); run `dvc repro` to make it again") from None

@@ -1,4 +1,4 @@
-"""What a model file says of its weights, read without torch and without the weights themselves."""
+"""Reads the names and shapes of a model file's weights, without torch and without loading the weights."""
 
 import math
 from pathlib import Path
@@ -12,19 +12,19 @@ from quadrature.storage.files import reraise_systems
 
 
 class Weights(NamedTuple):
-    """One tensor of the network, named and shaped as torch has it."""
+    """A tensor of the network, with its name and shape in torch."""
 
     name: str
     shape: tuple[int, ...]
 
     @property
     def numbers(self) -> int:
-        """How many numbers it holds."""
+        """The number of its elements."""
         return math.prod(self.shape)
 
 
 def read_weights(path: Path) -> list[Weights]:
-    """Returns the tensors of a model file, by name. Raises DataError when it is missing or damaged."""
+    """Returns the tensors of a model file, sorted by name. Raises DataError if the file is missing or damaged."""
     try:
         with path.open("rb") as whole:
             digest.check(whole)
@@ -35,5 +35,5 @@ def read_weights(path: Path) -> list[Weights]:
     except (OSError, ValueError, safetensors.SafetensorError) as error:
         reraise_systems(error, path)
         raise DataError(
-            f"{path} is no model of this project ({error}); `dvc repro train` makes one where none is"
+            f"{path} is not a model of this project ({error}); remove it and run `dvc repro train`"
         ) from None

@@ -1,4 +1,4 @@
-"""What the figures of a run mean, in sentences: the verdict, and what a reader should know before trusting it."""
+"""Puts a run's metrics into sentences: the verdict, warnings, and the pictures' alternative texts."""
 
 from collections.abc import Iterator, Sequence
 
@@ -6,16 +6,16 @@ from quadrature.reporting.metrics import TestMetrics
 from quadrature.storage.history import Record
 
 DIVERGED = 2.0
-"""A run whose validation error ends at this many times its lowest has diverged."""
+"""A run has diverged if its last validation error is this many times its lowest."""
 
 OVERFITTED = 1.5
-"""A run whose validation error ends at this many times its training error has learned its windows by heart."""
+"""A run has overfitted if its last validation error is this many times its training error."""
 
 LUCK = 3.0
-"""Standard errors beyond which an excess below zero is not the luck of the test windows."""
+"""An excess this many standard errors below zero is not due to chance."""
 
 BASELINES = {"least_squares": "least squares", "hilbert": "the Hilbert transform", "zero": "estimating zero"}
-"""What the network is held against, in words, by its name in metrics/test.json."""
+"""The estimates that the network is compared with, in words, by their names in metrics/test.json."""
 
 
 def verdict(test: TestMetrics) -> str:
@@ -35,7 +35,7 @@ def verdict(test: TestMetrics) -> str:
 
 
 def excess_in_words(test: TestMetrics) -> str:
-    """Returns how far above the floor the network is, or below it, with its standard error."""
+    """Returns how far the network is above or below the floor, with the standard error."""
     if test.excess is None:
         raise ValueError("a run without a floor has no excess")
     error = "" if test.excess_standard_error is None else f" ± {100.0 * test.excess_standard_error:.1f}"
@@ -45,14 +45,14 @@ def excess_in_words(test: TestMetrics) -> str:
 
 
 def warnings(test: TestMetrics, history: Sequence[Record]) -> Iterator[str]:
-    """Yields what is off with a run, worst first; nothing for a run that is well."""
+    """Yields the problems of a run, worst first."""
     worse = [words for name, words in BASELINES.items() if test.mse >= getattr(test.baselines, name)]
     if worse:
-        yield f"The network is no better than {_join_with_or(worse)}: take that, or train it otherwise."
+        yield f"The network is no better than {_join_with_or(worse)}: use that, or train the network differently."
     if test.seen_in_training > 0.0:
         yield (
-            f"{_percent(test.seen_in_training)} of the test windows were in training too: "
-            "to that extent the errors tell how well the network remembers, not how well it estimates."
+            f"{_percent(test.seen_in_training)} of the test windows were also in training: "
+            "for these, the errors show how well the network remembers, not how well it estimates."
         )
     lowest = min(history, key=lambda record: record.validation_mse)
     last = history[-1]
@@ -65,19 +65,19 @@ def warnings(test: TestMetrics, history: Sequence[Record]) -> Iterator[str]:
     elif last.validation_mse >= OVERFITTED * last.train_mse:
         yield (
             f"The validation error is {last.validation_mse / last.train_mse:.1f} times the training error: the network "
-            "learns its windows by heart. More training windows help, or fewer epochs."
+            "overfits. Use more training windows or fewer epochs."
         )
     if test.floor_mse is None:
         reason = f": {test.floor_missing}" if test.floor_missing else ""
-        yield f"There is no floor to hold the error against{reason}."
+        yield f"There is no floor to compare the error with{reason}."
     elif test.floor_windows < test.windows:
         yield f"The floor is that of {test.floor_windows:,} of the {test.windows:,} windows; all would take too long."
     if test.excess is not None and test.excess < -LUCK * (test.excess_standard_error or 0.0):
-        yield "The error is below the floor by more than luck: the test windows are not what params.yaml says."
+        yield "The error is further below the floor than chance explains: the test windows do not match params.yaml."
 
 
 def alternatives(test: TestMetrics, history: Sequence[Record]) -> dict[str, str]:
-    """Returns what each picture of a run shows, in words, for those who do not see it, by its name in metrics/plots."""
+    """Returns the alternative text of each picture, by its name in metrics/plots."""
     first, last = history[0], history[-1]
     floor = "" if test.floor_mse is None else f", the floor's {test.floor_mse:.3g}"
     over = (
@@ -97,7 +97,7 @@ def alternatives(test: TestMetrics, history: Sequence[Record]) -> dict[str, str]
 
 
 def _times(mse: float, other: float) -> str:
-    """Returns how an error compares with another one that is about to be named."""
+    """Returns how an error compares with another, in words that end before the other's name."""
     if mse == other:
         return "as large as"
     smaller = mse < other

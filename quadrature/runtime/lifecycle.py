@@ -1,4 +1,4 @@
-"""What every command does around its work: log to people, stop on signals, end with the right exit code."""
+"""The life of a command: set up logging, stop on signals, end with the right exit code."""
 
 import errno
 import logging
@@ -19,23 +19,23 @@ from quadrature.runtime.errors import Interruption, ParameterError, QuadratureEr
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 _PARENT_SECONDS = 0.5
-"""Between looks at whether the parent is there."""
+"""Seconds between checks that the parent process is alive."""
 
 _GRACE_SECONDS = 2.0
-"""For what was signalled together with its parent: a second signal would end it before it has saved its state."""
+"""Seconds to wait after the parent has gone: if both were signalled, a second signal would end a save of the state."""
 
 
 def run(main: Callable[[], None]) -> NoReturn:
-    """Runs main and exits: 0 when it is done, a QuadratureError's code and message in place of a traceback.
+    """Runs main and exits with 0, or with a QuadratureError's exit code and its message in place of a traceback.
 
-    At once, without Python's clearing up, which takes torch a quarter of a second. How the work ended is settled, so a
-    signal must not deny it then; and DVC heeds no Ctrl-C while a stage is there, so that one would be lost on both.
+    Exits at once, without Python's cleanup, which takes a quarter of a second with torch loaded. A signal in that time
+    would hide how the work ended; and DVC ignores Ctrl-C while a stage is alive, so both would miss it.
     """
     os._exit(attempt(main))
 
 
 def attempt(main: Callable[[], None]) -> int:
-    """Runs main; returns the exit code that says how it ended. Signals are ignored from then on."""
+    """Runs main and returns the exit code. Afterwards signals are ignored."""
     logging.basicConfig(format="%(message)s", level=logging.INFO, stream=sys.stderr)
     _on_signals(_interrupt)
     code = os.EX_OK
@@ -45,15 +45,15 @@ def attempt(main: Callable[[], None]) -> int:
             if "DVC_ROOT" in os.environ:
                 threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
             main()
-            if sys.stdout is not None:  # as where it was closed
+            if sys.stdout is not None:  # None if it was closed
                 sys.stdout.flush()
         finally:
-            _on_signals(signal.SIG_IGN)  # before anything is logged: a signal then would be a traceback
+            _on_signals(signal.SIG_IGN)  # before logging: a signal there would print a traceback
     except (QuadratureError, Interruption) as error:
         logging.error("%s", error)
         code = error.exit_code
     except OSError as error:
-        # The files a command reads are checked where they are read; what is left is the disk and its permissions.
+        # Commands check the files they read. What remains is the disk and its permissions.
         logging.error("%s", f"{error.filename}: {error.strerror}" if error.filename else error)
         code = os.EX_IOERR
     return code
@@ -61,25 +61,25 @@ def attempt(main: Callable[[], None]) -> int:
 
 @contextmanager
 def held_back() -> Iterator[Callable[[], str | None]]:
-    """Keeps the first signal for the block to ask about, so that it ends where it is safe to; a second ends it at once.
+    """Holds the first signal back, so that the block can end at a safe point; a second signal ends it at once.
 
-    Yields what returns the signal's name once it came.
+    Yields a function that returns the name of the signal held back, or None.
     """
-    came: list[str] = []
+    held: list[str] = []
 
     def hold(number: int, _frame: FrameType | None) -> None:
-        came.append(signal.Signals(number).name)
+        held.append(signal.Signals(number).name)
         _on_signals(_interrupt)
 
     _on_signals(hold)
     try:
-        yield lambda: came[0] if came else None
+        yield lambda: held[0] if held else None
     finally:
         _on_signals(_interrupt)
 
 
 def standard(name: Literal["input", "output"]) -> TextIO:
-    """Returns standard input or output. Raises OSError where whoever started the command has closed it."""
+    """Returns standard input or output. Raises OSError if the stream is closed."""
     stream = sys.stdin if name == "input" else sys.stdout
     if stream is None:
         raise OSError(errno.EBADF, os.strerror(errno.EBADF), f"standard {name}")
@@ -87,23 +87,21 @@ def standard(name: Literal["input", "output"]) -> TextIO:
 
 
 def _check_arguments(arguments: Sequence[str]) -> None:
-    """Refuses line breaks, a terminal's escapes and what is no UTF-8: arrow takes none of it, nor can a line say it."""
+    """Refuses control characters and bytes that are not UTF-8: arrow takes neither, and a log line cannot show them."""
     for argument in arguments:
         if _UNPRINTABLE.search(argument):
-            raise ParameterError(
-                f"{reprlib.repr(argument)} is no name for a file here: it cannot be printed; rename it"
-            )
-        if argument.startswith("--") and argument.endswith("=--"):  # of which argparse makes an empty list
-            raise ParameterError(f"{argument} names nothing; a file named so is ./--")
+            raise ParameterError(f"{reprlib.repr(argument)} holds characters that cannot be printed; rename the file")
+        if argument.startswith("--") and argument.endswith("=--"):  # argparse makes an empty list of it
+            raise ParameterError(f"{argument} names nothing; write ./-- for a file of that name")
 
 
 def _end_with(parent: int) -> None:
-    """Interrupts this process once its parent is gone: a DVC that is killed leaves its stage running.
+    """Interrupts this process when its parent dies: a killed DVC leaves its stage running.
 
-    Else it would go on to write its outputs beside those of whatever runs next. Whoever adopts an orphan is of another
-    session, which tells those that were orphans from the first; but a launcher gives each process a session of its own.
+    An orphaned stage would write its outputs beside those of the next run. A process that was an orphan from the start
+    is recognized by its parent's session, which differs from its own. Launchers, too, start each rank in a new session.
     """
-    with suppress(OSError):  # it is gone by now, or its session is not ours to ask about
+    with suppress(OSError):  # the parent has gone, or its session is not ours to query
         if "RANK" in os.environ or os.getsid(parent) == os.getsid(0):
             while os.getppid() == parent:
                 time.sleep(_PARENT_SECONDS)

@@ -1,7 +1,7 @@
-"""The strict loader of params.yaml: a section becomes the model that its consumer defines.
+"""The loader of params.yaml: each section becomes the model that its consumer defines.
 
-Every mistake in what a stage reads is named at once, by its dotted path, before any work. The sections'
-models live beside their consumers; this module knows only their names.
+All mistakes in the parameters of a stage are reported together, by dotted path, before any work. The models of the
+sections are defined beside their consumers; this module knows only the sections' names.
 """
 
 from collections.abc import Iterable
@@ -14,7 +14,7 @@ from quadrature.runtime.errors import ParameterError
 from quadrature.runtime.settings import Section, describe, fields_of, lines, one_line, parse, unknown
 
 SECTIONS = ("device", "generate", "model", "train", "evaluate", "plot")
-"""Every name at the top of params.yaml, so that a misspelt one is caught by whichever stage runs first."""
+"""The top-level names of params.yaml; any stage reports a misspelt one."""
 
 
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
@@ -24,9 +24,9 @@ Model = TypeVar("Model", bound=Section)
 
 
 def load_params(model: type[Model], path: Path = Path("params.yaml")) -> Model:
-    """Reads the parameters that `model` names, and no others.
+    """Reads the parameters that `model` names, and only these.
 
-    A field of `model` is a section of the file, or any dotted path in it given as the field's alias.
+    A field of `model` is a section of the file; a field with an alias is the parameter at that dotted path.
     Raises ParameterError naming every unknown, missing, duplicate, mistyped or out-of-range parameter.
     """
     tree, problems = parse(path)
@@ -42,7 +42,7 @@ def load_params(model: type[Model], path: Path = Path("params.yaml")) -> Model:
 
 
 def _values_at(tree: object, names: Iterable[str]) -> list[object]:
-    """Returns the value at a dotted path, in a list that is empty where there is none."""
+    """Returns a list of the value at a dotted path, empty if there is none."""
     for name in names:
         if not isinstance(tree, dict) or name not in tree:
             return []

@@ -1,4 +1,4 @@
-"""The strict reader of YAML files of settings, and the lines that say what is wrong with one."""
+"""A strict reader of YAML settings, and one-line messages for each mistake in them."""
 
 import difflib
 import re
@@ -13,19 +13,19 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from quadrature.runtime.errors import ParameterError
 
 MAX_FILE_BYTES = 2**15
-"""Bytes of a file of parameters or rules; a parser's time and memory grow with them."""
+"""Largest accepted file of settings; a parser's time and memory grow with its size."""
 
 
 MAX_KEY_LENGTH = 60
-"""Characters of a key that a line quotes."""
+"""Characters of a key that a message quotes."""
 
 
 MAX_DEPTH = 16
-"""Levels of such a file, of which parameters take 3; a parser's time grows with their square."""
+"""Deepest accepted nesting, of which params.yaml uses 3 levels; a parser's time grows with the square of the depth."""
 
 
 class Section(BaseModel):
-    """A part of params.yaml: exact types, finite numbers, no unknown key, never changed once read."""
+    """A section of settings: exact types, finite numbers, no unknown keys, immutable."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
@@ -39,24 +39,24 @@ def flatten(tree: Mapping[str, object], prefix: str = "") -> dict[str, object]:
 
 
 class Problem(NamedTuple):
-    """A mistake in a file of settings, in a line."""
+    """A mistake in a file of settings, as a one-line message."""
 
     text: str
-    missing: str | None = None  # the parameter that is not there
-    meant: str = ""  # the parameter that an unknown key was probably meant to be
+    missing: str | None = None  # the name of a missing parameter
+    meant: str = ""  # for an unknown key: the parameter that was probably meant
 
 
 def lines(problems: Sequence[Problem]) -> list[str]:
-    """Returns a line for each mistake: a misspelt key leaves the right one missing, and that is one."""
+    """Returns a line per mistake; a misspelt key and the parameter it leaves missing count as one mistake."""
     meant = {problem.meant for problem in problems}
     return [problem.text for problem in problems if problem.missing not in meant]
 
 
 class _Loader(yaml.SafeLoader):
-    """PyYAML's safe loader with the part of YAML 1.2 on which DVC's parser, ruamel.yaml, agrees value for value.
+    """PyYAML's safe loader, restricted to scalars that DVC's parser, ruamel.yaml, reads as the same value.
 
-    A scalar on which they differ (`on`, `012`, `1_000`, `.5e3`, a date) stays a string here, and no parameter
-    that is a number or a boolean accepts a string.
+    A scalar on which the two differ (`on`, `012`, `1_000`, `.5e3`, a date) stays a string here. Parameters that are
+    numbers or booleans do not accept strings.
     """
 
     yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012, as the base has it
@@ -86,7 +86,7 @@ _Loader.add_implicit_resolver(
 
 
 def parse(path: Path) -> tuple[dict[object, object], list[Problem]]:
-    """Returns the file's tree, and a problem for each key that stands twice. Raises ParameterError if it is none."""
+    """Returns a file's settings, and a problem for each duplicate key. Raises ParameterError for any other file."""
     try:
         with path.open("rb") as file:
             content = file.read(MAX_FILE_BYTES + 1)
@@ -97,7 +97,7 @@ def parse(path: Path) -> tuple[dict[object, object], list[Problem]]:
         loader = _Loader(text)
         root = loader.get_single_node()
         tree = {} if root is None else loader.construct_document(root)
-        duplicates = [Problem(f"{name} stands twice in {path}; remove one") for name in _duplicates(root)]
+        duplicates = [Problem(f"{name} is in {path} twice; remove one") for name in _duplicates(root)]
     except OSError as error:
         reason = "is missing" if isinstance(error, FileNotFoundError) else f"cannot be read ({error.strerror})"
         raise ParameterError(f"{path} {reason}; run from the project's root, where params.yaml is") from None
@@ -109,16 +109,16 @@ def parse(path: Path) -> tuple[dict[object, object], list[Problem]]:
 
 
 def _check_events(text: str, path: Path) -> None:
-    """Raises ParameterError or ValueError for what is YAML, and yet no file of settings; reads no further than that."""
+    """Raises ParameterError or ValueError at the first anchor, alias, tag or nesting that settings do not use."""
     depth = 0
     for event in yaml.parse(text, Loader=_Loader):
         line = f"line {event.start_mark.line + 1}" if event.start_mark else ""
         if isinstance(event, yaml.NodeEvent) and (event.anchor or getattr(event, "tag", None)):
-            # On what they stand for, PyYAML and DVC's parser differ; an alias can also hold itself.
+            # PyYAML and DVC's parser read these differently, and an alias can contain itself.
             raise ParameterError(f"{path}, {line}: write the value itself, not an anchor, an alias or a tag")
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if depth > MAX_DEPTH:
-            raise ValueError(f"{line} lies more than {MAX_DEPTH} levels deep")
+            raise ValueError(f"{line} is nested more than {MAX_DEPTH} levels deep")
 
 
 def _duplicates(node: yaml.Node | None, prefix: str = "") -> Iterator[str]:
@@ -137,14 +137,14 @@ def _duplicates(node: yaml.Node | None, prefix: str = "") -> Iterator[str]:
 
 
 def fields_of(declared: object) -> dict[str, object]:
-    """Returns a section's parameters by their names in the file, each with its type; none for what is no section."""
+    """Returns the types of a section's parameters by their names in the file; empty for any other type."""
     if not (isinstance(declared, type) and issubclass(declared, BaseModel)):
         return {}
     return {field.alias or name: field.annotation for name, field in declared.model_fields.items()}
 
 
 def describe(model: type[BaseModel], errors: ValidationError, path: Path) -> Iterator[Problem]:
-    """Yields each mistake that the model found in what the file at `path` holds, by its dotted name."""
+    """Yields each mistake that a model found in the file at `path`, by its dotted name."""
     for error in errors.errors():
         name = ".".join(one_line(part) for part in error["loc"] if part != "[key]")
         section: object = model
@@ -164,7 +164,7 @@ def describe(model: type[BaseModel], errors: ValidationError, path: Path) -> Ite
             case "model_type":
                 keys = ", ".join(fields_of(fields_of(section)[str(error["loc"][-1])]))
                 yield Problem(f"{where}; it should be a section with the parameters {keys}")
-            case "value_error":  # a check of ours against another parameter
+            case "value_error":  # a validator of the project's
                 yield Problem(f"{where}; {error['ctx']['error']}")
             case _:
                 rule = error["msg"].replace("Input should be", "it should be")
@@ -183,7 +183,7 @@ def _question(near: list[str]) -> str:
 
 
 def one_line(part: object) -> str:
-    """Returns a key as it can stand in one line: one that is too long for a name without its middle."""
+    """Returns a key in one line, without its middle if it is too long."""
     key = " ".join(str(part).split())
     return key if len(key) <= MAX_KEY_LENGTH else f"{key[: MAX_KEY_LENGTH // 2]}...{key[-MAX_KEY_LENGTH // 2 :]}"
 

@@ -1,8 +1,7 @@
-"""Threads that share a list of work, each doing whole items of it. No torch.
+"""Threads that share a list of work, each item done by one thread. Does not import torch.
 
-numpy, pyarrow and torch let go of Python's lock while they compute, so threads work side by side without what worker
-processes would cost: to start, to feed, and to end with the one that started them. What an item's result is does not
-depend on how many threads there are.
+numpy, pyarrow and torch release Python's lock while they compute, so threads run side by side. They need no start-up,
+no copies of the data and no cleanup, as worker processes would. Results do not depend on the number of threads.
 """
 
 from collections import deque
@@ -28,7 +27,7 @@ def prefetch(items: Iterator[Item], prepare: Callable[[], None] | None = None) -
 
 
 class Workers:
-    """A number of threads, the caller's own among them; the others first call `prepare`."""
+    """A pool of `threads` threads, including the caller's; the others first call `prepare`."""
 
     def __init__(self, threads: int, prepare: Callable[[], None] | None = None) -> None:
         self._ahead = 2 * threads
@@ -40,42 +39,42 @@ class Workers:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Ends when all that was begun has ended."""
+        """Waits for the items that were started; the rest are dropped."""
         if self._others is not None:
             self._others.shutdown(cancel_futures=True)
 
     def map(self, function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
-        """Yields function(item) for each item, in order, taking few items ahead of the results.
+        """Yields function(item) for each item, in order, reading only a few items ahead of the results.
 
-        What goes wrong with an item is raised in its place.
+        An error in an item is raised in its place.
         """
         if self._others is None:
             yield from map(function, items)
             return
-        unbegun = deque[tuple[Future[Result], Item]]()
+        waiting = deque[tuple[Future[Result], Item]]()
         results = deque[Future[Result]]()
 
         def do_next() -> None:
             try:
-                future, item = unbegun.popleft()
+                future, item = waiting.popleft()
             except IndexError:
-                return  # somebody else has begun it
+                return  # another thread took it
             try:
                 future.set_result(function(item))
             except BaseException as error:
                 future.set_exception(error)
                 if not isinstance(error, Exception):
-                    raise  # a signal to the caller's thread
+                    raise  # a signal, in the caller's thread
 
         def next_result() -> Result:
-            # The caller does what nobody has begun, rather than wait.
-            while unbegun and not results[0].done():
+            # The caller works on waiting items rather than idle.
+            while waiting and not results[0].done():
                 do_next()
             return results.popleft().result()
 
         for item in items:
             results.append(Future())
-            unbegun.append((results[-1], item))
+            waiting.append((results[-1], item))
             self._others.submit(do_next)
             if len(results) > self._ahead:
                 yield next_result()

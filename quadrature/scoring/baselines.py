@@ -1,4 +1,4 @@
-"""What a user could have had instead of a network, as estimates of the same windows. numpy and scipy, no torch."""
+"""Estimates that need no network: zero, the Hilbert transform, least squares. numpy and scipy, no torch."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,16 +9,16 @@ Floats = NDArray[np.float64]
 
 
 def zero(windows: NDArray[np.floating]) -> Floats:
-    """Returns the estimate that needs no window, (count, window_length)."""
+    """Returns zeros of the shape of windows, (count, window_length)."""
     return np.zeros(windows.shape)
 
 
 def hilbert(windows: NDArray[np.floating]) -> Floats:
-    """Returns the cosines by the discrete Hilbert transform of each window, both (count, window_length).
+    """Returns the cosines by the discrete Hilbert transform of each window; both arrays are (count, window_length).
 
-    The transform delays each frequency by a quarter turn, so it makes of a sine minus the cosine.
+    The transform delays each frequency by a quarter turn: it maps a sine to minus the cosine.
     """
-    # What scipy.signal.hilbert does, to the bit, without the half second that importing scipy.signal takes.
+    # Equals scipy.signal.hilbert bit for bit. Importing scipy.signal takes half a second.
     length = windows.shape[1]
     spectrum = fft.fft(windows.astype(np.float64), axis=1)
     spectrum[:, 1 : (length + 1) // 2] *= 2.0
@@ -28,11 +28,11 @@ def hilbert(windows: NDArray[np.floating]) -> Floats:
 
 
 class LeastSquares:
-    """The affine map from window to window with the least squared error over the training windows.
+    """The affine map from input to target with the least squared error over the training windows.
 
-    They are added in parts of any size: what is kept of them is the triangular factor of the QR decomposition of
-    [1, input, target], (2 * window_length + 1) squared numbers. Where the inputs do not determine the map, as when
-    they all are multiples of one window, it is the one with the smallest coefficients.
+    The windows are added in parts of any size. Only the triangular factor of the QR decomposition of [1, input, target]
+    is kept: (2 * window_length + 1) squared numbers. If the inputs do not determine the map, for example because all
+    are multiples of one window, the map is the one with the smallest coefficients.
     """
 
     def __init__(self, window_length: int) -> None:
@@ -41,14 +41,14 @@ class LeastSquares:
         self._coefficients: Floats | None = None
 
     def add(self, windows: NDArray[np.floating], target: NDArray[np.floating]) -> None:
-        """Counts in some training windows; both are (count, window_length)."""
+        """Adds some training windows; both arrays are (count, window_length)."""
         rows = np.concatenate([np.ones((len(windows), 1)), windows, target], axis=1, dtype=np.float64)
-        with threadpool_limits(limits=1, user_api="blas"):  # sums in one order on any number of cores
+        with threadpool_limits(limits=1, user_api="blas"):  # the order of a sum would depend on the number of cores
             self._factor = np.asarray(np.linalg.qr(np.concatenate([self._factor, rows]), mode="r"), dtype=np.float64)
         self._coefficients = None
 
     def estimate(self, windows: NDArray[np.floating]) -> Floats:
-        """Returns the map's estimates for windows, both (count, window_length)."""
+        """Returns the estimates for windows; both arrays are (count, window_length)."""
         with threadpool_limits(limits=1, user_api="blas"):
             if self._coefficients is None:
                 inputs, targets = np.split(self._factor, [self._inputs], axis=1)

@@ -1,7 +1,7 @@
-"""The floor: the estimates with the least expected error, for the windows at hand. numpy only.
+"""The floor: posterior means for the windows of a split, the estimates with the least expected error. numpy only.
 
-What they are, and how one is computed, stands in quadrature/scoring/posterior.py. Here a pilot on a few windows tells
-beforehand how small the cells must be, and how many windows can be afforded.
+quadrature/scoring/posterior.py defines and computes them. Here a pilot on a few windows decides how small the cells
+must be, and for how many windows the floor is affordable.
 """
 
 import logging
@@ -17,38 +17,38 @@ from quadrature.signals.waves import SPLITS, GenerateParams
 from quadrature.storage.arrow import Columns
 
 PILOT = 128
-"""Windows of the pilot; fewer if they are so long that these alone would take a good part of the BUDGET."""
+"""Windows of the pilot; fewer if so many would take more than a hundredth of BUDGET for each size of cells."""
 
 TOLERANCE = 0.005
-"""The largest relative numerical error: cells are made smaller until halving them changes the pilot's mse by less."""
+"""The largest relative numerical error: the cells are halved until halving changes the pilot's mse by no more."""
 
 SPACINGS = (1.0, 0.5, 0.25, 0.125)
-"""The sizes of cell that are tried to reach that, as the factor that Prior.grids takes."""
+"""The sizes of cells tried to reach TOLERANCE: values of `spacing` for Prior.grids."""
 
 MAX_CELLS = 2**20
-"""Cells of the coarsest grid, at most."""
+"""Cells of the coarsest grid, at most; a split that needs more has no floor."""
 
 BUDGET = 2**36
-"""Arithmetic operations, about half a minute of two cores; a floor is for as many windows as this affords."""
+"""Arithmetic operations for the floor of a split, about half a minute of two cores. It limits the number of windows."""
 
 
 class Floor:
-    """The best estimates of the test split that `params` describes, a shard at a time.
+    """The posterior means of the test split that `params` describes, a shard at a time.
 
     They do not depend on the number of threads.
     """
 
     def __init__(self, params: GenerateParams, first: Columns, threads: int) -> None:
-        """Tries the split's first shard. Raises NoFloorError where it shows, as it most often does beforehand."""
+        """Runs the pilot on the first shard of the split. Raises NoFloorError if it shows that there is no floor."""
         if not params.noise_std:
             raise NoFloorError("generate.noise_std is 0, so nothing but rounding limits an estimate")
         if not params.amplitude.high:
             raise NoFloorError("generate.amplitude is 0, so every target is 0")
         prior = Prior(params)
         pilot, self.numerical_error = _fine_enough(prior, first, threads)
-        """Relative: how much halving the cells changes the pilot's mean squared error."""
+        """Relative change of the pilot's mean squared error when the cells are halved."""
         self.rows = _affordable(params, pilot.operations)
-        """Which windows of the split have an estimate, ascending."""
+        """Rows of the split that have an estimate, ascending."""
         self._posterior, self._threads, self._rounding = pilot.posterior, threads, _rounding(prior)
         self._passed = self._samples = 0
         self._squares = 0.0
@@ -56,9 +56,9 @@ class Floor:
         logging.info("floor: numerical error %s, for %s windows of %s", *words)
 
     def estimate(self, shard: Columns) -> NDArray[np.float64]:
-        """Returns the estimates of the split's next shard, (count, window_length); not a number where it has none.
+        """Returns the estimates of the next shard of the split, (count, window_length); NaN for windows without one.
 
-        Raises NoFloorError; then no window has a floor.
+        Raises NoFloorError if a posterior cannot be computed; then no window has a floor.
         """
         start, stop = self._passed, self._passed + len(shard["input"])
         chosen = self.rows[slice(*np.searchsorted(self.rows, (start, stop)))] - start
@@ -72,26 +72,72 @@ class Floor:
         return estimates
 
     def end(self) -> None:
-        """Says that the last shard has passed. Raises NoFloorError where all estimates are right but for rounding."""
+        """Checks the errors after the last shard. Raises NoFloorError if they are no larger than float32's rounding."""
         if self._squares <= self._samples * self._rounding:
             raise NoFloorError("for all the noise, the prior leaves nothing but float32's rounding to estimate")
 
 
+class OptionalFloor:
+    """The floor of a test split, a shard at a time, or the reason why the split has none."""
+
+    def __init__(self, params: GenerateParams, threads: int) -> None:
+        self._params, self._threads = params, threads
+        self._floor: Floor | None = None
+        self._has_estimated = False
+        self.missing: str | None = None
+        """Why no window has a floor; None as long as there is one."""
+
+    @property
+    def numerical_error(self) -> float | None:
+        """The relative numerical error of the floor; None if there is none."""
+        return self._floor.numerical_error if self._floor else None
+
+    @property
+    def is_withdrawn(self) -> bool:
+        """Whether estimates were returned before the floor turned out to be missing; they are void."""
+        return self.missing is not None and self._has_estimated
+
+    def estimate(self, shard: Columns) -> NDArray[np.float64]:
+        """Returns the estimates of the next shard as Floor.estimate does; all are NaN once the floor is missing."""
+        if self.missing is None:
+            try:
+                self._floor = self._floor or Floor(self._params, shard, self._threads)
+                estimates = self._floor.estimate(shard)
+            except NoFloorError as reason:
+                self._withdraw(reason)
+            else:
+                self._has_estimated = True
+                return estimates
+        return np.full(shard["input"].shape, np.nan)
+
+    def end(self) -> None:
+        """Checks the errors after the last shard, as Floor.end does."""
+        if self._floor:
+            try:
+                self._floor.end()
+            except NoFloorError as reason:
+                self._withdraw(reason)
+
+    def _withdraw(self, reason: NoFloorError) -> None:
+        logging.warning("no floor, so floor_mse and excess are null: %s", reason)
+        self.missing, self._floor = str(reason), None
+
+
 class _Pilot(NamedTuple):
-    """An estimate tried on a few windows: its mean squared error, and the arithmetic operations a window took."""
+    """The posterior mean tried on a few windows."""
 
     posterior: PosteriorMean
     mse: float
-    operations: float
+    operations: float  # arithmetic operations per window
 
 
 def _rounding(prior: Prior) -> float:
-    """Returns the mean squared error below which a floor would compare float32's rounding with itself."""
+    """Returns the mean squared error of float32's rounding; a floor below it has no meaning."""
     return (prior.amplitude.high * 2.0**-24) ** 2
 
 
 def _fine_enough(prior: Prior, shard: Columns, threads: int) -> tuple[_Pilot, float]:
-    """Returns the pilot with the largest cells that are small enough, and its numerical error."""
+    """Returns the pilot with the largest cells within TOLERANCE, and its numerical error. Raises NoFloorError."""
     one = _pilot(prior, SPACINGS[0], shard["input"][:1], shard["target"][:1], threads)
     count = np.clip(BUDGET // 100 // one.operations, 4, PILOT)
     sample = np.unique(np.linspace(0, len(shard["input"]) - 1, int(count)).astype(np.intp))
@@ -120,11 +166,11 @@ def _pilot(
 
 
 def _affordable(params: GenerateParams, operations: float) -> NDArray[np.intp]:
-    """Returns the rows of the test split that BUDGET suffices for, at some operations a window."""
+    """Returns the rows of the test split that have a floor: as many as BUDGET allows at `operations` per window."""
     rows = np.arange(min(params.windows.test, PRIOR_PHASES))
-    count = 2 ** int(math.log2(max(1.0, BUDGET / operations)))  # round, so as not to depend on the last cell counted
+    count = 2 ** int(math.log2(max(1.0, BUDGET / operations)))  # a power of 2: a few operations more change nothing
     if count >= len(rows):
         return rows
-    # At random, for windows that follow one another may be alike; the same rows for the same parameters.
+    # At random, because consecutive windows may be alike. The seed makes the rows a function of the parameters.
     random = np.random.default_rng(np.random.SeedSequence(params.seed, spawn_key=(len(SPLITS),)))
     return np.sort(random.permutation(len(rows))[:count])

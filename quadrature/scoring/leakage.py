@@ -1,43 +1,48 @@
-"""Which test windows were there in training: near-duplicates by the largest difference over the window."""
+"""The test windows that are also in the training split: near-duplicates by the largest difference over the window."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import KDTree
 
+from quadrature.storage.arrow import Columns
+
 TOLERANCE = 1e-6
-"""Inputs that differ by no more than this at any instant are the same input."""
+"""Two inputs are the same if they differ by no more than this at any instant."""
 
 SLICE = 2**22
-"""Samples of the test split that are held to be searched for, 16 MB; one shard at least."""
+"""Samples in a slice of the test split, at most: 16 MB of inputs. A slice holds at least one shard."""
 
 
-def slices(shards: Iterable[NDArray[np.floating]]) -> Iterator[NDArray[np.floating]]:
-    """Yields windows a few shards at a time, as many as make up SLICE samples; all are (count, window_length)."""
-    held: list[NDArray[np.floating]] = []
-    for windows in shards:
-        if held and sum(part.size for part in held) + windows.size > SLICE:
-            yield np.concatenate(held)
+def slices(shards: Iterable[Columns]) -> Iterator[list[Columns]]:
+    """Yields consecutive shards in lists whose inputs have SLICE samples at most, or a single shard."""
+    held: list[Columns] = []
+    for shard in shards:
+        if held and sum(each["input"].size for each in held) + shard["input"].size > SLICE:
+            yield held
             held = []
-        held.append(windows)
+        held.append(shard)
     if held:
-        yield np.concatenate(held)
+        yield held
 
 
 class SeenWindows:
-    """Which of some windows are there in training; holds those that have not been found yet."""
+    """Counts the windows that are in the training split; holds those not found so far."""
 
-    def __init__(self, windows: NDArray[np.floating], threads: int = 1) -> None:
+    def __init__(self, inputs: Sequence[NDArray[np.floating]], threads: int = 1) -> None:
+        """Takes the windows in parts, each (count, window_length)."""
         self.count = 0
-        """How many windows have been found in training."""
-        self._unseen = windows
+        """The number of windows found in training."""
+        self._unseen = list(inputs)
         self._threads = threads
 
     def look_in(self, train: NDArray[np.floating]) -> None:
-        """Finds the windows that lie within TOLERANCE of a training input; train is (count, window_length)."""
-        distance, _ = KDTree(train).query(self._unseen, p=np.inf, distance_upper_bound=TOLERANCE, workers=self._threads)
-        found = np.isfinite(distance)
-        self.count += int(np.count_nonzero(found))
-        if found.any():
-            self._unseen = self._unseen[~found]
+        """Finds the windows within TOLERANCE of a training input; train is (count, window_length)."""
+        tree = KDTree(train)
+        for part, windows in enumerate(self._unseen):
+            distance, _ = tree.query(windows, p=np.inf, distance_upper_bound=TOLERANCE, workers=self._threads)
+            found = np.isfinite(distance)
+            if found.any():
+                self.count += int(np.count_nonzero(found))
+                self._unseen[part] = windows[~found]

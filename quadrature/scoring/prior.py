@@ -1,7 +1,14 @@
-"""What is known of a window's wave before the window is seen, and grids of cells over it. numpy only.
+"""The prior distribution of a window's wave, and grids of cells over phase and frequency. numpy only.
 
-The wave is amplitude * sin(phase + frequency * instant). Phase and frequency are cut into cells; amplitude, of which
-a cell's likelihood is a normal density, is integrated within each.
+The symbols are those of quadrature/scoring/posterior.py. A cell is fit for a noise if its widths are at most the
+Cramer-Rao bounds of phase and of frequency, each with the other parameters known, for the highest amplitude:
+
+    phase_width     = noise / (amplitude.high sqrt(window_length))
+    frequency_width = noise / (amplitude.high sqrt(sum_i instant_i^2))
+
+Neither width changes the argument of the sine by more than half a radian. The bounds hold for any phase: they replace
+cos^2 by 1 in the Fisher information (Kay, Fundamentals of Statistical Signal Processing: Estimation Theory, 1993,
+chapter 3).
 """
 
 import math
@@ -15,30 +22,27 @@ from quadrature.signals.waves import GenerateParams
 Floats = NDArray[np.float64]
 
 COARSE_CELLS = 2**15
-"""Cells of the coarsest grid, at most, unless the wave's turning within a cell asks for more whatever the noise."""
+"""Cells of the coarsest grid, at most, unless the limit of half a radian requires more."""
 
 PRIOR_PHASES = 2**20
-"""Consecutive windows whose phases make a discrete prior; what builds on it is for windows among these."""
+"""Consecutive windows whose phases make the discrete prior, at most. Only these windows can have a floor."""
 
 
 class Grid(NamedTuple):
-    """Cells of one size: the noise they are fit for, how many there are in phase and in frequency, and their widths.
+    """Cells of one size over all phases and frequencies."""
 
-    The widths are in radians, and in radians per radian; a single frequency is a cell of width 0.
-    """
-
-    noise: float
-    phases: int
-    frequencies: int
-    phase_width: float
-    frequency_width: float
+    noise: float  # that the cells are fit for
+    phases: int  # cells along phase
+    frequencies: int  # cells along frequency
+    phase_width: float  # radians
+    frequency_width: float  # radians per radian; 0 for a constant frequency
 
 
 class Prior:
-    """The distribution that `params` draws the test split's waves from, and the noise in their windows."""
+    """The distribution of the waves in the test split that `params` describes, and the noise in their windows."""
 
     def __init__(self, params: GenerateParams) -> None:
-        # Windows are stored in float32; its rounding, uniform within half a unit in the last place, is noise too.
+        # Windows are stored as float32. The rounding is noise too, uniform within half a unit in the last place.
         rounding = params.amplitude.high * 2.0**-24 / math.sqrt(12.0)
         self.noise = math.hypot(params.noise_std, rounding)
         self.amplitude = params.amplitude
@@ -50,14 +54,13 @@ class Prior:
             self.phases = np.sort(np.mod(starts, 2.0 * np.pi))
             self._sums = np.concatenate([[0.0], np.cumsum(self.phases)])
         else:
-            # Phase is uniform at any instant; at the middle one it is uncorrelated with frequency.
+            # Phase is uniform at any instant. At the middle of the window its posterior is uncorrelated with frequency.
             self.instants -= params.span / 2.0
 
     def grids(self, spacing: float) -> list[Grid]:
-        """Returns grids from the coarsest to the finest, which is fit for the true noise; each halves the one before.
+        """Returns grids from the coarsest to the finest; the finest is fit for the true noise.
 
-        A cell fit for a noise is as wide, times `spacing`, as the Cramer-Rao bound on phase or on frequency alone for
-        a wave of the highest amplitude, and at most so wide that it turns the wave's argument by half a radian.
+        Each grid halves the cells of the one before along phase, along frequency, or both. `spacing` scales all widths.
         """
         noises = [self.noise]
         while math.prod(counts := self._counts(noises[0], spacing)) > COARSE_CELLS:
@@ -75,7 +78,7 @@ class Prior:
         return grids
 
     def middles(self, grid: Grid) -> tuple[Floats, Floats]:
-        """Returns the phase and the frequency of the middle of each cell that the prior allows, both (cells,)."""
+        """Returns phase and frequency of the middle of each cell with prior probability, both (cells,)."""
         phase = grid.phase_width * (np.arange(grid.phases, dtype=np.float64) + 0.5)
         phase = phase[self.within(phase, grid)[0] > 0.0]
         frequency = self.frequency.low + grid.frequency_width * (np.arange(grid.frequencies, dtype=np.float64) + 0.5)
@@ -83,10 +86,13 @@ class Prior:
         return phases.ravel(), frequencies.ravel()
 
     def within(self, middle: Floats, grid: Grid) -> tuple[Floats, Floats]:
-        """Returns how probable the cells around some phases are, up to a common factor, and their mean phase."""
+        """Returns the prior probability of cells, up to a common factor, and the mean phase within them.
+
+        `middle` is the phase of the middle of each cell, (cells,); so are the results.
+        """
         if self.phases is None:
             return np.full(len(middle), grid.phase_width * (grid.frequency_width or 1.0)), middle
-        # A cell's edges are multiples of the width, so that neighbours, and grids, agree on each edge to the bit.
+        # Edges are multiples of the width: neighbouring cells, and cells of two grids, share an edge bit for bit.
         number = np.rint(middle / grid.phase_width - 0.5)
         first = np.searchsorted(self.phases, grid.phase_width * number)
         last = np.searchsorted(self.phases, grid.phase_width * (number + 1.0))
@@ -96,11 +102,11 @@ class Prior:
         return count.astype(np.float64) * (grid.frequency_width or 1.0), np.where(count > 0, mean, middle)
 
     def _counts(self, noise: float, spacing: float) -> tuple[int, int]:
-        """Returns how many cells of phase and of frequency are fit for a noise."""
+        """Returns the numbers of cells along phase and along frequency that are fit for a noise."""
         bound = noise / self.amplitude.high
         phase = min(bound / math.sqrt(len(self.instants)), 0.5)
         if self.phases is not None:
-            phase /= 2.0  # a cell's mean stands for a few discrete phases, which is coarser than for a density
+            phase /= 2.0  # the mean of a few discrete phases represents a cell less well than the mean of a density
         frequency = min(bound / math.sqrt(np.square(self.instants).sum()), 0.5 / np.abs(self.instants).max())
         spread = self.frequency.high - self.frequency.low
         return (

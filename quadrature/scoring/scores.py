@@ -1,4 +1,4 @@
-"""How far estimates are from the truth, and from the best there can be; added up in float64. numpy only."""
+"""Errors of estimates: against the truth, and against the best possible estimates. Sums are float64. numpy only."""
 
 import math
 
@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 
 class Score:
-    """The errors of estimates seen so far."""
+    """The errors of an estimate, accumulated over parts of a split."""
 
     def __init__(self) -> None:
         self.windows = 0
@@ -16,7 +16,7 @@ class Score:
         self._squares = 0.0
 
     def add(self, estimate: NDArray[np.floating], target: NDArray[np.floating]) -> None:
-        """Counts in some windows; both are (count, window_length)."""
+        """Adds the errors of some windows; both arrays are (count, window_length)."""
         error = estimate.astype(np.float64) - target
         self.windows += len(error)
         self.max_abs_error = max(self.max_abs_error, float(np.abs(error).max()))
@@ -25,41 +25,43 @@ class Score:
 
     @property
     def mse(self) -> float:
-        """The mean over all samples of the squared error."""
+        """The mean squared error over all samples."""
         return self._squares / self._samples
 
     @property
     def rmse(self) -> float:
-        """The square root of mse, in the signal's own unit."""
+        """The square root of mse, in the unit of the signal."""
         return math.sqrt(self.mse)
 
 
 class Excess:
-    """By how much estimates miss the best ones, over the windows that have one; the rest are left out of both.
+    """The mean squared error of an estimate relative to that of the best estimate, accumulated over parts of a split.
 
-    What makes a window hard makes it hard for both, so they are compared window by window.
+    Only windows with a best estimate count. The two errors are paired by window, because a window that is hard for one
+    estimate is hard for the other.
     """
 
     def __init__(self) -> None:
-        self._errors: list[NDArray[np.float64]] = []  # (2, windows), mean squared: the estimates', the best ones'
+        # Mean squared errors of each window, (2, windows): of the estimate, of the best estimate.
+        self._errors: list[NDArray[np.float64]] = [np.empty((2, 0))]
 
     def add(self, estimate: NDArray[np.floating], best: NDArray[np.floating], target: NDArray[np.floating]) -> None:
-        """Counts in some windows; all are (count, window_length), and best is not a number where there is none."""
+        """Adds some windows; arrays are (count, window_length), best is NaN for a window without a best estimate."""
         known = ~np.isnan(best).any(axis=1)
         pair = np.stack([estimate[known], best[known]]).astype(np.float64)
         self._errors.append(np.square(pair - target[known]).mean(axis=2))
 
     def figures(self) -> dict[str, float | int | None]:
-        """Returns floor_mse, floor_windows, excess and excess_standard_error; null where no window has a best estimate.
+        """Returns floor_mse, floor_windows, excess and excess_standard_error; None if no window has a best estimate.
 
-        excess is the ratio of the two means of squared errors, less one; its standard error is that of a ratio of
-        means, to first order (Cochran, Sampling Techniques, 3rd edition, section 2.11).
+        excess is the ratio of the two mean squared errors, minus 1. Its standard error is the first-order standard
+        error of a ratio of means (Cochran, Sampling Techniques, 3rd edition, section 2.11). A single window has none.
         """
         errors, floor = np.concatenate(self._errors, axis=1)
         if len(floor) == 0:
             return {"floor_mse": None, "floor_windows": 0, "excess": None, "excess_standard_error": None}
         ratio = errors.mean() / floor.mean()
-        standard_error = None  # of a single window, nothing is known of how windows scatter
+        standard_error = None
         if len(floor) > 1:
             standard_error = float(np.std(errors - ratio * floor, ddof=1) / math.sqrt(len(floor)) / floor.mean())
         return {
@@ -68,13 +70,3 @@ class Excess:
             "excess": float(ratio - 1.0),
             "excess_standard_error": standard_error,
         }
-
-    def in_words(self) -> str:
-        """Returns the excess in per cent, for a person to read."""
-        match self.figures():
-            case {"excess": float(ratio), "excess_standard_error": float(error)}:
-                return f"{ratio:.1%} ± {error:.1%} above the floor"
-            case {"excess": float(ratio)}:
-                return f"{ratio:.1%} above the floor"
-            case _:
-                return "which have no floor"

@@ -1,12 +1,12 @@
-"""Where a data set's shards are drawn, so that a run that was stopped goes on, and none of them passes for all.
+"""The folder in which shards are drawn, so that an interrupted run resumes and a partial data set never looks complete.
 
-DVC deletes a stage's outputs before it runs, so shards are drawn beside them, and move when there is none to draw:
+DVC deletes a stage's outputs before it runs. So shards are drawn beside them and moved once all are drawn:
 
-    data/windows/.drawn-<key>-<rank>/train/part-00000.parquet    until then
-    data/windows/train/part-00000.parquet                        from then on
+    data/windows/.drawn-<key>-<rank>/train/part-00000.parquet    while drawing
+    data/windows/train/part-00000.parquet                        afterwards
 
-The key tells of all that determines their bytes; what another one left is removed. An object store is a long way to
-move something: there, shards are drawn in their place, and removed where one fails.
+The key is a digest of everything that determines the bytes; folders with another key are deleted. Moving files in an
+object store is expensive: there, shards are drawn in their final place, and deleted if one fails.
 """
 
 import fcntl
@@ -27,11 +27,11 @@ from quadrature.storage.windows import shard_number
 
 @contextmanager
 def drawing(windows: Place, splits: Collection[str], key: str, launch: Launch) -> Iterator[Place]:
-    """Yields the folder to draw splits in, with what an earlier run has finished, which is to be checked.
+    """Yields the folder to draw splits in, with the shards that an earlier run finished, which the caller checks.
 
-    When the block ends well, this process's shards are in `windows`, and none that was there before in their place.
-    When it fails, none is. Another process that draws there is waited for, but for those that share this data set:
-    of them, one that draws the same shards, as where a process was taken for dead and started again.
+    If the block ends without an error, this process's shards replace those in `windows`; if it fails, none is there.
+    Waits for another process that draws there, unless it draws other shards of the same data set. Two processes draw
+    the same shards if a launcher took one for dead and started it again.
     """
     if isinstance(windows, Path):
         windows.mkdir(parents=True, exist_ok=True)
@@ -49,7 +49,7 @@ def drawing(windows: Place, splits: Collection[str], key: str, launch: Launch) -
 
 def _beside(windows: Path, folders: Collection[Path], key: str, launch: Launch) -> Iterator[Path]:
     for folder in folders:
-        folder.mkdir(exist_ok=True)  # or it is known now that there can be none
+        folder.mkdir(exist_ok=True)  # fails early if there can be none
     for path in windows.glob(".drawn-*"):
         if not path.name.startswith(f".drawn-{key}-"):
             with _locked(path) as is_there:
@@ -72,7 +72,7 @@ def _beside(windows: Path, folders: Collection[Path], key: str, launch: Launch) 
 
 
 def _remove(folders: Collection[Place], launch: Launch) -> None:
-    """Removes this process's share of the shards that are there: none that another writes, and no other file."""
+    """Deletes this process's shards in the folders, but neither those of other processes nor other files."""
     files = (places.join(folder, name) for folder in folders for name in places.list_files(folder))
     numbered = ((file, shard_number(file)) for file in files)
     own = (file for file, shard in numbered if shard is not None and shard % launch.world_size == launch.rank)
@@ -83,7 +83,7 @@ def _remove(folders: Collection[Place], launch: Launch) -> None:
 
 @contextmanager
 def _held(folder: Path) -> Iterator[Path]:
-    """Makes a folder, and holds it; where whoever held it has removed it at the end, it is made again."""
+    """Creates a folder and locks it; creates it again if the previous holder has deleted it."""
     while True:
         folder.mkdir(exist_ok=True)
         with _locked(folder) as is_there:
@@ -94,9 +94,9 @@ def _held(folder: Path) -> Iterator[Path]:
 
 @contextmanager
 def _locked(folder: Path, kind: int = fcntl.LOCK_EX) -> Iterator[bool]:
-    """Holds a folder, by itself so that no file is left for it; yields whether it is there once it is held.
+    """Locks a folder, without a lock file; yields whether the folder still exists once it is locked.
 
-    For one process, or, with LOCK_SH, for those that share it.
+    The lock excludes all other processes, or with LOCK_SH those that do not share it.
     """
     try:
         descriptor = os.open(folder, os.O_RDONLY)
@@ -107,10 +107,10 @@ def _locked(folder: Path, kind: int = fcntl.LOCK_EX) -> Iterator[bool]:
         try:
             fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
         except BlockingIOError:
-            logging.info("%s: another process draws there; waiting for its end", folder)
+            logging.info("%s: another process draws there; waiting for it to end", folder)
             fcntl.flock(descriptor, kind)
         except OSError:
-            pass  # NFS, for one, has no such lock for a folder: there, nobody waits
+            pass  # some file systems, NFS among them, cannot lock a folder; nobody waits there
         yield folder.is_dir() and os.path.samestat(os.fstat(descriptor), folder.stat())
     finally:
         os.close(descriptor)

@@ -1,8 +1,8 @@
-"""Windows of sine and cosine, drawn from the priors that params.yaml's `generate` section states.
+"""Windows of sine and cosine, drawn from the priors in the `generate` section of params.yaml.
 
-A window holds `length` samples of one wave at equally spaced instants: the input is
-amplitude * sin(angle) plus noise, the target amplitude * cos(angle), and the angle of sample i is
-phase + frequency * span * i / (length - 1). numpy only; files and networks are others' business.
+A window holds `length` samples of one wave at equally spaced instants. The input is amplitude * sin(angle) plus noise,
+the target amplitude * cos(angle). The angle of sample i is phase + frequency * span * i / (length - 1). It needs
+only numpy; files and networks are left to other modules.
 """
 
 from collections.abc import Iterator, Mapping
@@ -16,18 +16,18 @@ from quadrature.runtime.params import Seed
 from quadrature.runtime.settings import Section
 
 SPLITS = ("train", "validation", "test")
-"""The data set's parts; a part's place in this tuple is its stream of random numbers."""
+"""The parts of the data set; a split's index here selects its stream of random numbers."""
 
 MAX_SHARD_SAMPLES = 2**24
-"""Samples in one shard, at most: a shard is drawn in memory, at about 12 bytes a sample."""
+"""Largest number of samples in a shard, which is drawn in memory at about 12 bytes per sample."""
 
-_BLOCK = 2**16  # samples computed at a time
+_BLOCK = 2**16  # samples computed at a time, which fit a processor's cache
 
 MAX_SHARDS = 2**24
-"""In one split: their sizes are held in memory."""
+"""Largest number of shards in a split; their sizes are held in memory."""
 
 MIN_MAGNITUDE = 1e-9
-"""Of what is not zero: the squares of smaller numbers, and what is divided by them, leave double precision."""
+"""Smallest magnitude except zero: squares of smaller numbers, and their reciprocals, exceed double precision."""
 
 
 def _is_zero_or_not_tiny(value: float) -> float:
@@ -41,7 +41,7 @@ WindowCount = Annotated[int, Field(ge=1, le=10**12)]
 
 
 class Range(Section):
-    """A uniform distribution; equal ends make a constant."""
+    """A uniform distribution; equal bounds make a constant."""
 
     low: Magnitude
     high: Magnitude
@@ -55,7 +55,7 @@ class Range(Section):
 
 
 class SplitSizes(Section):
-    """Windows in each part of the data set."""
+    """The number of windows in each split."""
 
     train: WindowCount
     validation: WindowCount
@@ -63,7 +63,7 @@ class SplitSizes(Section):
 
 
 class GenerateParams(Section):
-    """The `generate` section: how many windows, and what they look like."""
+    """The `generate` section: the number of windows and their distribution."""
 
     seed: Seed
     windows: SplitSizes
@@ -80,7 +80,7 @@ class GenerateParams(Section):
     def _shards_can_be_counted(cls, shard_windows: int, info: ValidationInfo) -> int:
         for split, windows in info.data.get("windows", ()):
             if (shards := -(-windows // shard_windows)) > MAX_SHARDS:
-                raise ValueError(f"it makes {shards:,} shards of windows.{split}, where {MAX_SHARDS:,} are the most")
+                raise ValueError(f"it makes {shards:,} shards of windows.{split}; at most {MAX_SHARDS:,} are allowed")
         return shard_windows
 
     @field_validator("length")
@@ -89,7 +89,7 @@ class GenerateParams(Section):
         samples = length * info.data.get("shard_windows", 1)
         if samples > MAX_SHARD_SAMPLES:
             raise ValueError(
-                f"times shard_windows it makes {samples:,} samples, where {MAX_SHARD_SAMPLES:,} fit memory"
+                f"times shard_windows it makes {samples:,} samples; at most {MAX_SHARD_SAMPLES:,} fit in memory"
             )
         return length
 
@@ -108,9 +108,9 @@ def sine_and_cosine(
 def draw_shard(params: GenerateParams, split: str, shard: int) -> Mapping[str, NDArray[np.floating]]:
     """Draws the windows of one shard of a split, a pure function of the arguments.
 
-    Returns the columns of the parquet file: input and target (count, length) float32, phase in radians,
-    frequency and amplitude (count,) float64. Each quantity has a random stream of its own, so that a
-    shard cut short by the end of a smaller split holds the first windows of the full one.
+    Returns the columns of the parquet file: input and target (count, length) float32, phase in radians, frequency and
+    amplitude (count,) float64. Each quantity has its own random stream, so the last shard of a smaller split holds the
+    first windows of the full shard.
     """
     first = shard * params.shard_windows
     count = min(params.shard_windows, getattr(params.windows, split) - first)
@@ -136,12 +136,12 @@ def draw_shard(params: GenerateParams, split: str, shard: int) -> Mapping[str, N
 
 
 def shard_count(params: GenerateParams, split: str) -> int:
-    """Returns the number of files a split is written to."""
+    """Returns the number of files of a split."""
     return -(-int(getattr(params.windows, split)) // params.shard_windows)
 
 
 def _blocks(count: int, length: int) -> Iterator[slice]:
-    """Yields windows few enough that what is computed of them stays in the processor's cache."""
+    """Yields slices of windows that fit the processor's cache."""
     size = max(1, _BLOCK // length)
     for first in range(0, count, size):
         yield slice(first, first + size)

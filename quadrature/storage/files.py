@@ -1,4 +1,4 @@
-"""Files written whole or not at all, and JSON with one spelling for each value."""
+"""Atomic writing of files, and canonical JSON."""
 
 import json
 import os
@@ -9,14 +9,14 @@ from pathlib import Path
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yields a temporary path beside `path` and moves the file written there to `path` when the block ends well.
+    """Yields a temporary path beside `path`; its file replaces `path` if the block ends without an error.
 
-    However the block ends, the temporary file is gone; until it ends well, `path` is untouched.
+    The temporary file is always removed. `path` stays as it was until the block has ended without an error.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    # The name is the same every time, so what a killed process left is replaced by the next one.
+    # Always the same name, so that the next process replaces the file that a killed one left.
     temporary = path.with_name(f".{path.name}.tmp")
-    temporary.unlink(missing_ok=True)  # were it a link, what is written would go where it leads
+    temporary.unlink(missing_ok=True)  # a link would redirect the writing
     try:
         yield temporary
         _sync(temporary)
@@ -27,35 +27,35 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def move_into(folder: Path, paths: Iterable[Path]) -> None:
-    """Moves files into a folder of the same disk, where they stay though the power fails."""
+    """Moves files into a folder of the same disk and syncs the folder."""
     for path in paths:
         path.replace(folder / path.name)
     _sync(folder)
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Writes a file whole or not at all."""
+    """Writes a file atomically."""
     with replacing(path) as temporary:
         temporary.write_bytes(content)
 
 
 def write_json(path: Path, value: Mapping[str, object]) -> None:
-    """Writes JSON for people and `dvc metrics`: indented, keys as given. Raises ValueError on NaN or infinity."""
+    """Writes indented JSON, keys in the given order. Raises ValueError on NaN or infinity."""
     text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
     write_bytes(path, f"{text}\n".encode())
 
 
 def reraise_systems(error: Exception, path: Path | str) -> None:
-    """Raises an error that is the system's again, with the file's name, which reads and some libraries leave out.
+    """Raises an operating system's error again, with the file's name, which reads and some libraries leave out.
 
-    What a library says of a file's content may be an OSError as well, but has no number; a folder has no content.
+    Returns for other errors: a library's OSError about a file's content has no errno, and a folder has no content.
     """
     if isinstance(error, OSError) and error.errno and not isinstance(error, IsADirectoryError):
         raise OSError(error.errno, os.strerror(error.errno), str(path)) from None
 
 
 def canonical_json(value: object) -> str:
-    """Returns the one JSON text of a value: sorted keys, no spaces, no NaN."""
+    """Returns the canonical JSON of a value: sorted keys, no spaces, no NaN."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 

@@ -1,6 +1,6 @@
-"""A name for work that was stopped, by all that determines its result, so that only its like goes on with it.
+"""A digest of everything that determines a result, so that interrupted work is resumed only by the same work.
 
-No torch.
+Does not import torch.
 """
 
 import hashlib
@@ -13,11 +13,11 @@ import numpy as np
 from quadrature.storage.files import canonical_json
 
 _CHOICES = ("ATEN_CPU_CAPABILITY", "MKL_CBWR", "NPY_DISABLE_CPU_FEATURES", "ONEDNN_MAX_CPU_ISA")
-"""Variables by which libraries choose among a processor's instructions."""
+"""Environment variables that choose a library's processor instructions."""
 
 
 def fingerprint(**what: object) -> str:
-    """Returns a digest of what is given, of the code in use, of numpy and of the processor, as 32 hexadecimals."""
+    """Returns a digest of the arguments, the imported code, numpy and the processor, as 32 hexadecimal digits."""
     code = {
         name: hashlib.sha256(Path(path).read_bytes()).hexdigest()
         for name, module in sys.modules.items()

@@ -1,4 +1,4 @@
-"""metrics/history.csv: how the errors fell while the network was trained, for plots, `dvc plots` and people."""
+"""metrics/history.csv: the errors in the course of training, for plots, `dvc plots` and people."""
 
 import csv
 import io
@@ -13,17 +13,17 @@ from quadrature.storage.files import write_bytes
 
 
 class Record(NamedTuple):
-    """A row: where training stood, and the mean squared errors there."""
+    """A row: the position in training, and the mean squared errors there."""
 
-    epoch: float  # epochs done; a whole number at the end of each
+    epoch: float  # epochs done; an integer at the end of an epoch
     step: int  # optimizer steps done
     learning_rate: float  # of the last step
-    train_mse: float  # over the steps since the record before, each before its update
+    train_mse: float  # over the steps since the previous record, each before its update
     validation_mse: float
 
 
 def write_history(path: Path, records: Iterable[Record]) -> None:
-    """Writes a header and a line for each record, each float in its shortest exact spelling."""
+    """Writes a header and a line per record, each float in its shortest exact form."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(Record._fields)
@@ -32,14 +32,14 @@ def write_history(path: Path, records: Iterable[Record]) -> None:
 
 
 def read_history(path: Path, digests: DigestList) -> list[Record]:
-    """Returns the records. Raises DataError when the file is missing, changed or not as write_history leaves it."""
+    """Returns the records. Raises DataError if the file is missing, changed or not in the form of write_history."""
     try:
         header, *rows = csv.reader(digests.read(path).decode().splitlines())
         if tuple(header) != Record._fields or not rows:
-            raise ValueError(f"expected the columns {', '.join(Record._fields)} and a row for each record")
+            raise ValueError(f"expected the columns {', '.join(Record._fields)} and at least one row")
         records = [Record(float(epoch), int(step), *map(float, others)) for epoch, step, *others in rows]
         if not all(math.isfinite(number) for record in records for number in record):
-            raise ValueError("not every number is finite")
+            raise ValueError("a number is not finite")
     except (ValueError, TypeError, csv.Error) as error:
-        raise DataError(f"{path} is no training history ({error}); run `dvc repro train` to make it again") from None
+        raise DataError(f"{path} is not a training history ({error}); run `dvc repro train` to make it again") from None
     return records

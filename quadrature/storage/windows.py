@@ -1,10 +1,9 @@
-"""Windows in parquet files: one row a window, written whole, checked when read. No torch, no pandas.
+"""Windows in parquet files: one row per window, written atomically, checked when read. Imports no torch and no pandas.
 
-A split is a folder of shards, part-00000.parquet onwards, each but the last with as many windows;
-data/predictions.parquet has the same rows plus estimates of the target; data/snapshots.parquet has the same few
-windows again for each snapshot of training.
-A file's footer holds, under the key `quadrature`, its place among the split's shards and the file's SHA-256, so a file
-that was truncated, edited or put in another's place is refused, however it came about.
+A split is a folder of shards, part-00000.parquet and so on; all but the last hold the same number of windows.
+data/predictions.parquet has the test split's rows plus estimates of the target; data/snapshots.parquet repeats a few
+windows for each snapshot of training. A file's footer holds, under the key `quadrature`, the file's place among the
+shards and its SHA-256. So a truncated, edited or misplaced file is refused.
 """
 
 import hashlib
@@ -22,27 +21,20 @@ from pydantic import BaseModel, Field, ValidationError
 
 from quadrature.runtime.errors import REMAKE, DataError
 from quadrature.storage import digest
-from quadrature.storage.arrow import Columns, open_writer, to_array, to_table
+from quadrature.storage.arrow import Columns, check_columns, open_writer, to_array, to_table
 from quadrature.storage.files import reraise_systems
 from quadrature.storage.places import Place, StoreError, join, reading, replacing
 
 WINDOW_COLUMNS = ("input", "target", "phase", "frequency", "amplitude")
-
-
 ESTIMATE_COLUMNS = ("prediction", "posterior_mean", "least_squares", "hilbert")
-
-
 SNAPSHOT_COLUMNS = ("step", "input", "target", "prediction")
 
-
-_SHARD = re.compile(r"/\.?part-([0-9]+)\.parquet(?:\.tmp)?$")  # with the names that quadrature.storage.files writes to
-
-
+_SHARD = re.compile(r"/\.?part-([0-9]+)\.parquet(?:\.tmp)?$")  # includes the temporary names of storage.files
 _KEY = b"quadrature"
 
 
 class _Footer(BaseModel):
-    """What a file says of itself: its place among a split's shards, and its digest."""
+    """The metadata of a file: its place among a split's shards, and its digest."""
 
     shard: int
     shards: Annotated[int, Field(le=2**24)]  # a split's sizes are held in memory
@@ -50,18 +42,18 @@ class _Footer(BaseModel):
 
 
 def shard_path(folder: Place, shard: int) -> Place:
-    """Returns where a split's shard lies."""
+    """Returns the place of a split's shard."""
     return join(folder, f"part-{shard:05}.parquet")
 
 
 def shard_number(place: Place) -> int | None:
-    """Returns which shard a file is by its name, finished or not; None for any other file."""
+    """Returns the number of a shard's file, finished or temporary; None for any other file."""
     found = _SHARD.search(str(place))
     return int(found[1]) if found else None
 
 
 class WindowWriter:
-    """Appends windows to a parquet file, a row group a call, holding no more than that in memory.
+    """Appends windows to a parquet file, one row group per call, holding only that in memory.
 
     The same arrays give the same bytes. zstd over byte-stream-split floats is the smallest of pyarrow's encodings for
     these values: 79 bytes a window of ten samples; snappy or lz4 take 84, zstd over plain floats 88, no codec 108.
@@ -72,14 +64,14 @@ class WindowWriter:
         self._file: pq.ParquetWriter | None = None
 
     def write(self, columns: Columns) -> None:
-        """Appends one row group; every call brings the same columns."""
+        """Appends a row group; every call needs the same columns."""
         table = to_table(columns)
         if self._file is None:
             self._file = open_writer(self._path, table.schema)
         self._file.write_table(table, row_group_size=table.num_rows)
 
     def close(self, shard: int, shards: int) -> None:
-        """Writes the footer, without the digest, which is of the whole file."""
+        """Writes the footer with a placeholder for the digest, which covers the whole file."""
         if self._file is not None:
             footer = _Footer(shard=shard, shards=shards, sha256=digest.ZEROS).model_dump_json()
             self._file.add_key_value_metadata({_KEY: footer.encode()})
@@ -88,7 +80,7 @@ class WindowWriter:
 
 @contextmanager
 def writing(place: Place, shard: int = 0, shards: int = 1) -> Iterator[WindowWriter]:
-    """Yields a writer to a file that appears at a place whole, or not at all."""
+    """Yields a writer; the file appears at `place`, whole, if the block ends without an error."""
     with replacing(place) as temporary:
         writer = WindowWriter(temporary)
         try:
@@ -99,14 +91,14 @@ def writing(place: Place, shard: int = 0, shards: int = 1) -> Iterator[WindowWri
 
 
 class Split:
-    """A split's shards, opened by the footers of the first and the last; each is checked when it is read."""
+    """A split's shards. Opening reads the footers of the first and the last; reading checks each shard."""
 
     window_length: int
     sizes: tuple[int, ...]
     """Windows in each shard."""
 
     def __init__(self, folder: Place, length: int | None = None) -> None:
-        """Raises DataError naming the file as `read` does, also where windows are not of the length given."""
+        """Opens a split, of windows of `length` samples if given. Raises DataError as `read` does."""
         self._folder = folder
         first = _read_header(shard_path(folder, 0), 0, None)
         shards = first.footer.shards
@@ -114,7 +106,7 @@ class Split:
             last = _read_header(shard_path(folder, shards - 1), shards - 1, shards)
         except DataError:
             with _opening(shard_path(folder, 0)):
-                pass  # it names what is to blame if the first shard has changed
+                pass  # raises the better error if it is the first shard that has changed
             raise
         self.window_length = length or first.window_length
         self.sizes = (*(first.windows for _ in range(shards - 1)), last.windows)
@@ -123,8 +115,8 @@ class Split:
     def read(self, shard: int, columns: Sequence[str]) -> dict[str, NDArray[np.floating]]:
         """Returns the named columns of a shard.
 
-        Raises DataError naming the file when it is missing, damaged or foreign, when it holds a value that is not
-        finite, or other windows than the first shard: of another length, or not as many.
+        Raises DataError naming the file if it is missing, damaged or foreign, holds a value that is not finite, or
+        differs from the first shard in the windows' length or number.
         """
         path = shard_path(self._folder, shard)
         arrays = _read(path, columns, shard, len(self.sizes))
@@ -136,7 +128,7 @@ class Split:
         return arrays
 
     def digest(self) -> str:
-        """Returns a digest of all shards, as their footers tell them. Raises DataError."""
+        """Returns a digest of the digests in all shards' footers. Raises DataError."""
         shards = range(len(self.sizes))
         footers = (_read_header(shard_path(self._folder, shard), shard, len(self.sizes)).footer for shard in shards)
         return hashlib.sha256("".join(footer.model_dump_json() for footer in footers).encode()).hexdigest()
@@ -152,8 +144,21 @@ def read_split(
 
 
 def read_windows(path: Path, columns: Sequence[str]) -> dict[str, NDArray[np.floating]]:
-    """Returns the named columns of a file that stands alone. Raises DataError as read_split does."""
+    """Returns the named columns of a single file. Raises DataError as read_split does."""
     return _read(path, columns, 0, 1)
+
+
+def read_row_groups(path: Path, columns: Sequence[str]) -> Iterator[dict[str, NDArray[np.floating]]]:
+    """Yields the named columns of a single file, a row group at a time. Raises DataError as read_windows does.
+
+    The digest of the whole file is checked before the first row group is read.
+    """
+    with _opening(path) as file:
+        _check_place(path, _footer(path, file), 0, 1)
+        check_columns(path, file.schema_arrow.names, file.metadata.num_rows, [*WINDOW_COLUMNS, *columns])
+        for number in range(file.num_row_groups):
+            table = file.read_row_group(number, columns=list(columns), use_threads=False)
+            yield {name: to_array(f"{path}, row group {number}", name, table.column(name)) for name in columns}
 
 
 def read_snapshots(path: Path) -> dict[str, NDArray[np.floating]]:
@@ -162,7 +167,7 @@ def read_snapshots(path: Path) -> dict[str, NDArray[np.floating]]:
 
 
 def is_whole(place: Place, shard: int, shards: int) -> bool:
-    """Whether a file is as it was written, as one of so many shards."""
+    """Whether a file is undamaged and is that one of so many shards."""
     try:
         with _opening(place) as file:
             _check_place(place, _footer(place, file), shard, shards)
@@ -172,7 +177,7 @@ def is_whole(place: Place, shard: int, shards: int) -> bool:
 
 
 class _Header(NamedTuple):
-    """What opening a shard tells without reading a window."""
+    """A shard's footer, and the number and length of its windows."""
 
     footer: _Footer
     windows: int
@@ -180,38 +185,33 @@ class _Header(NamedTuple):
 
 
 def _read_header(place: Place, shard: int, shards: int | None) -> _Header:
-    """Returns what a shard's footer says; of the first one, whatever number of shards that is."""
+    """Reads a shard's header; `shards` is None for the first shard, which names their number."""
     with _opening(place, whole=False) as file:
         footer = _footer(place, file)
         _check_place(place, footer, shard, shards or footer.shards)
         names = file.schema_arrow.names
         kind = file.schema_arrow.field(names.index("input")).type if "input" in names else None
         if not (kind and pa.types.is_fixed_size_list(kind)):
-            raise DataError(f"{place} holds no windows in a column input; {REMAKE}")
+            raise DataError(f"{place} has no column `input` of windows; {REMAKE}")
         return _Header(footer, file.metadata.num_rows, kind.list_size)
 
 
 def _read(
     place: Place, columns: Sequence[str], shard: int, shards: int, leading: Sequence[str] = WINDOW_COLUMNS
 ) -> dict[str, NDArray[np.floating]]:
-    """Returns the named columns of a file whose first ones are `leading`."""
+    """Returns the named columns of a file that begins with the columns `leading`."""
     with _opening(place) as file:
-        footer = _footer(place, file)
-        names = tuple(file.schema_arrow.names)
+        footer, names = _footer(place, file), file.schema_arrow.names
         table = file.read(columns=list(columns), use_threads=False)
 
     _check_place(place, footer, shard, shards)
-    expected = (*leading, *(name for name in columns if name not in leading))
-    if names[: len(expected)] != expected or len(set(names)) < len(names):
-        raise DataError(f"{place} has the columns {', '.join(names)}, not {', '.join(expected)}; {REMAKE}")
-    if table.num_rows == 0:
-        raise DataError(f"{place} holds no windows; {REMAKE}")
+    check_columns(place, names, table.num_rows, [*leading, *columns])
     return {name: to_array(place, name, table.column(name)) for name in columns}
 
 
 @contextmanager
 def _opening(place: Place, whole: bool = True) -> Iterator[pq.ParquetFile]:
-    """Yields an open file, checked if the `whole` is read; turns what reading may raise into a DataError."""
+    """Yields an open parquet file; with `whole`, after a check of its digest. Turns reading errors into DataError."""
     try:
         with reading(place, whole) as source:
             if whole:
@@ -223,10 +223,10 @@ def _opening(place: Place, whole: bool = True) -> Iterator[pq.ParquetFile]:
         raise DataError(f"{place} is missing; run `dvc repro` to make it") from None
     except StoreError:
         raise
-    except (OSError, ValueError, pa.ArrowException) as error:  # a column's name may be no UTF-8
+    except (OSError, ValueError, pa.ArrowException) as error:  # ValueError: a column's name is not UTF-8
         reraise_systems(error, place)
         raise DataError(
-            f"{place} is no parquet file of this project ({' '.join(str(error).split())}); {REMAKE}"
+            f"{place} is not a parquet file of this project ({' '.join(str(error).split())}); {REMAKE}"
         ) from None
 
 
@@ -235,15 +235,15 @@ def _footer(place: Place, file: pq.ParquetFile) -> _Footer:
     try:
         return _Footer.model_validate_json(text)
     except ValidationError:
-        raise DataError(f"{place} was not written by this project (its footer does not say so); {REMAKE}") from None
+        raise DataError(f"{place} was not written by this project (its footer lacks the mark); {REMAKE}") from None
 
 
 def _check_place(place: Place, footer: _Footer, shard: int, shards: int) -> None:
     if (footer.shard, footer.shards) != (shard, shards):
         written = f"shard {footer.shard} of {footer.shards}"
-        raise DataError(f"{place} was written as {written}, but is found as {shard} of {shards}; {REMAKE}")
+        raise DataError(f"{place} was written as {written}, but its name says {shard} of {shards}; {REMAKE}")
 
 
 def _check_length(place: Place, found: int, expected: int) -> None:
     if found != expected:
-        raise DataError(f"{place} holds windows of {found} samples, not of {expected}; {REMAKE}")
+        raise DataError(f"{place} holds windows of {found} samples, not {expected}; {REMAKE}")

@@ -1,6 +1,7 @@
 """Adam (Kingma and Ba, arXiv:1412.6980, algorithm 1), as torch.optim.Adam computes it.
 
-Not torch's, as making any optimizer of torch.optim imports its compiler, which takes longer than a short training.
+Constructing any optimizer of torch.optim imports torch's compiler, which takes longer than a short training. Hence this
+one.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -9,17 +10,17 @@ import torch
 from torch import Tensor, nn
 
 MEAN_DECAY = 0.9
-"""Of the running mean of gradients, a step."""
+"""Decay per step of the running mean of gradients."""
 
 SQUARE_DECAY = 0.999
-"""Of the running mean of gradients' squares, a step."""
+"""Decay per step of the running mean of squared gradients."""
 
-MIN_MAGNITUDE = 1e-8
-"""Added to the root of the mean square, so that nothing is divided by 0."""
+EPSILON = 1e-8
+"""Added to the root of the mean square to avoid a division by 0."""
 
 
 class Adam:
-    """The optimizer for weights of any shape, which it takes as one vector."""
+    """Adam over weights of any shape, joined into one vector."""
 
     def __init__(self, weights: Iterable[nn.Parameter]) -> None:
         self._weights = list(weights)
@@ -37,17 +38,17 @@ class Adam:
         self._steps += 1
         self._mean.lerp_(gradient, 1.0 - MEAN_DECAY)
         self._square.mul_(SQUARE_DECAY).addcmul_(gradient, gradient, value=1.0 - SQUARE_DECAY)
-        root = self._square.sqrt().div_((1.0 - SQUARE_DECAY**self._steps) ** 0.5).add_(MIN_MAGNITUDE)
+        root = self._square.sqrt().div_((1.0 - SQUARE_DECAY**self._steps) ** 0.5).add_(EPSILON)
         torch.div(self._mean, root, out=self._move).mul_(rate / (1.0 - MEAN_DECAY**self._steps))
         for weights, move in zip(self._weights, self._moves, strict=True):
             weights.sub_(move)
 
-    def state(self) -> dict[str, Tensor]:
-        """Returns what going on takes beside the weights."""
+    def state_dict(self) -> dict[str, Tensor]:
+        """Returns the step count and both running means."""
         return {"steps": torch.tensor(self._steps), "mean": self._mean, "square": self._square}
 
-    def restore(self, state: Mapping[str, Tensor]) -> None:
-        """Goes on from a state."""
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Continues from a state that `state_dict` returned."""
         self._steps = int(state["steps"])
         self._mean.copy_(state["mean"])
         self._square.copy_(state["square"])

@@ -1,17 +1,16 @@
 """The order in which training sees its windows: a pure function of (seed, epoch, shuffle_windows).
 
-An epoch runs through every window once. The shards are permuted and laid end to end; that sequence is cut
-into blocks of `shuffle_windows`; each block is permuted; batches are cut from what comes out. With two shards
-of three windows, a0 a1 a2 and b0 b1 b2, and shuffle_windows = 4, an epoch may read
+An epoch visits every window once. The shards are permuted and joined; the sequence is cut into blocks of
+`shuffle_windows`; each block is permuted; the result is cut into batches. With two shards of three windows, a0 a1 a2
+and b0 b1 b2, and shuffle_windows = 4, an epoch may read
 
     shards permuted     b0 b1 b2 a0 a1 a2
     blocks permuted     b2 a0 b1 b0 | a2 a1
     batches of three    b2 a0 b1 | b0 a2 a1
 
-so a block is all that need be held at once, and shuffle_windows at least the split's size permutes it whole. A thread
-reads and permutes the block that comes next while the one at hand is used. Shards stay in memory as far as an
-allowance goes, and are read again where it ends; what training sees does not depend on it. Batches are on the device
-that is asked for.
+So only one block has to be in memory, and with shuffle_windows at least the split's size the whole split is permuted. A
+thread reads and permutes the next block while the current one is used. Shards stay in memory up to a limit and are read
+again in each epoch beyond it; the order does not depend on the limit.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -28,14 +27,14 @@ from quadrature.storage.windows import Split
 
 
 class Batch(NamedTuple):
-    """Some windows: input (count, window_length, 1) and target (count, window_length)."""
+    """Windows: input (count, window_length, 1) and target (count, window_length)."""
 
     input: Tensor
     target: Tensor
 
 
 class SplitReader(NamedTuple):
-    """A split: its windows' samples, how many windows each shard holds, and how to get a shard."""
+    """A split: samples per window, windows per shard, and a function that returns a shard."""
 
     window_length: int
     sizes: Sequence[int]
@@ -48,14 +47,14 @@ class SplitReader(NamedTuple):
 
     @classmethod
     def of(cls, batches: Sequence[Batch]) -> "SplitReader":
-        """Returns batches in memory as a split."""
+        """Returns a split of batches in memory, each a shard."""
         return cls(batches[0].input.shape[1], [len(batch.input) for batch in batches], batches.__getitem__)
 
 
 def open_split(folder: Place, device: torch.device, memory: int, window_length: int | None = None) -> SplitReader:
-    """Opens a split to be held in up to `memory` bytes; shards beyond are read from their files each time.
+    """Opens a split, holding up to `memory` bytes of it on the device; other shards are read each time they are needed.
 
-    Raises DataError as windows.Split does: now for what is held, and for the others when they are read.
+    Raises DataError as windows.Split does: at once for the shards that are held, for the others when they are read.
     """
     split = Split(folder, window_length)
     held: list[Batch] = []
@@ -79,9 +78,9 @@ def open_split(folder: Place, device: torch.device, memory: int, window_length: 
 def epoch_batches(
     split: SplitReader, seed: int, epoch: int, batch_size: int, shuffle_windows: int, done: int = 0
 ) -> Iterator[Batch]:
-    """Yields every window once, in an epoch's order, batch_size at a time; the last batch holds what is left.
+    """Yields every window once, in an epoch's order, batch_size at a time; the last batch may be smaller.
 
-    The first `done` batches are passed over, and the shards and blocks of which nothing else is needed.
+    Skips the first `done` batches, without reading shards that only they need.
     """
     order = _permutation(len(split.sizes), seed, epoch).tolist()
     first_block, rest = divmod(done * batch_size, shuffle_windows)
@@ -99,14 +98,14 @@ def in_order(split: SplitReader, batch_size: int) -> Iterator[Batch]:
 
 
 def _without_first(count: int, pieces: Iterator[Batch]) -> Iterator[Batch]:
-    """Leaves so many windows of the first piece out; it has more."""
+    """Drops the first `count` windows, all of the first piece."""
     for piece in pieces:
         yield _slice(piece, count, len(piece.input)) if count else piece
         count = 0
 
 
 def _cut(pieces: Iterable[Batch], size: int) -> Iterator[Batch]:
-    """Lays pieces end to end and cuts them anew, each of `size` windows but the last; copies only across a seam."""
+    """Joins pieces and cuts the sequence into batches of `size`, the last maybe smaller; copies only across a seam."""
     rest: list[Batch] = []
     for piece in pieces:
         start = 0

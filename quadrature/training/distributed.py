@@ -1,7 +1,7 @@
-"""Processes that train one network together, as torchrun starts them; nothing when there is one.
+"""Processes that train one network together, started by torchrun; a single process communicates with nobody.
 
-Each computes a share of every batch's gradient shards and gets those of the others; adding all up in the shards' order,
-each takes the same step. So the processes keep the same weights to the last bit, and those of one process alone.
+Each process computes some of a batch's gradient parts and receives the others. All add the parts in the same order and
+take the same step. So they hold the same weights, to the last bit those of a single process.
 """
 
 import logging
@@ -23,13 +23,13 @@ from quadrature.runtime.launch import Launch
 
 
 class LostRankError(QuadratureError):
-    """A process that trains with others did not hear from them."""
+    """A process that trains with others lost contact with them."""
 
     exit_code = 75
 
 
 class Ranks:
-    """The processes, seen from one of them."""
+    """The group of processes, as one of them sees it."""
 
     def __init__(
         self,
@@ -43,12 +43,12 @@ class Ranks:
 
     @property
     def world_size(self) -> int:
-        """How many processes there are."""
+        """The number of processes."""
         return self._launch.world_size
 
     @property
     def is_main_process(self) -> bool:
-        """Whether this one speaks and writes for all."""
+        """Whether this process logs, saves and writes for all."""
         return self._launch.rank == 0
 
     def own_parts(self, parts: int) -> range:
@@ -57,19 +57,19 @@ class Ranks:
         return range(self._launch.rank * size, (self._launch.rank + 1) * size)
 
     def gather(self, rows: Tensor) -> Tensor:
-        """Returns all processes' rows, (shards, size), in order, given this one's. Raises LostRankError."""
+        """Returns all processes' rows, (parts, size), in order, given this process's. Raises LostRankError."""
         if self._launch.world_size == 1:
             return rows
         everyones = rows.new_empty(self._launch.world_size * len(rows), rows.shape[1])
-        with self.telling():
+        with self.translating():
             torch.distributed.all_gather_single(everyones, rows)
         return everyones
 
-    def tell(self, message: bytes) -> bytes:
-        """Returns the first process's message, given this one's. Raises LostRankError."""
+    def broadcast(self, message: bytes) -> bytes:
+        """Returns the main process's message; the message of any other process is ignored. Raises LostRankError."""
         if self._launch.world_size == 1:
             return message
-        with self.telling():
+        with self.translating():
             length = torch.tensor(len(message), device=self._device)
             torch.distributed.broadcast(length, src=0)
             content = torch.zeros(int(length), dtype=torch.uint8)
@@ -80,8 +80,8 @@ class Ranks:
         return content.cpu().numpy().tobytes()
 
     @contextmanager
-    def telling(self) -> Iterator[None]:
-        """Turns what torch raises where another process is missing into a LostRankError."""
+    def translating(self) -> Iterator[None]:
+        """Turns the error that torch raises if another process is missing into a LostRankError."""
         try:
             yield
         except RuntimeError as error:  # a time-out, or a connection that another's end closed
@@ -92,11 +92,12 @@ class Ranks:
 
 
 def start_processes(count: int, program: Sequence[str]) -> None:
-    """Runs a Python program in so many processes of this machine, as torchrun would, to their end.
+    """Runs a Python program in `count` processes on this machine, as torchrun does, and waits for them.
 
-    Raises SystemExit with the code of the first that failed, which has said why, and Interruption when a signal came.
+    Raises SystemExit with the exit code of the first process that failed, which has logged why, and Interruption on a
+    signal.
     """
-    # Imported here, as these start a server's worth of modules that a process of several does not need.
+    # Imported here: these import many modules that the processes themselves do not need.
     from torch.distributed.elastic.multiprocessing import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
@@ -117,9 +118,9 @@ def start_processes(count: int, program: Sequence[str]) -> None:
 
 @contextmanager
 def joined(launch: Launch, device: torch.device, gradient_shards: int, patience: float) -> Iterator[Ranks]:
-    """Yields the processes once all are there; none waits for another for more than `patience` seconds.
+    """Yields the group once all processes have joined; no process waits for another longer than `patience` seconds.
 
-    Raises ParameterError unless they can share the gradient's shards evenly.
+    Raises ParameterError unless world_size divides gradient_shards.
     """
     if gradient_shards % launch.world_size:
         raise ParameterError(
@@ -130,7 +131,7 @@ def joined(launch: Launch, device: torch.device, gradient_shards: int, patience:
         yield Ranks()
         return
     ranks = Ranks(launch, device, patience)
-    with ranks.telling():
+    with ranks.translating():
         _meet(launch, device, timedelta(seconds=patience))
     try:
         yield ranks
@@ -141,11 +142,11 @@ def joined(launch: Launch, device: torch.device, gradient_shards: int, patience:
 def _meet(launch: Launch, device: torch.device, patience: timedelta) -> None:
     try:
         store, _, _ = next(rendezvous("env://", timeout=patience))
-    except ValueError as error:  # a variable that says where the others are is missing
+    except ValueError as error:  # a variable with the address of the others is missing
         raise ParameterError(f"{str(error).strip().splitlines()[0]}; start with torchrun, which sets all") from None
     if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True":
-        # torchrun's own store, which outlives the processes: without a name of their own, those that it starts again
-        # would read where the ones before them could be reached (github.com/pytorch/pytorch/issues/135712).
+        # torchrun's store outlives the processes. Without a prefix, restarted processes would read the addresses of the
+        # processes before them (github.com/pytorch/pytorch/issues/135712).
         store = PrefixStore(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"), store)
     backend = torch.distributed.get_default_backend_for_device(device)  # gloo on the CPU, NCCL on CUDA
     torch.distributed.init_process_group(

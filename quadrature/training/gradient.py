@@ -1,8 +1,8 @@
-"""The gradient of a batch's squared error with respect to a model's weights.
+"""The gradient of a GRU network's squared error on a CPU, written out.
 
-torch's autograd finds it for any module. For one GRU layer with a head on its last state, the default network, it is
-written out for a CPU: autograd's bookkeeping takes as long as the arithmetic of a small network, 0.4 milliseconds a
-batch, and holds Python's lock, so that threads wait for each other.
+torch's autograd finds the gradient of any module. Its bookkeeping takes as long as the arithmetic of a small network,
+0.4 milliseconds a batch, and holds Python's lock, so threads wait for each other. For a plain QuadratureNetwork this
+module computes the same without it.
 """
 
 from collections.abc import Sequence
@@ -10,41 +10,53 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from quadrature.network.model import ModelParams, QuadratureNetwork
-from quadrature.network.scan import idle_scans
+from quadrature.network.gru import GRUPass, is_hooked, is_supported
+from quadrature.network.model import QuadratureNetwork
 from quadrature.training.batches import Batch
 
 
-def error_gradient(model: nn.Module, batch: Batch, samples: int) -> Tensor:
-    """Returns one vector: the gradient of the sum of squared errors / samples, parameter by parameter, and the sum."""
-    if isinstance(model, QuadratureNetwork) and batch.input.device.type == "cpu" and _is_written_out(model.params):
-        parts = _by_hand(model, batch, samples)
-    else:
-        parts = _by_autograd(model, batch, samples)
-    return torch.cat([part.reshape(-1) for part in parts])
+def gradient_by_hand(model: nn.Module, batch: Batch, samples: int) -> Sequence[Tensor] | None:
+    """Returns the gradients of the sum of squared errors / samples, parameter by parameter, and the sum.
+
+    Returns None where autograd has to find them: for any other module, for one that something is hooked onto or whose
+    weights are not all trained, and where the sum is not finite.
+    """
+    if type(model) is not QuadratureNetwork or not is_supported(gru := model.recurrent, batch.input):
+        return None
+    head = model.linear
+    if type(head) is not nn.Linear or is_hooked(head) or is_hooked(model) or not _all_trained(gru, head):
+        return None
+    with torch.inference_mode():
+        run = GRUPass(gru, batch.input)
+        differentiate_head = _head_on_every_state if model.params.head == "every" else _head_on_last_state
+        error, states, final, of_head = differentiate_head(head, run, batch.target, samples)
+        gradients = (*run.backward(states, final), *of_head, error) if error.isfinite() else None
+        run.release()
+    return gradients
 
 
-def _by_autograd(model: nn.Module, batch: Batch, samples: int) -> Sequence[Tensor]:
-    error = nn.functional.mse_loss(model(batch.input), batch.target, reduction="sum")
-    return *torch.autograd.grad(error / samples, list(model.parameters())), error.detach()
+def _all_trained(*modules: nn.Module) -> bool:
+    return all(one.requires_grad for module in modules for one in module._parameters.values() if one is not None)
 
 
-def _is_written_out(params: ModelParams) -> bool:
-    kind = (params.cell, params.num_layers, params.bidirectional, params.bias, params.execution, params.head)
-    return kind == ("gru", 1, False, True, "sequence", "last")
+HeadGradients = tuple[Tensor, Tensor | None, Tensor | None, Sequence[Tensor]]
+"""The sum of squared errors; the gradients of all states, of the final one, and of the head's weight and bias."""
 
 
-@torch.inference_mode()
-def _by_hand(network: QuadratureNetwork, batch: Batch, samples: int) -> Sequence[Tensor]:
-    weights, head = list(network.recurrent.parameters()), network.linear
-    window = batch.input.permute(1, 2, 0)  # (window_length, 1, batch)
-    scan = idle_scans.take(window, weights)
-    scan.forward(window, None, weights)
-    state = scan.states[-1]  # (hidden_size, batch)
-    errors = torch.addmm(head.bias.unsqueeze(1), head.weight, state).sub_(batch.target.t())  # (window_length, batch)
+def _head_on_last_state(head: nn.Linear, run: GRUPass, target: Tensor, samples: int) -> HeadGradients:
+    """Differentiates a head that maps the final state to the whole window."""
+    state = run.final  # (directions * hidden_size, batch)
+    errors = torch.addmm(head.bias.unsqueeze(1), head.weight, state).sub_(target.t())  # (window_length, batch)
     error = errors.square().sum()
     errors.mul_(2.0 / samples)
-    _, _, gradients = scan.backward(None, head.weight.t() @ errors, wants_inputs=False)
-    head_gradients = errors @ state.t(), errors.sum(1)
-    idle_scans.give(scan)
-    return *gradients, *head_gradients, error
+    return error, None, head.weight.t() @ errors, (errors @ state.t(), errors.sum(1))
+
+
+def _head_on_every_state(head: nn.Linear, run: GRUPass, target: Tensor, samples: int) -> HeadGradients:
+    """Differentiates a head that maps each state to its own sample."""
+    states = run.states  # (window_length, directions * hidden_size, batch)
+    errors = torch.matmul(head.weight, states).add_(head.bias).sub_(target.t().unsqueeze(1))
+    error = errors.square().sum()  # of (window_length, 1, batch)
+    errors.mul_(2.0 / samples)
+    weight = torch.matmul(errors, states.transpose(1, 2)).sum(0)
+    return error, torch.matmul(head.weight.t(), errors), None, (weight, errors.sum((0, 2)))

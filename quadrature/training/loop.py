@@ -1,18 +1,18 @@
-"""Gradient descent on the mean squared error: one step, one epoch after another, validation on the way.
+"""Gradient descent on the mean squared error: epochs of steps, with validation on the way.
 
-Takes any module that maps a batch's input to an estimate of its target. What a step does depends on its
-number, the parameters and the windows, and on nothing that has to be remembered but weights and optimizer.
+The loop takes any module that maps a batch's input to an estimate of its target. A step depends on its number, the
+parameters, the windows, the weights and the optimizer's state, and on nothing else.
 """
 
 import math
 from collections.abc import Callable, Iterator
 from functools import partial
 
-import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
 from quadrature.network.device import compute_alone, computing_alone
+from quadrature.network.model import estimate
 from quadrature.runtime.errors import NonFiniteLossError
 from quadrature.runtime.threads import Workers
 from quadrature.storage.history import Record
@@ -33,8 +33,8 @@ def train(
 ) -> Iterator[Record]:
     """Trains the model in place to its end, yielding a record `validations_per_epoch` times an epoch.
 
-    Calls `after_step` before the first step and after each, its record, if it has one, included.
-    Raises NonFiniteLossError, before the next record, when a step's loss or gradient is infinite or not a number.
+    Calls `after_step` before the first step and after each step, once its record, if any, is yielded. Raises
+    NonFiniteLossError, before the next record, if a step's loss or gradient is infinite or not a number.
     """
     model, params, epoch_steps = training.model, training.params, steps_per_epoch(windows, training.params)
     if training.step == 0:
@@ -48,30 +48,21 @@ def train(
             bar = partial(tqdm, total=epoch_steps, initial=done, unit="step", leave=False, disable=_is_silent(ranks))
             for epoch_step, batch in enumerate(bar(batches, f"epoch {epoch + 1}"), done + 1):
                 rate = learning_rate(params.schedule, params.learning_rate, training.step, params.epochs * epoch_steps)
-                training.note(take_step(batch, training.step + 1, rate), batch.target.numel())
+                loss = take_step(batch, training.step + 1, rate)
+                training.add_loss(loss, batch.target.numel())
                 if _is_due(epoch_step, epoch_steps, params.validations_per_epoch):
                     yield _record(training, epoch + epoch_step / epoch_steps, rate, validation, workers)
                     model.train()
                 after_step(training)
 
 
-def _record(training: Training, epoch: float, rate: float, validation: SplitReader, workers: Workers) -> Record:
-    train_mse = _sum_finite(training.losses, training.step) / training.samples
-    validation_mse = mean_squared_error(training.model, validation, training.params.batch_size, workers)
-    if not math.isfinite(validation_mse):
-        raise NonFiniteLossError(f"the validation loss is not finite at step {training.step}; {_REMEDY}")
-    record = Record(epoch, training.step, rate, train_mse, validation_mse)
-    training.record(record)
-    return record
-
-
 def steps_per_epoch(windows: SplitReader, params: TrainParams) -> int:
-    """Returns how many batches hold every window once."""
+    """Returns the number of batches that hold every window once."""
     return math.ceil(windows.window_count / params.batch_size)
 
 
 def mean_squared_error(model: nn.Module, windows: SplitReader, batch_size: int, workers: Workers) -> float:
-    """Returns the mean over windows and instants of the squared error."""
+    """Returns the squared error's mean over windows and instants."""
     model.eval()
     squares, samples = 0.0, 0
     for more_squares, more_samples in workers.map(partial(_sum_of_squares, model), in_order(windows, batch_size)):
@@ -80,35 +71,45 @@ def mean_squared_error(model: nn.Module, windows: SplitReader, batch_size: int, 
     return squares / samples
 
 
-@torch.inference_mode()
 def _sum_of_squares(model: nn.Module, batch: Batch) -> tuple[float, int]:
-    return nn.functional.mse_loss(model(batch.input), batch.target, reduction="sum").item(), batch.target.numel()
+    squares = nn.functional.mse_loss(estimate(model, batch.input), batch.target, reduction="sum")
+    return squares.item(), batch.target.numel()
+
+
+def _record(training: Training, epoch: float, rate: float, validation: SplitReader, workers: Workers) -> Record:
+    train_mse = _sum_finite(training.losses, training.step) / training.samples
+    validation_mse = mean_squared_error(training.model, validation, training.params.batch_size, workers)
+    if not math.isfinite(validation_mse):
+        raise NonFiniteLossError(f"the validation loss is not finite at step {training.step}; {_REMEDY}")
+    record = Record(epoch, training.step, rate, train_mse, validation_mse)
+    training.add_record(record)
+    return record
 
 
 _REMEDY = "lower train.learning_rate or train.gradient_clip in params.yaml, or look for huge values in the windows"
 
 
-def _threads(model: nn.Module, params: TrainParams) -> int:
-    """Returns how many threads can share the work: one where the accelerator does it, or dropout draws in turn."""
-    on_cpu = all(weights.device.type == "cpu" for weights in model.parameters())
-    return 1 if draws(model) or not on_cpu else params.threads
-
-
-def _is_silent(ranks: Ranks) -> bool | None:
-    """Whether no bar is drawn: by all but one process; that one draws where there is a terminal, which None says."""
-    return None if ranks.is_main_process else True
-
-
-def _is_due(step: int, steps: int, times: int) -> bool:
-    """Spreads `times` over `steps`, counted from 1, evenly, the last step always among them."""
-    return step * times // steps > (step - 1) * times // steps
-
-
 def _sum_finite(losses: Tensor, step: int) -> float:
-    """Returns the sum of the losses of the steps up to `step`; raises NonFiniteLossError naming the first bad one."""
+    """Returns the sum of the losses of the steps up to `step`; raises NonFiniteLossError naming the first bad step."""
     values = losses.double()
     finite = values.isfinite()
     if not finite.all():
         first = step - len(losses) + 1 + int(finite.int().argmin())
         raise NonFiniteLossError(f"the loss or its gradient is not finite at step {first}; {_REMEDY}")
     return values.sum().item()
+
+
+def _threads(model: nn.Module, params: TrainParams) -> int:
+    """Returns the number of threads that can share the work: one on an accelerator, or if dropout draws in turn."""
+    on_cpu = all(weights.device.type == "cpu" for weights in model.parameters())
+    return 1 if draws(model) or not on_cpu else params.threads
+
+
+def _is_silent(ranks: Ranks) -> bool | None:
+    """Returns tqdm's `disable`: None, a bar on a terminal only, for the main process, and True for the others."""
+    return None if ranks.is_main_process else True
+
+
+def _is_due(step: int, steps: int, times: int) -> bool:
+    """Whether a step, counted from 1, is one of `times` evenly spaced among `steps`; the last one always is."""
+    return step * times // steps > (step - 1) * times // steps

@@ -18,14 +18,14 @@ class TrainParams(Section):
     optimizer: Literal["adam", "soap"]
     learning_rate: Annotated[float, Field(gt=0.0, le=10.0)]  # the schedule's highest
     schedule: Schedule
-    gradient_clip: Annotated[float, Field(gt=0.0)] | None  # largest norm of the gradient; null: any
+    gradient_clip: Annotated[float, Field(gt=0.0)] | None  # largest norm of the gradient; null: no limit
     validations_per_epoch: Annotated[int, Field(ge=1, le=10**6)]  # rows of history.csv, at most one a step
-    snapshots: Annotated[int, Field(ge=2, le=200)]  # at most so many, the untrained and the last step among them
-    snapshot_windows: Annotated[int, Field(ge=1, le=6)]  # validation windows that they are kept of
-    processes: Annotated[int, Field(ge=1, le=1024)]  # that share the gradient's shards
-    threads: Annotated[int, Field(ge=1, le=1024)]  # in each, that do as well
+    snapshots: Annotated[int, Field(ge=2, le=200)]  # at most, including the untrained network and the last step
+    snapshot_windows: Annotated[int, Field(ge=1, le=6)]  # validation windows that each snapshot estimates
+    processes: Annotated[int, Field(ge=1, le=1024)]  # which share the gradient's shards
+    threads: Annotated[int, Field(ge=1, le=1024)]  # of each process, which share its shards
     shuffle_windows: Annotated[int, Field(ge=1, le=2**40)]
-    gradient_shards: Annotated[int, Field(ge=1, le=1024)]  # of a batch; a shard is computed by one thread
+    gradient_shards: Annotated[int, Field(ge=1, le=1024)]  # of a batch; one thread computes a shard
 
     @field_validator("batch_size")
     @classmethod

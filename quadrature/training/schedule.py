@@ -7,11 +7,11 @@ Schedule = Literal["constant", "cosine", "onecycle"]
 
 
 def learning_rate(schedule: Schedule, highest: float, step: int, steps: int) -> float:
-    """Returns the rate of a step, counted from 0, of `steps`.
+    """Returns the learning rate of a step, counted from 0, of `steps`.
 
-    `cosine` falls from the highest rate to 0 on half a cosine (Loshchilov and Hutter, arXiv:1608.03983).
-    `onecycle` climbs from 1/25 of it over the first 30 % of the steps and falls to 4e-6 of it, both on half
-    a cosine (Smith and Topin, arXiv:1708.07120, in the form of torch.optim.lr_scheduler.OneCycleLR).
+    `cosine` falls from the highest rate to 0 along half a cosine (Loshchilov and Hutter, arXiv:1608.03983). `onecycle`
+    rises from 1/25 of the highest rate over the first 30 % of the steps, then falls to 4e-6 of it, both along half a
+    cosine (Smith and Topin, arXiv:1708.07120, in the form of torch.optim.lr_scheduler.OneCycleLR).
     """
     match schedule:
         case "constant":

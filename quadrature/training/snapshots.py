@@ -1,4 +1,4 @@
-"""What the network makes of a few windows as training goes on: data/snapshots.parquet, for the animation."""
+"""The network's estimates of a few windows in the course of training: data/snapshots.parquet, for the animation."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,48 +8,48 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from quadrature.network.model import estimate
 from quadrature.storage.windows import writing
 from quadrature.training.batches import Batch
 
 
 def snapshot_steps(count: int, steps: int) -> list[int]:
-    """Returns up to `count` of the steps 0 to `steps`, evenly spaced on a logarithmic scale after the untrained 0.
+    """Returns step 0, the untrained network, and steps up to `steps` evenly spaced on a logarithmic scale.
 
-    There are fewer where two would round to one; the last step is always among them.
+    There are at most `count`, fewer if two would round to the same step; the last step is always included.
     """
     return sorted({0, *np.rint(np.geomspace(steps, 1, count - 1)).astype(int).tolist()})
 
 
 class Snapshots:
-    """Estimates of the same windows after each of the given steps, kept in the order in which they are taken."""
+    """Estimates of the same windows after each of the given steps, in the order they were taken."""
 
     def __init__(self, windows: Batch, steps: list[int]) -> None:
         self._windows = windows
-        self._steps = set(steps)  # that are to come
+        self._steps = set(steps)  # still to come
         self._taken: list[tuple[int, Tensor]] = []
 
-    @torch.inference_mode()
     def take(self, model: nn.Module, step: int) -> None:
-        """Estimates the windows if `step` is one of those asked for."""
+        """Estimates the windows if `step` is one of the given steps."""
         if step in self._steps:
             training = model.training
             model.eval()
-            self._taken.append((step, model(self._windows.input).cpu()))
+            self._taken.append((step, estimate(model, self._windows.input).cpu()))
             self._steps.remove(step)
             model.train(training)
 
-    def state(self) -> dict[str, Tensor]:
-        """Returns what was taken."""
+    def state_dict(self) -> dict[str, Tensor]:
+        """Returns the snapshots taken so far."""
         steps = torch.tensor([step for step, _ in self._taken], dtype=torch.int64)
         return {"steps": steps, "estimates": torch.stack([estimates for _, estimates in self._taken])}
 
-    def restore(self, state: Mapping[str, Tensor]) -> None:
-        """Goes on from what was taken."""
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Continues after the snapshots that `state_dict` returned."""
         self._taken = list(zip(state["steps"].tolist(), state["estimates"].unbind(), strict=True))
         self._steps -= {step for step, _ in self._taken}
 
     def write(self, path: Path) -> None:
-        """Writes a row a window for each snapshot: step, input, target, prediction."""
+        """Writes one row per window and snapshot: step, input, target, prediction."""
         with writing(path) as file:
             for step, estimates in self._taken:
                 columns: dict[str, NDArray[np.floating]] = {

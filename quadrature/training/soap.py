@@ -1,9 +1,9 @@
-"""SOAP: Adam in the slowly turning coordinates where a matrix's gradients are least correlated.
+"""SOAP: Adam in slowly rotating coordinates, in which the entries of a matrix's gradient are least correlated.
 
 Vyas, Morwani, Zhao, Kwun, Shapira, Brandfonbrener, Janson and Kakade, "SOAP: Improving and Stabilizing Shampoo using
-Adam", arXiv:2409.11321, algorithm 3, with the paper's constants; but its first step, which there only finds the
-coordinates, moves as well. For networks as small as these, its coordinates cost
-little, and a step goes further than Adam's: docs/accuracy.md has the figures.
+Adam", arXiv:2409.11321, algorithm 3, with the paper's constants. One difference: the first step moves the weights,
+where the paper's only initializes the coordinates. For networks this small the coordinates cost little, and a step gets
+further than Adam's; docs/accuracy.md has the figures.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,23 +13,23 @@ import torch
 from torch import Tensor, nn
 
 MEAN_DECAY = 0.95
-"""Of the running mean of gradients, a step."""
+"""Decay per step of the running mean of gradients."""
 
 SQUARE_DECAY = 0.95
-"""Of the running means of gradients' squares and products, a step."""
+"""Decay per step of the running means of squared gradients and of gradient products."""
 
-TURN_EVERY = 10
-"""Steps between one set of coordinates and the next."""
+UPDATE_EVERY = 10
+"""Steps between updates of the coordinates."""
 
-MIN_MAGNITUDE = 1e-8
-"""Added to the root of a mean square, so that nothing is divided by 0."""
+EPSILON = 1e-8
+"""Added to the root of a mean square to avoid a division by 0."""
 
-LONGEST_SIDE = 1024
-"""Of a matrix; along a longer one the coordinates stay as they are, as their cost grows with its cube."""
+MAX_SIDE = 1024
+"""A longer side of a matrix keeps its coordinates: the cost of rotating them grows with the cube of the side."""
 
 
 class SOAP:
-    """The optimizer for weights of one and two dimensions; a vector, or a matrix of one row or column, gets Adam."""
+    """SOAP over weights of one and two dimensions; vectors, and matrices of one row or column, get plain Adam."""
 
     def __init__(self, weights: Iterable[nn.Parameter]) -> None:
         self._weights = list(weights)
@@ -43,8 +43,8 @@ class SOAP:
         for weights, gradient, state in zip(self._weights, gradients, self.states, strict=True):
             _move(weights, gradient, state, rate)
 
-    def state(self) -> dict[str, Tensor]:
-        """Returns what going on takes beside the weights."""
+    def state_dict(self) -> dict[str, Tensor]:
+        """Returns the moments, gradient products and bases of each weight, and its step count."""
         tensors = {}
         for number, state in enumerate(self.states):
             tensors[f"{number}.steps"] = torch.tensor(state["steps"])
@@ -53,8 +53,8 @@ class SOAP:
                 tensors |= {f"{number}.{name}.{axis}": tensor for axis, tensor in state[name].items()}
         return tensors
 
-    def restore(self, state: Mapping[str, Tensor]) -> None:
-        """Goes on from a state."""
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Continues from a state that `state_dict` returned."""
         device = self._weights[0].device
         self.states = []
         for number in range(len(self._weights) if state else 0):
@@ -71,8 +71,8 @@ class SOAP:
 
 
 def _begin(weights: Tensor, gradient: Tensor) -> dict[str, Any]:
-    """Returns the state before the first step, in the coordinates that the first gradient suggests."""
-    products = {axis: _product(gradient, axis) for axis in _turning_axes(weights)}
+    """Returns the state before the first step, in the eigenvectors of the first gradient's products."""
+    products = {axis: _product(gradient, axis) for axis in _rotated_axes(weights)}
     return {
         "steps": 0,
         "mean": torch.zeros_like(weights),
@@ -83,10 +83,10 @@ def _begin(weights: Tensor, gradient: Tensor) -> dict[str, Any]:
 
 
 def _eigenvectors(product: Tensor) -> Tensor:
-    """Returns a symmetric matrix's eigenvectors as columns.
+    """Returns a symmetric matrix's eigenvectors as columns; the identity if the matrix is not finite.
 
-    In float64, as a single gradient's product is of low rank, which can keep float32's from converging, and on the CPU,
-    as not every accelerator has them. Of what is not finite there are none: the loss will tell, not the optimizer.
+    Computes in float64, as float32 may not converge for the low rank of a single gradient's product, and on the CPU, as
+    not every accelerator has eigh. A gradient that is not finite is reported by the loss, not here.
     """
     if not product.isfinite().all():
         return torch.eye(len(product), dtype=product.dtype, device=product.device)
@@ -95,44 +95,44 @@ def _eigenvectors(product: Tensor) -> Tensor:
 
 
 def _move(weights: Tensor, gradient: Tensor, state: dict[str, Any], rate: float) -> None:
-    """Takes a step of Adam in the coordinates that the columns of `bases` span, then brings these up to date."""
+    """Takes an Adam step in the coordinates of the bases' columns, then updates the bases."""
     mean, square, products, bases = (state[name] for name in ("mean", "square", "products", "bases"))
     state["steps"] += 1
     mean.lerp_(gradient, 1.0 - MEAN_DECAY)
-    square.lerp_(_turned(gradient, bases).square(), 1.0 - SQUARE_DECAY)
-    step = _turned(mean, bases) / (1.0 - MEAN_DECAY ** state["steps"])
-    step /= (square / (1.0 - SQUARE_DECAY ** state["steps"])).sqrt() + MIN_MAGNITUDE
-    weights.sub_(_turned_back(step, bases), alpha=rate)
+    square.lerp_(_rotate(gradient, bases).square(), 1.0 - SQUARE_DECAY)
+    step = _rotate(mean, bases) / (1.0 - MEAN_DECAY ** state["steps"])
+    step /= (square / (1.0 - SQUARE_DECAY ** state["steps"])).sqrt() + EPSILON
+    weights.sub_(_rotate_back(step, bases), alpha=rate)
 
     for axis, product in products.items():
         product.lerp_(_product(gradient, axis), 1.0 - SQUARE_DECAY)
-        if state["steps"] % TURN_EVERY == 0:
-            # One step of the power iteration towards the eigenvectors; the largest first keeps them apart.
+        if state["steps"] % UPDATE_EVERY == 0:
+            # One step of power iteration towards the eigenvectors; sorting the largest first keeps them apart.
             order = (bases[axis].T @ product @ bases[axis]).diagonal().argsort(descending=True)
             square.copy_(square.index_select(axis, order))
-            # Row by row in memory, as a saved state is: where a number lies alters the last bits of products.
+            # Contiguous rows, as in a loaded state: the memory layout changes the last bits of products.
             bases[axis] = torch.linalg.qr(product @ bases[axis][:, order]).Q.contiguous()
 
 
-def _turning_axes(weights: Tensor) -> list[int]:
-    """Returns the axes of a matrix along which gradients may be correlated and coordinates are affordable."""
+def _rotated_axes(weights: Tensor) -> list[int]:
+    """Returns the axes of a matrix along which rotating the coordinates is useful and affordable."""
     if weights.ndim != 2 or 1 in weights.shape:
         return []
-    return [axis for axis, side in enumerate(weights.shape) if side <= LONGEST_SIDE]
+    return [axis for axis, side in enumerate(weights.shape) if side <= MAX_SIDE]
 
 
 def _product(gradient: Tensor, axis: int) -> Tensor:
-    """Returns the products of a gradient's rows (axis 0) or columns (axis 1) with each other."""
+    """Returns the matrix of inner products of a gradient's rows (axis 0) or columns (axis 1)."""
     return gradient @ gradient.T if axis == 0 else gradient.T @ gradient
 
 
-def _turned(matrix: Tensor, bases: dict[int, Tensor]) -> Tensor:
-    """Returns a matrix in the bases' coordinates."""
+def _rotate(matrix: Tensor, bases: dict[int, Tensor]) -> Tensor:
+    """Returns a matrix in the coordinates of the bases."""
     rows = bases[0].T @ matrix if 0 in bases else matrix
     return rows @ bases[1] if 1 in bases else rows
 
 
-def _turned_back(matrix: Tensor, bases: dict[int, Tensor]) -> Tensor:
-    """Returns what _turned was given."""
+def _rotate_back(matrix: Tensor, bases: dict[int, Tensor]) -> Tensor:
+    """Inverse of _rotate."""
     rows = bases[0] @ matrix if 0 in bases else matrix
     return rows @ bases[1].T if 1 in bases else rows

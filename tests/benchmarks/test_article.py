@@ -1,4 +1,4 @@
-"""docs/article.md: each snippet prints what the page says, each figure is what its script makes of the measurements."""
+"""docs/article.md: each snippet prints what the page shows, each figure is drawn from the committed measurements."""
 
 import doctest
 import json
@@ -22,7 +22,7 @@ FOLDER = PROJECT / "docs/article"
 
 
 def snippets():
-    """Returns each block of Python with what stands beneath it as its output, nothing where no such block follows."""
+    """Returns each block of Python with the block of output that follows it, empty if there is none."""
     pattern = r"^```python\n(.*?)^```$(?:\n\n^```text\n(.*?)^```$)?"
     return re.findall(pattern, PAGE.read_text(), re.MULTILINE | re.DOTALL)
 
@@ -34,16 +34,16 @@ SHORTER = {
     "losses(1000, schedule=True)": "losses(200, schedule=True)",
     f'print("{LATE}", constant[100:].max() > 1e-7)\n': "",
 }
-"""What costs minutes in the blocks, and what stands for it in `make test`.
+"""Lines of the blocks that take minutes, and their replacements in `make test`.
 
-The line that is left out is of a thousand epochs, whose measurements another test reads.
+The line that is left out checks a thousand epochs; another test checks the committed measurements of them.
 """
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("shorter", [SHORTER, pytest.param({}, marks=pytest.mark.nightly)], ids=["shorter", "full"])
 def test_each_snippet_prints_what_the_page_says(shorter, tmp_path):
-    """One after another in one program, as the page says."""
+    """The blocks run one after another in one program, as the page says."""
     blocks = snippets()
     assert len(blocks) > 20
     for old, new in shorter.items():
@@ -70,7 +70,7 @@ def test_each_snippet_prints_what_the_page_says(shorter, tmp_path):
 
 
 def test_every_snippet_states_its_output():
-    """And `...` never stands for all of it."""
+    """And `...` never replaces all of it."""
     outputs = [output for _, output in snippets()]
     assert all(outputs)
     assert not [output for output in outputs if not output.replace("...", "").strip()]
@@ -109,7 +109,7 @@ def assert_reaches_its_mark(checkout, name):
     """The article's own script measures 1.2e-11."""
     shown = checkout.run("dvc", "metrics", "diff", "HEAD", name, "--all", "--json").stdout
     test = json.loads(shown)["metrics/test.json"]
-    assert 0.0 <= test["mse"]["new"] <= 2e-11  # exactly zero on some processors: two windows, learnt by heart
+    assert 0.0 <= test["mse"]["new"] <= 2e-11  # exactly zero on some processors: it memorizes two windows
     assert test["windows"]["new"] == 100
     assert test["seen_in_training"]["new"] == 1.0
 
@@ -131,7 +131,7 @@ def test_make_article_prints_the_experiment_beside_the_script_and_both_on_unseen
 @pytest.mark.nightly
 @pytest.mark.parametrize("seed", range(1, 5))
 def test_the_experiment_reaches_its_mark_for_other_seeds(seed, again):
-    """But for the seed, as `make article` runs it."""
+    """As `make article` runs it, except for the seed."""
     options = set_params(EXPERIMENT | {"train.seed": str(seed)})
     again.run("dvc", "exp", "run", "--temp", "--name", f"article-{seed}", *options, "evaluate")
     assert_reaches_its_mark(again, f"article-{seed}")

@@ -1,12 +1,10 @@
-"""`make bench`, on a tiny size: one network everywhere, medians and ratios as they should be, a miss told as a miss.
+"""`make bench` on a tiny size, its tasks and its search: all frameworks train the same network on the same windows.
 
-The peers that need torch alone run in the environment at hand, the others where .venv-bench is.
+Peers that need torch alone run in this environment, the others in .venv-bench if it exists.
 """
 
 import itertools
 import json
-import math
-import statistics
 import subprocess
 import sys
 
@@ -15,14 +13,14 @@ import pytest
 import torch
 from torch import nn
 
-from benchmarks.frameworks.__main__ import FRAMEWORKS, PEERS_PYTHON, Bench, Settings, rotated
-from benchmarks.frameworks.page import LABELS, LOOKS, draw, tabulate
+from benchmarks.frameworks.__main__ import FRAMEWORKS, PEERS_PYTHON, Settings
+from benchmarks.frameworks.page import LABELS, draw, tabulate
 from benchmarks.frameworks.peers.task import read
-from benchmarks.frameworks.results import best_cell, better_threads, summarise
 from benchmarks.frameworks.search import BATCHES, RATES, SEEDS, read_grid, search, write_grid
 from benchmarks.frameworks.tasks import ARTICLE, Cell, Task, make_tree, set_params, tasks
 from benchmarks.processes import run
 from benchmarks.studies.article import EXPERIMENT
+from benchmarks.turns import rotated
 from quadrature.runtime.params import load_params
 from stages.train import Params
 from tests.checkout import PROJECT
@@ -30,11 +28,11 @@ from tests.forked_python.server import variables
 
 HIDDEN, BATCH = 12, 200
 HERE = ("ours", "article", "torch")
-"""The frameworks that need no other environment."""
+"""The frameworks that run in this environment."""
 
 
 def interpreter(name):
-    """Returns what runs a framework's script; skips where there is none."""
+    """Returns the Python that runs a framework's script; skips the test if there is none."""
     if name in HERE:
         return sys.executable
     if not PEERS_PYTHON.exists():
@@ -50,7 +48,7 @@ def tree(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def reference(tree):
-    """Weights by torch's names, and the loss and the parameters of torch's own layers with them."""
+    """The loss and the number of parameters of torch's layers, whose weights are saved to weights.npz."""
     torch.manual_seed(5)
     gru, linear = nn.GRU(1, HIDDEN, batch_first=True), nn.Linear(HIDDEN, 10)
     layers = {"gru": gru, "linear": linear}
@@ -65,9 +63,9 @@ def reference(tree):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", FRAMEWORKS)
 def test_every_framework_trains_the_same_network_on_the_same_windows(name, tree, reference):
-    """Given the same weights, they have the same loss, and as many parameters.
+    """With the same weights they have the same loss and the same number of parameters.
 
-    But for equinox, which has one bias where the others have two whose sum is all that counts: of two of its gates.
+    equinox has fewer: for two of the gates it has one bias, where the others have two that are only ever added.
     """
     framework = FRAMEWORKS[name]
     command = [interpreter(name), "-m", f"benchmarks.frameworks.peers.{framework.module}", "loss"]
@@ -81,7 +79,7 @@ def test_every_framework_trains_the_same_network_on_the_same_windows(name, tree,
 
 @pytest.fixture(scope="module", params=["two", pytest.param("all", marks=pytest.mark.nightly)])
 def measured(request):
-    """The frameworks that are measured: two, or all that can be here."""
+    """The frameworks that are measured: two, or all that can run here."""
     if request.param == "two":
         return ["ours", "torch"]
     return list(FRAMEWORKS) if PEERS_PYTHON.exists() else list(HERE)
@@ -89,7 +87,7 @@ def measured(request):
 
 @pytest.fixture(scope="module")
 def bench(tmp_path_factory, measured):
-    """The folder of a tiny run's results."""
+    """The folder with the results of a tiny run."""
     output = tmp_path_factory.mktemp("results")
     python = PEERS_PYTHON if PEERS_PYTHON.exists() else sys.executable
     command = [sys.executable, "-m", "benchmarks.frameworks", "--tiny", "--python", python, "--output", output]
@@ -123,79 +121,6 @@ def test_the_table_and_the_picture_are_made_of_the_results(bench, measured):
     assert all(f"| {LABELS[name]} |" in tabulate(results) for name in measured)
 
 
-def target_row(turn, framework, seconds, *, reached=True, batch=256, mse=0.003):
-    cell = {"batch": batch, "rate": 0.01, "windows": 1024, "epochs": 1} if framework != "ours" else {}
-    figures = {"seconds": seconds, "peak_mb": 100.0 * seconds, "mse": mse, "reached": reached, "threads": 2}
-    return {"round": turn, "framework": framework, "task": "default", **cell, **figures}
-
-
-def test_medians_are_of_the_runs_that_reached_the_target_and_ratios_are_of_medians():
-    ours, theirs = [4.0, 2.0, 9.0], [10.0, 6.0, 1.0]
-    rows = [target_row(turn, "ours", seconds) for turn, seconds in enumerate(ours)]
-    rows += [target_row(turn, "torch", seconds, reached=seconds > 1.0) for turn, seconds in enumerate(theirs)]
-    summary = summarise([], rows)["target"]["default"]
-    assert summary["ours"]["seconds"] == statistics.median(ours)
-    assert summary["ours"]["seconds_ratio"] == 1.0
-    assert summary["torch"]["seconds"] == 8.0  # the fastest run was a miss
-    assert (summary["torch"]["runs"], summary["torch"]["reached"]) == (3, 2)
-    assert summary["torch"]["seconds_ratio"] == 8.0 / 4.0
-    assert summary["torch"]["peak_mb_ratio"] == 800.0 / 400.0
-
-
-def test_a_run_that_misses_the_target_is_told_as_a_miss(tmp_path):
-    """In the measurements, the summary, the table and the picture; a score that is not a number is a miss as well."""
-    (task,) = (task for task in tasks() if task.name == "default")
-    measured = Bench(Settings([], {}), PEERS_PYTHON, HERE, tmp_path)
-    for name, mses in {"ours": (0.5, 1.0), "torch": (1.01, math.nan), "article": (0.9, 1.01)}.items():
-        for turn, mse in enumerate(mses):
-            cell = {} if name == "ours" else task.cell(256, 0.01, 0)._asdict()
-            figures = {"threads": 2, **cell, "seconds": 4.0, "peak_mb": 100.0, "mse": mse * task.target}
-            measured.keep(name, task, turn, figures)
-    assert [row["reached"] for row in measured.target] == [True, True, False, False, True, False]
-    summary = summarise([], measured.target)
-    torch_row = summary["target"]["default"]["torch"]
-    assert torch_row["seconds"] is torch_row["seconds_ratio"] is torch_row["peak_mb_ratio"] is None
-    machine = {"processor": "one", "cores": 2, "memory_gb": 8}
-    about = {
-        "machine": machine,
-        "date": "today",
-        "commit": "none",
-        "versions": {"peers": {}},
-        "settings": {"rounds": 2},
-    }
-    page = tabulate({**about, "summary": summary})
-    assert "| plain torch loop | missed in 2 of 2 | – |" in page
-    assert "| the article's loop | **1.00** (4.0 s; missed in 1 of 2) |" in page
-    assert b"<!-- missed -->" in draw({**about, "summary": summary})
-
-
-def test_a_peer_keeps_the_cell_that_reached_the_target_soonest_in_the_first_round():
-    rows = [
-        target_row(0, "torch", 1.0, batch=1024, reached=False, mse=0.004),  # sooner, but short of it
-        target_row(0, "torch", 5.0, batch=512),
-        target_row(0, "torch", 7.0, batch=256),
-        target_row(1, "torch", 6.0, batch=512),
-        target_row(1, "torch", 0.1, batch=256),
-    ]
-    assert best_cell(rows, "torch", "default") == Cell(512, 0.01, 1024, 1)
-    assert summarise([], rows)["target"]["default"]["torch"]["seconds"] == 5.5
-    missed = [target_row(0, "torch", 1.0, batch=batch, reached=False, mse=mse) for batch, mse in ((256, 2), (512, 1))]
-    assert best_cell(missed, "torch", "default").batch == 512
-
-
-def test_speeds_are_medians_at_the_thread_count_that_was_better_in_the_first_round():
-    def row(turn, framework, threads, speed):
-        named = {"round": turn, "framework": framework, "size": "16x32", "threads": threads}
-        return {**named, "windows_per_second": speed}
-
-    rows = [row(0, "torch", 1, 30.0), row(0, "torch", 2, 20.0), row(1, "torch", 1, 40.0), row(2, "torch", 1, 90.0)]
-    rows += [row(0, "ours", 1, 10.0), row(0, "ours", 2, 80.0)]
-    assert better_threads(rows, "torch", "16x32") == 1
-    summary = summarise(rows, [])["throughput"]["16x32"]
-    assert summary["torch"]["windows_per_second"] == 40.0
-    assert summary["torch"]["windows_per_second_ratio"] == 40.0 / 80.0
-
-
 def test_each_round_begins_with_another_framework():
     names = list(FRAMEWORKS)
     rounds = [rotated(names, turn) for turn in range(len(names))]
@@ -204,7 +129,7 @@ def test_each_round_begins_with_another_framework():
 
 
 def test_the_search_finds_each_batchs_fewest_windows_that_reach_the_target_from_every_seed():
-    """On a made-up task, whose mse falls with the windows and is worst from the last seed."""
+    """On an invented task, whose mse falls with the number of windows and is worst for the last seed."""
     ladder = tuple(range(1024, 40 * 1024, 1024))
     task = Task("made-up", "", 4, "", 1.0, 16 * 1024, {}, {}, ladder)
     needed = dict(zip(itertools.product(BATCHES, RATES), (24, 10, 17, 5, 6, 31, 60, 50, 45), strict=True))
@@ -217,7 +142,7 @@ def test_the_search_finds_each_batchs_fewest_windows_that_reach_the_target_from_
     assert [(cell.batch, cell.rate) for cell in found] == [
         (256, RATES[1]),
         (512, RATES[0]),
-    ]  # the others need more than there is
+    ]  # the others need more windows than there are
     for cell in found:
         assert all(score(task, cell, seed) <= 1.0 for seed in SEEDS)
         fewer = task.cell(cell.batch, cell.rate, task.rung(cell) - 1)
@@ -262,35 +187,6 @@ def test_the_issues_sizes_are_measured_five_times():
     settings = Settings([], {})
     assert settings.sizes == ("16x32", "32x256", "32x1024", "64x1024", "128x1024")
     assert settings.rounds == 5
-
-
-def test_the_readme_quotes_the_committed_results():
-    folder = PROJECT / "benchmarks/frameworks"
-    results = json.loads((folder / "results.json").read_text())
-    assert set(results["summary"]["target"]) == {task.name for task in tasks()}
-    assert {*results["summary"]["throughput"]["16x32"]} == set(FRAMEWORKS)
-    text = tabulate(results)
-    assert (folder / "results.md").read_text() == text
-    section = (PROJECT / "README.md").read_text().partition("<!-- bench -->")[2].partition("<!-- end of bench -->")[0]
-    assert section.strip() == text.strip()
-
-
-def test_the_committed_results_hold_what_the_readme_says_of_them():
-    """Half the time of the best torch peer, less than any peer's; the fastest from a batch of 256 on."""
-    results = json.loads((PROJECT / "benchmarks/frameworks/results.json").read_text())["summary"]
-    torch_peers = {"article", "torch", "lightning", "keras-torch"}
-    for size, rows in results["throughput"].items():
-        rivals = set(FRAMEWORKS) if int(size.partition("x")[2]) >= 256 else torch_peers
-        assert max(rows[name]["windows_per_second_ratio"] for name in rivals - {"ours"}) <= 1.0, size
-    for task, rows in results["target"].items():
-        assert rows["ours"]["reached"] == rows["ours"]["runs"] == 5, task
-        assert min(rows[name]["seconds_ratio"] for name in torch_peers) >= 2.0, task
-        assert min(rows[name]["seconds_ratio"] for name in FRAMEWORKS if name != "ours") > 1.0, task
-
-
-def test_every_framework_has_a_label_and_a_look_of_its_own():
-    assert set(LABELS) == set(LOOKS) == set(FRAMEWORKS)
-    assert len(set(LOOKS.values())) == len(LOOKS)
 
 
 def test_peers_know_nothing_of_this_project():

@@ -1,23 +1,28 @@
-"""The benchmarks run, on tiny sizes, so that they cannot rot; what they measure is for people to read."""
+"""The benchmarks run, on tiny sizes. Their figures are not tested."""
 
 import json
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 from dvc.utils.serialize import load_yaml
 from pydantic import BaseModel
 
 from benchmarks import task
+from benchmarks.costs.generate import delete_shards
+from quadrature.runtime.launch import Launch
 from quadrature.runtime.params import SECTIONS, load_params
+from quadrature.signals.drawing import drawing
+from quadrature.signals.waves import SPLITS
 from stages import evaluate, generate, plot, train
 from tests.checkout import PROJECT
 from tests.forked_python.server import forking, variables
 
 
 def test_the_benchmarks_parameters_are_exactly_those_that_the_stages_know():
-    """None is missing and none is unknown, so that one who adds a parameter adds it there too."""
+    """None is missing and none is unknown: a new parameter must be added there, too."""
     models = {
         "generate": generate.GenerateParams,
         "model": train.ModelParams,
@@ -48,18 +53,41 @@ def test_the_benchmarks_floor_is_that_of_the_committed_metrics():
 
 
 def printed(benchmark, *arguments):
-    """Returns the lines that a benchmark prints."""
+    """Returns the lines printed by a benchmark."""
     command = [sys.executable, "-m", f"benchmarks.costs.{benchmark}", *arguments]
     env = {**os.environ, **variables()}
     return subprocess.run(command, cwd=PROJECT, env=env, capture_output=True, text=True, check=True).stdout.splitlines()
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_the_floors_benchmark_prints_a_row_for_each_setting():
     lines = printed("floor", "64", "two samples", "undersampled beyond reach")
     assert [line.count("|") for line in lines] == [7, 7, 7, 7]
     assert [line.split("|")[1].strip() for line in lines[2:]] == ["two samples", "undersampled beyond reach"]
+
+
+@pytest.mark.slow
+def test_the_peak_memory_of_a_process_is_in_megabytes():
+    """Measured by a small process, as processes.py asks for: this one is too large."""
+    program = """
+import sys
+from benchmarks.processes import PROJECT, run
+held = "import sys; held = b'x' * int(sys.argv[1])"
+print(*(run([sys.executable, "-c", held, str(size)], PROJECT).peak_mb for size in (10**8, 2 * 10**8)))
+"""
+    done = subprocess.run([sys.executable, "-c", program], cwd=PROJECT, capture_output=True, text=True, check=True)
+    less, more = map(float, done.stdout.split())
+    assert more - less == pytest.approx(100.0, abs=2.0)
+
+
+def test_shards_are_deleted_where_the_stage_draws_them_until_it_is_about_to_move_them(tmp_path):
+    with drawing(tmp_path / "data/windows", SPLITS, "key", Launch()) as folder:
+        for split, expected in (("train", []), ("validation", ["part-00000.parquet"])):
+            (folder / split).mkdir(parents=True)
+            (folder / "train/part-00000.parquet").touch()
+            sweeps = iter([False, True])
+            delete_shards(tmp_path, SimpleNamespace(wait=lambda _seconds, sweeps=sweeps: next(sweeps)))
+            assert [path.name for path in (folder / "train").iterdir()] == expected
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""docs/cells.md: its commands queue, run and collect what its table says; its page is made of what was collected."""
+"""docs/cells.md: its commands queue, run and collect the trials of its table; the page is made from these trials."""
 
 import re
 import shlex
@@ -64,7 +64,7 @@ def test_the_pages_snippet_tracks_with_a_model_of_the_pipeline(checkout, monkeyp
 
 @pytest.mark.nightly
 def test_the_pages_commands_queue_run_and_collect(checkout):
-    """With parameters shrunk, on the grid of executions alone, with one seed."""
+    """With shrunken parameters, the grid of executions alone and one seed."""
     (forking(checkout).path / ".venv").symlink_to(sys.prefix)
     script = checkout.path / "benchmarks/studies/cells.py"
     text = script.read_text()

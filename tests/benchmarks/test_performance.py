@@ -1,4 +1,4 @@
-"""docs/performance.md: its commands run, on tiny sizes; what the roofline counts is what torch counts."""
+"""docs/performance.md: its commands run, on tiny sizes; the roofline counts the same products as torch."""
 
 import os
 import shlex
@@ -25,7 +25,7 @@ TINY = {
         "| threads | products (GFLOP/s) | sigmoid (10^9/s) | tanh (10^9/s) | memory (GB/s) |",
     ),
 }
-"""Of each command of the page: arguments that take seconds, and the first line that it prints."""
+"""For each command of the page: arguments that take seconds, and its first line of output."""
 
 PREFIX = ".venv/bin/python -m benchmarks.costs."
 
@@ -35,7 +35,7 @@ def test_every_command_of_the_page_is_run_here():
 
 
 def table(checkout, name, arguments):
-    """Returns the cells that a command prints, its first table's header left out."""
+    """Returns the cells printed by a command, without the header of its first table."""
     (forking(checkout).path / ".venv").symlink_to(sys.prefix)
     lines = checkout.run(*shlex.split(PREFIX + name)[:3], *arguments).stdout.splitlines()
     assert lines[0] == TINY[name][1]
@@ -51,7 +51,7 @@ def test_a_command_of_the_page_prints_its_table(name, checkout):
         seconds = {what.strip("*"): float(figure) for what, figure in rows}
         stages = ("generate", "train", "evaluate", "plot", "report")
         assert seconds["all stages"] == pytest.approx(sum(seconds[stage] for stage in stages), abs=0.05)
-        assert {"loop.train", "floor.Floor.estimate", "animation.training"} <= set(seconds)
+        assert {"loop.train", "floor.OptionalFloor.estimate", "animation.training"} <= set(seconds)
         assert 0.0 < seconds["dvc repro** when nothing changed, median of 1"] < seconds["dvc repro"]
     if name == "evaluate":
         assert_each_size(rows, arguments)
@@ -66,7 +66,7 @@ def test_evaluate_is_measured_at_each_size_of_each_split(checkout):
 
 
 def assert_each_size(rows, sizes):
-    """Each split has each size, beside the smallest of the other."""
+    """Asserts that each split has each size, beside the smallest size of the other."""
     smallest, *larger = sizes
     beside = [[smallest, smallest], *([smallest, size] for size in larger), *([size, smallest] for size in larger)]
     assert [row[:2] for row in rows] == beside
@@ -74,7 +74,7 @@ def assert_each_size(rows, sizes):
 
 
 def plain_gradient(windows: Tensor, hidden: int) -> None:
-    """Takes the gradient of a GRU of matrix products alone, which leaves out what is multiplied by a state of zero."""
+    """Takes the gradient of a GRU written as matrix products, without those of the initial state, which is zero."""
     batch, length = windows.shape
     of_input, of_state, head = (
         torch.randn(shape, requires_grad=True) for shape in ((1, 3 * hidden), (hidden, 3 * hidden), (hidden, length))
@@ -114,6 +114,6 @@ def outer():
     assert stage["main"](library["outer"]) == "floor.outer"
 
 
-@pytest.mark.skipif("PYTEST_XDIST_WORKER" not in os.environ, reason="of tests that run beside others: -n")
+@pytest.mark.skipif("PYTEST_XDIST_WORKER" not in os.environ, reason="for tests that run in parallel: -n")
 def test_tests_beside_others_take_a_thread_each():
     assert torch.get_num_threads() == int(os.environ["OMP_NUM_THREADS"])

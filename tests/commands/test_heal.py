@@ -1,4 +1,4 @@
-"""What a kill may leave of DVC's own files is mended, and nothing that it can read is touched."""
+"""DVC's own files are fixed after a kill; files that DVC can read are not touched."""
 
 import argparse
 import json
@@ -24,12 +24,12 @@ def rwlock(pid):
     return json.dumps({"write": {"/there/model": entry}, "read": {"/there/windows": [entry]}}).encode()
 
 
-RWLOCK = rwlock(1)  # a process that is always there
+RWLOCK = rwlock(1)  # a process that always runs
 
 
 @pytest.fixture
 def project(finished, make_checkout, monkeypatch):
-    """A project whose dvc.lock is that of a finished run, committed; DVC has been at work."""
+    """A project with the dvc.lock of a finished run, committed, and with DVC's folder for temporary files."""
     checkout = make_checkout()
     (checkout.path / "dvc.lock").write_bytes((finished.path / "dvc.lock").read_bytes())
     checkout.commit()
@@ -47,22 +47,22 @@ def is_readable(path):
 def test_wherever_dvc_lock_is_cut_dvc_can_read_it_afterwards_and_what_was_cut_is_kept(project, step):
     lockfile, torn = project / "dvc.lock", project / ".dvc/tmp/dvc.lock.torn"
     whole = lockfile.read_bytes()
-    mended = 0
+    fixed = 0
     for cut in range(0, len(whole), step):
         lockfile.write_bytes(whole[:cut])
         torn.unlink(missing_ok=True)
         lines = heal()
         assert is_readable(lockfile)
         if lines:
-            mended += 1
+            fixed += 1
             assert lines == [
-                "dvc.lock was torn; it is the last commit's again, and what was there is kept in .dvc/tmp/dvc.lock.torn"
+                "dvc.lock was torn; restored from the last commit, and the torn file is kept in .dvc/tmp/dvc.lock.torn"
             ]
             assert lockfile.read_bytes() == whole
             assert torn.read_bytes() == whole[:cut]
         else:
             assert lockfile.read_bytes() == whole[:cut]  # a cut between two records leaves the others
-    assert mended > 10
+    assert fixed > 10
 
 
 def test_a_torn_dvc_lock_that_no_commit_has_is_removed_and_each_copy_is_kept(project):
@@ -84,19 +84,19 @@ def test_a_torn_rwlock_is_removed(project, torn):
     assert not rwlock.exists()
 
 
-def test_an_rwlock_of_none_but_dead_processes_is_removed(project):
+def test_an_rwlock_of_only_dead_processes_is_removed(project):
     killed = subprocess.Popen(["sleep", "60"])
     killed.kill()
-    os.waitid(os.P_PID, killed.pid, os.WEXITED | os.WNOWAIT)  # and nobody collects it
-    for pid in (killed.pid, 2**22 + 1):  # beyond the largest there can be
+    os.waitid(os.P_PID, killed.pid, os.WEXITED | os.WNOWAIT)  # it ends as a zombie
+    for pid in (killed.pid, 2**22 + 1):  # above the largest process id
         (project / ".dvc/tmp/rwlock").write_bytes(rwlock(pid))
-        assert heal() == [".dvc/tmp/rwlock named none but killed processes; removed"]
+        assert heal() == [".dvc/tmp/rwlock named only dead processes; removed"]
         assert not (project / ".dvc/tmp/rwlock").exists()
     killed.wait()
 
 
 def test_a_half_written_record_of_a_run_is_removed(project, finished):
-    """What Ctrl-C may leave of one while DVC writes it, which DVC takes for the newest: its outputs are missing."""
+    """Ctrl-C while DVC writes a record leaves one without outputs, which DVC takes for the newest."""
     shutil.copytree(finished.path / ".dvc/cache", project / ".dvc/cache")
     (project / "dvc.lock").unlink()
     records = sorted(project.glob(".dvc/cache/runs/*/*/*"))
@@ -131,14 +131,14 @@ def test_with_nothing_to_fix_the_command_fails_so_that_make_does_not_start_dvc_a
 
 
 @pytest.mark.parametrize("lock", ["lock", "rwlock.lock"])
-def test_nothing_is_mended_while_another_dvc_is_at_work(project, lock):
+def test_nothing_is_fixed_while_another_dvc_is_at_work(project, lock):
     (project / "dvc.lock").write_bytes(b"schema: '2.0'\nstages: [")
     with make_lock(str(project / ".dvc/tmp" / lock)), pytest.raises(QuadratureError, match="another DVC is at work"):
         heal()
     assert (project / "dvc.lock").read_bytes() == b"schema: '2.0'\nstages: ["
 
 
-def test_where_there_is_no_project_that_is_said(tmp_path, monkeypatch):
+def test_a_folder_without_a_project_is_refused(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(QuadratureError, match=r"there is no \.dvc here"):
         heal()

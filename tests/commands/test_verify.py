@@ -1,4 +1,4 @@
-"""Verify: a clone without data is fresh, each kind of staleness is named, and `dvc status` is of the same mind."""
+"""Verify: a clone without data is fresh, each kind of staleness is named, and `dvc status` agrees."""
 
 import contextlib
 import shutil
@@ -27,7 +27,7 @@ def pristine(finished, tmp_path_factory):
 
 @pytest.fixture
 def clone(pristine, tmp_path, monkeypatch):
-    """A clone of the test's own, as working directory."""
+    """A copy of the clone, as working directory."""
     copy = tmp_path / "clone"
     shutil.copytree(pristine, copy)
     monkeypatch.chdir(copy)
@@ -71,12 +71,12 @@ STALE = {
     "edited code": (
         lambda: append("quadrature/training/soap.py", "\n"),
         ["train"],
-        "quadrature/training/soap.py is not the recorded one",
+        "quadrature/training/soap.py has changed",
     ),
     "code of several stages": (
         lambda: append("quadrature/network/stepwise.py", "\n"),
         ["train", "evaluate"],
-        "quadrature/network/stepwise.py is not the recorded one",
+        "quadrature/network/stepwise.py has changed",
     ),
     "added code": (
         lambda: Path("quadrature/plotting/more.py").write_text(""),
@@ -91,7 +91,7 @@ STALE = {
     "code recorded in no commit": (
         lambda: in_lock(lambda stages: recorded(stages, "train", "quadrature/training").update(md5="0" * 32 + ".dir")),
         ["train"],
-        "quadrature/training is not the recorded one",
+        "quadrature/training has changed",
     ),
     "removed code": (
         lambda: Path("stages/plot.py").unlink(),
@@ -126,7 +126,7 @@ STALE = {
     "changed command": (
         lambda: in_pipeline(lambda stages: stages["train"].update(cmd="python -O -m stages.train")),
         ["train"],
-        "its command is not the recorded one",
+        "its command has changed",
     ),
     "added dependency": (
         lambda: in_pipeline(add_dependency),
@@ -151,12 +151,12 @@ STALE = {
     "input of another run": (
         lambda: in_lock(lambda stages: recorded(stages, "evaluate", MODEL).update(md5="0" * 32)),
         ["evaluate"],
-        "models/model.safetensors is recorded otherwise than train is recorded to have made it",
+        "models/model.safetensors is not recorded as the file that train made",
     ),
     "edited metrics": (
         lambda: append("metrics/train.json", "\n"),
         ["train", "report"],
-        "metrics/train.json is not the recorded one",
+        "metrics/train.json has changed",
     ),
     "removed picture": (
         lambda: Path("metrics/plots/predictions.svg").unlink(),
@@ -169,7 +169,7 @@ STALE = {
         "metrics/train.json is missing",
     ),
 }
-"""What is done, the stages that it makes stale, and why."""
+"""By kind: a change, the stages that it makes stale, and the reason."""
 
 
 def test_a_clone_without_data_is_fresh_and_nothing_is_written(clone):
@@ -193,7 +193,7 @@ def test_the_command_names_stage_and_reason_and_exits_1(clone):
     result = subprocess.run(command, cwd=clone, capture_output=True, text=True, check=False)
     assert (result.returncode, result.stdout) == (1, "")
     assert result.stderr.splitlines() == [
-        "train: quadrature/training/soap.py is not the recorded one",
+        "train: quadrature/training/soap.py has changed",
         "plot: plot.bins is 5 and was 16",
         "report: plot.bins is 5 and was 16",
         "dvc.lock is stale: run `make repro`, then commit dvc.lock and metrics/",
@@ -229,9 +229,9 @@ def test_a_torn_dvc_lock_is_refused_in_a_line(text):
 @pytest.mark.usefixtures("clone")
 @pytest.mark.parametrize("cuts", [7, pytest.param(60, marks=pytest.mark.nightly)])
 def test_a_dvc_lock_cut_anywhere_is_never_taken_for_fresh(cuts):
-    """A kill can leave any beginning of it: some are no YAML, others are, with less in it."""
+    """A kill can leave any first part of it; some of these are not YAML, others are, with fewer entries."""
     whole = Path("dvc.lock").read_text()
-    last = whole.rindex("md5: ")  # DVC does not look at what follows, a size
+    last = whole.rindex("md5: ")  # DVC ignores the size that follows
     for end in range(0, last, last // cuts):
         Path("dvc.lock").write_text(whole[:end])
         with contextlib.suppress(DataError):
@@ -245,7 +245,7 @@ SOME = (
     "input of another run",
     "removed picture",
 )
-"""One of each file that makes a stage stale."""
+"""One kind for each type of file that makes a stage stale."""
 
 
 @pytest.mark.slow

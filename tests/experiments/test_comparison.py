@@ -1,4 +1,4 @@
-"""Runs set side by side: what is one setting, which runs are paired, and every figure against a plain calculation."""
+"""Comparison of runs: which runs are one setting, which are paired, and each figure against a plain calculation."""
 
 import datetime
 import json
@@ -82,7 +82,27 @@ def test_a_parameter_that_some_runs_lack_is_told():
     assert dict(old.varied) == {"model.head": None}
 
 
-@pytest.mark.parametrize("value", [None, math.nan, math.inf, "text", True])
+def test_values_of_different_types_are_different_settings():
+    values = [1, True, 1.0, "1", None, "None", [1], [True], {}]
+    runs = [run(f"run-{index}", float(index), train__clip=value) for index, value in enumerate(values)]
+    settings = compare([*runs, run("missing", 9.0)], ["mse"], "run-0")
+    assert [setting.name for setting in settings] == [*(f"run-{index}" for index in range(len(values))), "missing"]
+    assert [repr(setting.varied["train.clip"]) for setting in settings] == [*map(repr, values), "None"]
+    assert all(setting.differences["mse"].n == 1 for setting in settings[1:])
+
+
+def test_settings_with_the_same_mean_keep_the_order_of_their_runs():
+    runs = [run(f"run-{size}", 1.0, model__hidden_size=size) for size in (8, 2, 4)]
+    assert [setting.name for setting in compare(runs, ["mse"], "run-2")] == ["run-8", "run-2", "run-4"]
+
+
+def test_the_reference_may_be_a_run_told_twice():
+    gru, lstm = compare([GRU[0], run("again", 3.0), run("lstm", 4.0, model__cell="lstm")], ["mse"], "again")
+    assert (gru.name, gru.is_reference) == ("gru-0", True)
+    assert lstm.differences["mse"].mean == 1.0
+
+
+@pytest.mark.parametrize("value", [None, math.nan, math.inf, "text", True, [3.0], pytest.param(10**400, id="huge")])
 def test_a_run_without_the_figure_is_left_out_of_it_and_comes_last(value):
     odd = run("odd", value, model__cell="rnn")
     odd = odd._replace(metrics={"mse": value})

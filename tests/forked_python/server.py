@@ -1,12 +1,12 @@
-"""Forks the project's programs that a checkout's commands start: `dvc repro` then costs half.
+"""Runs a checkout's programs in forks of a process that has imported torch, so that `dvc repro` takes half the time.
 
-DVC starts `python -m stages.NAME` as ever. That Python finds sitecustomize.py, which hands its work over: the folder,
-the environment, the words and the open files 0 to 2. A process that has imported torch is forked for it, and the
-Python that was started ends as the fork does. Likewise with `python -m quadrature` and `python -m benchmarks.NAME`.
+DVC starts `python -m stages.NAME` as usual. That Python imports sitecustomize.py, which sends the folder, the
+environment, the command line and the open files 0 to 2 to this server. The server forks a process for the work, and
+the started Python exits with the fork's code. The same holds for `python -m quadrature` and `python -m
+benchmarks.NAME`.
 
-For tests of what is around the stages: experiments, queues, the documents' commands. Not for those of signals, or of
-how a program starts, or of what it costs. Of `stages` and `quadrature` it runs the code that is tested, not a changed
-copy in the checkout.
+Use it in tests of experiments, queues and the documents' commands. Do not use it in tests of signals, of the start of a
+program, or of its time and memory. `stages` and `quadrature` are those of the working tree, not the checkout's copy.
 """
 
 import atexit
@@ -31,19 +31,19 @@ _FORKS.set_forkserver_preload(
 
 
 def forking(checkout):
-    """Has the project's programs forked that are started in a checkout; returns the checkout."""
+    """Makes the programs started in a checkout run in forks; returns the checkout."""
     checkout.env |= variables()
     return checkout
 
 
 def variables():
-    """Returns the variables of the environment that have the project's programs forked."""
+    """Returns the environment variables with which programs run in forks."""
     return {"PYTHONPATH": str(Path(__file__).parent), "FORKED_PYTHON": f"{_listening()}/socket"}
 
 
 @functools.cache
 def _listening():
-    """Returns the folder of the socket at which this process is asked for programs, to its end."""
+    """Starts the server in this process, once; returns the folder of its socket."""
     folder = tempfile.mkdtemp()
     atexit.register(shutil.rmtree, folder)
     listener = socket.socket(socket.AF_UNIX)
@@ -61,7 +61,7 @@ def _accept(listener):
 
 
 def _run(connection):
-    """Runs what is asked for in a process of its own; answers with its exit code."""
+    """Runs the requested program in a fork; answers with its exit code."""
     size, files, *_ = socket.recv_fds(connection, 4, 3)
     folder, environment, words = json.loads(connection.recv(int.from_bytes(size, "big"), socket.MSG_WAITALL))
     program = os.fork()
@@ -81,7 +81,7 @@ def _run(connection):
 
 
 def _become(folder, words):
-    """Does what `python -m` does with these words."""
+    """Does the work of `python -m WORDS`."""
     sys.path.insert(0, folder)
     sys.argv = words
     sys.modules.pop(words[0], None)  # imported already, but not as __main__

@@ -1,6 +1,6 @@
-"""Hands `python -m MODULE` over to a process that has imported torch and is forked: see tests/forked_python/server.py.
+"""Hands `python -m MODULE` over to a fork of a process that has imported torch: see tests/forked_python/server.py.
 
-Each Python that finds this folder on PYTHONPATH imports this file as it starts, before anything else.
+Every Python with this folder on PYTHONPATH imports this file when it starts.
 """
 
 import os

@@ -162,7 +162,7 @@ def test_what_is_no_model_is_refused_by_name(tmp_path, kind):
     FOREIGN[kind](path)
     with pytest.raises(DataError) as caught:
         load_model(path)
-    assert str(caught.value).startswith(f"{path} is no model of this project (")
+    assert str(caught.value).startswith(f"{path} is not a model of this project (")
     assert "\n" not in str(caught.value)
 
 

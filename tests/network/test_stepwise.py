@@ -136,7 +136,7 @@ def sigmoid(x):
 def test_a_state_of_other_layers_is_refused(cell, states):
     network = make_network(cell=cell, num_layers=2, execution="stepwise")
     state = torch.zeros(states, 3, 5)
-    with pytest.raises(ValueError, match=f"that of {states} layers and directions, not of 2"):
+    with pytest.raises(ValueError, match=f"the state has {states} layers and directions, not 2"):
         network(torch.zeros(3, 7, 1), (state, state) if cell == "lstm" else state)
 
 

@@ -1,4 +1,4 @@
-"""The animation: a frame a snapshot, each showing its own estimates, the same bytes every time, small."""
+"""The animation: one frame for each snapshot, with its estimates; the same bytes every time; a small file."""
 
 import io
 import subprocess
@@ -11,7 +11,7 @@ from PIL import Image, ImageSequence
 from quadrature.plotting.animation import FRAME_MILLISECONDS, LAST_FRAME_MILLISECONDS, training
 from tests.checkout import PROJECT
 
-ORANGE = (0xDD, 0x66, 0x00)  # the estimate's colour in a palette of 16 shades
+ORANGE = (0xDD, 0x66, 0x00)  # the colour of the estimates in a palette of 16 shades
 
 
 def make_snapshots(steps=(0, 1, 3, 10, 32), windows=3, length=10):

@@ -1,12 +1,12 @@
-"""The pictures: what their axes say, and what is drawn on them."""
+"""The pictures: their axes, labels and lines."""
 
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
 from quadrature.plotting import figures
-from quadrature.plotting.error_tables import error_by_frequency, error_by_phase, error_by_position
-from quadrature.plotting.figures import PlotParams, style
+from quadrature.plotting.error_tables import make_tables
+from quadrature.plotting.figures import PlotParams, choose_windows, phase_ticks, style
 from quadrature.storage.history import Record
 from quadrature.storage.windows import ESTIMATE_COLUMNS
 from tests.signals.test_waves import draw, settings
@@ -17,7 +17,7 @@ TURN = 2.0 * np.pi
 
 @pytest.fixture(scope="module")
 def columns():
-    """Test windows with estimates that are off by more and more."""
+    """Test windows; the error grows from one estimate to the next."""
     columns = draw(PARAMS, "test")
     rng = np.random.default_rng(0)
     for number, name in enumerate(ESTIMATE_COLUMNS, 1):
@@ -27,21 +27,27 @@ def columns():
 
 
 @pytest.fixture
-def pictures(columns, monkeypatch):
-    """Each picture before it becomes SVG."""
+def tables(columns):
+    return make_tables(lambda: [columns], 4)
+
+
+@pytest.fixture
+def pictures(columns, tables, monkeypatch):
+    """The matplotlib figure of each picture."""
     monkeypatch.setattr(figures, "svg", lambda figure: figure)
     history = [Record(0.5, 8, 0.01, 0.3, 0.2), Record(1.0, 16, 0.0, 0.0031, 0.003)]
+    first, fastest = choose_windows([columns], 6)
     return {
-        "task": figures.task(columns, PARAMS.span),
+        "task": figures.task(fastest, PARAMS.span),
         "learning_curves": figures.learning_curves(history),
-        "predictions": figures.predictions(columns, PlotParams(windows=6, bins=4), PARAMS.span),
-        "error_by_position": figures.error_by_position(error_by_position(columns)),
-        "error_by_signal": figures.error_by_signal(error_by_frequency(columns, 4), error_by_phase(columns, 4)),
+        "predictions": figures.predictions(first, PlotParams(windows=6, bins=4), PARAMS.span),
+        "error_by_position": figures.error_by_position(tables["position"]),
+        "error_by_signal": figures.error_by_signal(tables["frequency"], tables["phase"]),
     }
 
 
 def drawn(panel, label):
-    """Returns the x and y of the line with a label."""
+    """Returns x and y of the line with a label."""
     return next(line for line in panel.lines if line.get_label() == label).get_data()
 
 
@@ -98,14 +104,27 @@ def test_as_many_windows_are_drawn_as_asked_for_each_with_its_wave(pictures, col
         assert panel.get_title().startswith(f"frequency {columns['frequency'][window]:.2f}, phase ")
 
 
-def test_errors_are_drawn_for_each_estimate_on_a_logarithmic_axis(pictures, columns):
+def test_errors_are_drawn_for_each_estimate_on_a_logarithmic_axis(pictures, tables):
     (panel,) = pictures["error_by_position"].axes
-    errors = error_by_position(columns)
+    errors = tables["position"]
     assert panel.get_yscale() == "log"
     for name, look in figures.ESTIMATES.items():
         positions, values = drawn(panel, look.label)
         assert list(positions) == [*range(1, 11)]
         assert list(values) == list(errors[name])
+
+
+@pytest.mark.parametrize("count", [1, 6, 300, 1000])
+@pytest.mark.parametrize("size", [1, 7, 299, 300])
+def test_the_windows_chosen_are_the_first_and_the_one_of_highest_frequency_of_all_parts(columns, count, size):
+    ties = {**columns, "frequency": np.minimum(columns["frequency"], 1.8)}
+    parts = [{name: values[at : at + size] for name, values in ties.items()} for at in range(0, 300, size)]
+    first, fastest = choose_windows(iter(parts), count)
+    row = int(np.flatnonzero(ties["frequency"] == 1.8)[0])
+    for name, values in ties.items():
+        assert (first[name] == values[:count]).all()
+        assert len(first[name]) == min(count, 300)
+        assert (fastest[name] == values[[row]]).all()
 
 
 def test_phases_go_round_once_in_quarters(pictures):
@@ -114,6 +133,14 @@ def test_phases_go_round_once_in_quarters(pictures):
     assert right.get_xlim() == (0.0, TURN)
     assert list(right.get_xticks()) == pytest.approx([0.0, TURN / 4, TURN / 2, 3 * TURN / 4, TURN])
     assert [label.get_text() for label in right.get_xticklabels()] == ["0", "π/2", "π", "3π/2", "2π"]
+
+
+@pytest.mark.parametrize("phases", [(0.2, 6.2), (1.0, 2.0), (-0.5, 7.0)])
+def test_an_axis_of_phases_is_one_turn_whatever_is_drawn(phases):
+    panel = Figure().subplots()
+    panel.plot(phases, [1.0, 2.0])
+    phase_ticks(panel)
+    assert panel.get_xlim() == (0.0, TURN)
 
 
 @pytest.mark.parametrize(

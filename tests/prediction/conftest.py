@@ -11,7 +11,7 @@ from tests.prediction.running import LENGTH, PARAMS
 
 @pytest.fixture(autouse=True)
 def one_thread():
-    """Estimates to compare with are computed as the command computes them; torch's threads are then as they were."""
+    """Sets torch to one thread, as in the command, and restores it afterwards."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -20,7 +20,7 @@ def one_thread():
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
-    """A model file, with random weights."""
+    """A model file with random weights."""
     network = QuadratureNetwork(ModelParams.model_validate(PARAMS), LENGTH)
     initialize(network, 0)
     path = tmp_path_factory.mktemp("model") / "model.safetensors"

@@ -1,4 +1,4 @@
-"""The command, run in this process and in one of its own, and the files that it is given."""
+"""Runs the command in this process or in its own, and makes and reads its files."""
 
 import argparse
 import subprocess
@@ -31,7 +31,7 @@ def run(model, source, output, *options):
 
 
 def start(model, source, output, *options, **streams):
-    """Starts the command as people do."""
+    """Starts the command in its own process."""
     paths = ["--model", str(model), "--input", str(source), "--output", str(output)]
     options = ["--device", "cpu", "--threads", "1", *map(str, options)]
     command = [sys.executable, "-m", "quadrature", "predict", *paths, *options]
@@ -47,7 +47,7 @@ def fixed(values):
 
 
 def read(path):
-    """Returns a file's columns, numbered ones side by side, as arrays."""
+    """Returns a file's columns as arrays, with numbered columns stacked into one array."""
     table = pq.read_table(path) if path.suffix == ".parquet" else pa.csv.read_csv(path)
     found = {}
     for name, column in zip(table.column_names, table.columns, strict=True):
@@ -62,5 +62,5 @@ def read(path):
 
 
 def text(*lines):
-    """Returns what writes a text file of these lines."""
+    """Returns a function that writes these lines to a file."""
     return lambda path: path.write_text("\n".join(lines) + "\n")

@@ -1,4 +1,4 @@
-"""Right estimates, whatever the files are like."""
+"""Estimates are right for every layout and format of files."""
 
 import io
 import math
@@ -30,7 +30,7 @@ LAYOUTS = {
 
 
 def test_the_estimates_are_those_of_evaluate(finished, tmp_path):
-    """From the folder of test windows, and from the predictions themselves, whose own are kept as given."""
+    """Both for the folder of test windows and for data/predictions.parquet, whose columns are kept as given_*."""
     expected = pq.read_table(finished.path / "data/predictions.parquet")
     model = finished.path / "models/model.safetensors"
     threads = ("--threads", finished.yaml("params.yaml")["train"]["threads"])
@@ -217,7 +217,7 @@ def test_processes_share_a_folder_and_write_what_one_does(model, folder, tmp_pat
 
 
 class Terminal(io.StringIO):
-    """Keeps what a terminal would show."""
+    """A terminal that keeps its text."""
 
     def isatty(self):
         return True
@@ -241,7 +241,12 @@ def test_the_first_process_alone_shows_progress(model, folder, tmp_path, monkeyp
 @pytest.mark.parametrize(
     ("source", "output", "options", "message"),
     [
-        ("windows", "estimates", ("--hop", "5"), "--hop follows one signal, and .*estimates is a folder; name a file"),
+        (
+            "windows",
+            "estimates",
+            ("--hop", "5"),
+            "--hop reads one signal, but --output .*estimates is a folder; name a file",
+        ),
         ("windows", "old", (), "old holds part-00007.parquet, which .*windows does not; remove it, or name another"),
         ("empty", "estimates", (), r"empty holds no part-\*.parquet; give a file, or a folder of these"),
         ("windows/part-00000.parquet", "old", (), "old is a folder; name a file to write"),
@@ -262,6 +267,8 @@ def test_a_folder_that_cannot_be_shared_is_refused(model, tmp_path, source, outp
 def test_several_processes_never_write_one_file(model, folder, tmp_path, monkeypatch, source, output):
     monkeypatch.setenv("RANK", "0")
     monkeypatch.setenv("WORLD_SIZE", "2")
-    with pytest.raises(ParameterError, match="several processes share a folder; give one as --input, and one as --out"):
+    with pytest.raises(
+        ParameterError, match="several processes need folders to share; give a folder as --input, and one as --out"
+    ):
         run(model, folder.parent / source, tmp_path / output)
     assert not (tmp_path / output).exists()

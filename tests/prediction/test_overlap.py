@@ -1,4 +1,4 @@
-"""A signal cut into windows and put together again: against a plain loop over the windows."""
+"""A signal cut into windows and put together again, compared with a plain loop over the windows."""
 
 import functools
 import operator
@@ -12,15 +12,15 @@ LENGTH = 10
 
 
 def starts_of(samples, hop):
-    """Returns where windows begin, one after another; the last one ends where the signal does."""
+    """Returns the starts of the windows; the last window ends where the signal ends."""
     starts = list(range(0, samples - LENGTH + 1, hop))
     return starts if starts[-1] == samples - LENGTH else [*starts, samples - LENGTH]
 
 
 def averaged(windows, starts, samples):
-    """The reference: each sample's estimates, added one by one, and their mean.
+    """Returns the mean of each sample's estimates, added one by one, as reference.
 
-    Not by `sum`, which from Python 3.12 on makes up for rounding.
+    `sum` is of no use: from Python 3.12 on it compensates for rounding.
     """
     found = [[] for _ in range(samples)]
     for start, window in zip(starts, windows, strict=True):
@@ -30,7 +30,7 @@ def averaged(windows, starts, samples):
 
 
 def follow(signal, hop, pieces, multiple, estimate):
-    """Returns all windows taken, and the samples and estimates popped, the signal being pushed in pieces."""
+    """Pushes a signal in pieces. Returns all windows taken, and the samples and estimates popped."""
     overlap = Overlap(LENGTH, hop)
     windows, popped = [], []
     for piece in [*np.split(signal, pieces), None]:
@@ -55,7 +55,7 @@ def test_the_windows_and_the_means_are_those_of_a_plain_loop_however_the_signal_
     signal = rng.standard_normal(count).astype(np.float32)
     weights = rng.standard_normal((LENGTH, LENGTH)).astype(np.float32)
 
-    def estimate(windows):  # row by row, so that a window's estimate is the same bits in any company
+    def estimate(windows):  # row by row, so that a window's bits do not depend on the other windows
         return np.array([weights @ window for window in windows], np.float32).reshape(-1, LENGTH)
 
     starts = starts_of(count, hop)
@@ -68,7 +68,7 @@ def test_the_windows_and_the_means_are_those_of_a_plain_loop_however_the_signal_
 
 
 def test_estimates_are_added_in_the_order_of_their_windows_however_the_signal_comes():
-    """Of these numbers, the sum depends on the order."""
+    """The sum of these numbers depends on their order."""
     drawn = np.random.default_rng(0).choice(np.array([1e30, -1e30, 1.0], np.float32), (33, LENGTH))
     for pieces in ([], [20], list(range(42))):
         left = iter(drawn)

@@ -1,4 +1,4 @@
-"""The command as people run it: its pipes, its end, its memory, its page."""
+"""The command in its own process: pipes, exit, memory, and the commands of docs/predict.md."""
 
 import os
 import shlex
@@ -28,7 +28,7 @@ def test_the_process_ends_with_one_line_and_the_exit_code(model, tmp_path):
 
 
 def shell(script, tmp_path, **variables):
-    """Runs a line of shell with `predict` for the command; returns exit code, standard output and standard error."""
+    """Runs a shell line in which `predict` is the command. Returns exit code, standard output and standard error."""
     for name in ("TMPDIR", "files"):
         (tmp_path / name).mkdir(exist_ok=True)
     words = [sys.executable, "-m", "quadrature", "predict", "--device", "cpu", "--threads", "1"]
@@ -115,7 +115,7 @@ def test_importing_the_command_needs_torch_but_no_pandas_matplotlib_or_dvc():
 
 
 def peak_memory(model, source, output, *options):
-    """Returns the command's peak resident memory in MB, read from the kernel's record of it."""
+    """Returns the command's peak resident memory in MB, from /proc/self/status."""
     program = (
         "import os, runpy, sys\n"
         "os._exit = sys.exit\n"
@@ -137,10 +137,10 @@ def peak_memory(model, source, output, *options):
     [("parquet", None), ("csv", 5), pytest.param("csv", None, marks=pytest.mark.nightly)],
 )
 def test_memory_does_not_grow_with_the_file(model, tmp_path, suffix, hop):
-    """Sixteen times the rows take at most 5 % and 96 MB more: with few, not all of the parts in flight are full.
+    """Sixteen times the rows take at most 5 % and 96 MB more, because with few rows not all slabs in flight are full.
 
-    To hold 2^20 windows, or 2^22 samples, with their windows and estimates would take hundreds. What torch takes by
-    itself, some 300 MB or twice that where it is built for GPUs, is what a single window takes.
+    2^20 windows, or 2^22 samples, with their windows and estimates would take hundreds of MB. The peak for a single
+    window is torch's own memory, some 300 MB, or twice that if torch is built for GPUs.
     """
     peaks = []
     for count in (1, 2**16, 2**20) if hop is None else (LENGTH, 2**18, 2**22):

@@ -1,4 +1,4 @@
-"""What cannot be estimated is refused in one line; the output is as it was."""
+"""Input that has no estimate is refused in one line, and the output is left unchanged."""
 
 import numpy as np
 import pyarrow as pa
@@ -41,7 +41,7 @@ REFUSED = {
     "header.csv": (text(HEADER), NO_ROWS),
     "rows.parquet": (parquet(input=pa.array([], pa.list_(pa.float32()))), NO_ROWS),
     "folder": (lambda path: path.mkdir(), "{} holds no part-*.parquet; give a file, or a folder of these"),
-    "text.parquet": (text(HEADER, ROW), "{} is no readable parquet file ("),
+    "text.parquet": (text(HEADER, ROW), "{} is not a readable parquet file ("),
     "columns.parquet": (parquet(x=[1.0]), f"{{}} has neither a column input nor {EITHER}"),
     "both.parquet": (parquet(input=GOOD, input_0=[1.0] * 5), f"{{}} has both a column input and {EITHER}"),
     "twice.csv": (text(f"{HEADER},input_3", f"{ROW},1"), "{} has two columns named input_3; rename one"),
@@ -64,7 +64,7 @@ REFUSED = {
         parquet(**{name: ["1"] for name in HEADER.split(",")}),
         "{}: input_0 holds string, not numbers",
     ),
-    "word.csv": (text(HEADER, ROW, ROW.replace("0.5", "x", 1)), "{}, row 2: input_0 is 'x', which is no number"),
+    "word.csv": (text(HEADER, ROW, ROW.replace("0.5", "x", 1)), "{}, row 2: input_0 is 'x', which is not a number"),
     "blank.csv": (text(HEADER, ROW, f"{ROW[:-4]},"), f"{{}}, row 2: input_9 {MISSING}"),
     "nan.csv": (text(HEADER, ROW, ROW, f"{ROW[:-3]}NaN"), f"{{}}, row 3: input_9 is nan; {FINITE}"),
     "nan.parquet": (parquet(input=changed(3, 2, np.nan)), f"{{}}, row 4: input[2] is nan; {FINITE}"),
@@ -77,7 +77,7 @@ REFUSED = {
     "row.parquet": (parquet(input=[*GOOD, None]), f"{{}}, row 6: input {MISSING}"),
     "given.parquet": (
         parquet(input=GOOD, phase=[0] * 5, given_phase=[0] * 5),
-        "{} has both phase and given_phase, and phase is to be the output's; rename one",
+        "{} has both phase and given_phase, but the output renames phase to given_phase; rename one",
     ),
 }
 REFUSED_SIGNALS = {
@@ -92,7 +92,8 @@ REFUSED_SIGNALS = {
     "late.parquet": (parquet(input=[*[0.0] * 500, np.inf]), f"{{}}, row 501: input is inf; {FINITE}"),
     "given.csv": (
         text("input,prediction,given_prediction", *["1,1,1"] * 30),
-        "{} has both prediction and given_prediction, and prediction is to be the output's; rename one",
+        "{} has both prediction and given_prediction, "
+        "but the output renames prediction to given_prediction; rename one",
     ),
 }
 
@@ -141,7 +142,7 @@ def test_an_estimate_that_is_not_finite_is_refused_by_its_row(tmp_path, options)
         run(tmp_path / "model.safetensors", tmp_path / "in.parquet", tmp_path / "out.parquet", *options)
     place = f"{tmp_path}/in.parquet, row {301 if options else 31}"
     assert str(caught.value) == (
-        f"{place}: the estimate is not finite; are the samples as large as those of the training?"
+        f"{place}: the estimate is not finite; scale the samples to the size of those in training"
     )
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in.parquet", "model.safetensors"]
 
@@ -160,17 +161,19 @@ def test_lists_that_csv_cannot_hold_are_refused_by_row(model, tmp_path):
     pq.write_table(table, tmp_path / "in.parquet")
     run(model, tmp_path / "in.parquet", tmp_path / "out.parquet")
     assert pq.read_table(tmp_path / "out.parquet")["x"].equals(table["x"])
-    with pytest.raises(DataError, match=r"row 4: x holds 2 values, not 1 as before; CSV needs as many, parquet not$"):
+    with pytest.raises(
+        DataError, match=r"row 4: x holds 2 values, not 1 as before; CSV cannot hold both, parquet can$"
+    ):
         run(model, tmp_path / "in.parquet", tmp_path / "out.csv")
     nulls = pa.array([None] * 5, pa.list_(pa.int64()))
     pq.write_table(table.slice(0, 3).append_column("y", nulls.slice(0, 3)), tmp_path / "in.parquet")
     with pytest.raises(
-        DataError, match=r"row 1: y has no list here, which would tell how many columns of CSV it takes$"
+        DataError, match=r"row 1: y has no list in these rows, so its number of CSV columns is unknown; write parquet$"
     ):
         run(model, tmp_path / "in.parquet", tmp_path / "out.csv")
     pq.write_table(table.slice(0, 3).append_column("x_0", pa.array([0, 0, 0])), tmp_path / "in.parquet")
     with pytest.raises(
-        DataError, match=r"has both x_0 and x_0, which are one in CSV|which are one in CSV; rename one$"
+        DataError, match=r"has a list whose values would be the CSV column x_0, which is a column already; rename one$"
     ):
         run(model, tmp_path / "in.parquet", tmp_path / "out.csv")
     assert not (tmp_path / "out.csv").exists()
@@ -182,7 +185,7 @@ def test_lists_that_csv_cannot_hold_are_refused_by_row(model, tmp_path):
         (
             ["--hop", "11"],
             ParameterError,
-            "--hop is 11, and samples between windows of 10 would go without an estimate",
+            "--hop is 11, more than the 10 samples of a window; give at most 10",
         ),
         (["--column", "x"], ParameterError, "--column names a signal's column; give --hop with it"),
         (["--device", "mps"], ParameterError, "--device is mps, which torch does not find here; leave it out"),

@@ -1,4 +1,4 @@
-"""Foreign tables: cut into parts of a size, read with their types, written with every bit, counted by rows."""
+"""Users' tables: cut into parts of one size, read with their types, written with every bit, counted by rows."""
 
 import csv
 import io
@@ -10,12 +10,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from quadrature.prediction import tables
-from quadrature.prediction.tables import TableWriter, format_of, open_table, sniff_format
+from quadrature.prediction.table_writer import TableWriter
+from quadrature.prediction.tables import format_of, open_table, sniff_format
 from quadrature.runtime.errors import DataError
 
 
 def read(path, size=1000, typed=False):
-    """Returns a table's slabs, looked at first."""
+    """Returns the slabs of a file."""
     return list(open_table(path, format_of(path), str(path), typed).slabs(size))
 
 
@@ -46,7 +47,7 @@ def test_a_shard_of_other_columns_is_refused(tmp_path):
     pq.write_table(pa.table({"x": [1]}), tmp_path / "part-0.parquet")
     pq.write_table(pa.table({"x": [1.0]}), tmp_path / "part-1.parquet")
     with pytest.raises(
-        DataError, match=r"part-1.parquet has other columns than .*part-0.parquet; give them one by one"
+        DataError, match=r"part-1.parquet and .*part-0.parquet have different columns; give the files one at a time"
     ):
         open_table(tmp_path, "parquet", "folder", False)
 
@@ -65,7 +66,7 @@ def test_text_goes_through_csv_unchanged_and_nothing_is_quoted_for_nothing(tmp_p
 
 
 def test_typed_columns_are_what_all_their_values_can_be(tmp_path, monkeypatch):
-    monkeypatch.setattr(tables, "_BLOCK", 64)  # what decides comes many blocks later
+    monkeypatch.setattr(tables, "_BLOCK", 64)  # the values that decide the type are many blocks later
     lines = [f"{row},{row},{row},{row}," for row in range(50)]
     lines[45:48] = ["7,1.5,,x,", "8,nan,2,8,", "9,3,3,9,"]
     (tmp_path / "in.csv").write_text("\n".join(["int,float,hole,text,blank", *lines]) + "\n")
@@ -126,7 +127,10 @@ def test_rows_are_counted_from_one_under_the_header(tmp_path, monkeypatch):
     [
         (b"", "is empty or begins with an empty line; its first line should name its columns"),
         (b"\na,b\n", "is empty or begins with an empty line; its first line should name its columns"),
-        (b"a,b", "is no readable CSV file (CSV parse error: Empty CSV file or block: cannot infer number of columns)"),
+        (
+            b"a,b",
+            "is not a readable CSV file (CSV parse error: Empty CSV file or block: cannot infer number of columns)",
+        ),
         (b"a,b\n", "holds no rows, so there is nothing to estimate"),
         (b"a,b,a\n1,2,3\n", "has two columns named a; rename one"),
         (b"\xff\xfe\x00\x01", None),

@@ -1,4 +1,4 @@
-"""The tracker against the network on the whole signal; what it refuses."""
+"""The tracker compared with the network on the whole signal; samples and networks it refuses."""
 
 import numpy as np
 import pytest
@@ -61,7 +61,7 @@ def test_a_refused_sample_leaves_the_state_as_it_was():
         assert interrupted.update(sample) == undisturbed.update(sample)
     for sample in (np.nan, np.inf, -np.inf, [1.0, 2.0], [[1.0]]):
         with pytest.raises(
-            ValueError, match=r"^a sample (is not finite; leave it out|has the shape .* reset first|has .* give one)"
+            ValueError, match=r"^a sample (is not finite; leave it out|has the shape .* reset first|has .* a number)"
         ):
             interrupted.update(sample)
     for sample in signal[3:]:
@@ -69,7 +69,7 @@ def test_a_refused_sample_leaves_the_state_as_it_was():
 
 
 def test_a_sample_of_two_axes_is_refused():
-    with pytest.raises(ValueError, match="give one number, or one for each channel"):
+    with pytest.raises(ValueError, match="give a number, or a number for each channel"):
         Tracker(make_network(head="every")).update([[1.0]])
 
 
@@ -85,5 +85,5 @@ def test_it_keeps_the_weights_it_was_made_of():
 
 @pytest.mark.parametrize("changes", [{"head": "last"}, {"head": "every", "bidirectional": True}])
 def test_a_network_that_waits_for_the_windows_end_is_refused_by_name(changes):
-    with pytest.raises(ValueError, match=r"a tracker needs a network of (head every|one)$"):
+    with pytest.raises(ValueError, match=r"a tracker needs a network with (head every|one direction)$"):
         Tracker(make_network(**changes))

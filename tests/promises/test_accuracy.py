@@ -1,4 +1,4 @@
-"""The commands of docs/accuracy.md, word for word; what it says that they reach, they reach."""
+"""docs/accuracy.md: its commands run as written, and reach the figures that the page states."""
 
 import json
 import shlex
@@ -23,7 +23,7 @@ MARKS = {
     "amplitude": ("excess", 0.05),
     "long-window": ("excess", 0.25),
 }
-"""Experiments by name, with the figure of metrics/test.json that they must not exceed."""
+"""Experiments by name, each with a figure of metrics/test.json and its upper limit."""
 
 
 def test_every_command_of_the_page_is_run_here():
@@ -33,7 +33,7 @@ def test_every_command_of_the_page_is_run_here():
 
 
 def command_of(name):
-    """Returns the words of an experiment's command."""
+    """Returns the command of an experiment as a list of words."""
     (command,) = [command for command in commands(PAGE) if f"--name {name} " in command]
     return shlex.split(command)
 
@@ -66,7 +66,7 @@ def test_an_experiment_reaches_its_mark(name, make_checkout):
 
 @pytest.mark.nightly
 def test_a_trial_becomes_a_row_and_a_point(again):
-    """With parameters shrunk, on the page's own command."""
+    """By the page's own command, with shrunken parameters."""
     checkout = forking(again)
     (checkout.path / ".venv").symlink_to(sys.prefix)
     (command,) = [command for command in commands(PAGE) if "benchmarks.studies.accuracy" in command]
@@ -97,7 +97,7 @@ def test_the_committed_table_and_picture_are_those_of_the_committed_trials(check
 
 
 def test_the_default_reaches_its_mark_over_three_seeds():
-    """In the committed trials with the project's own parameters, except for the seed; the page has their figures."""
+    """In the committed trials with the project's own parameters and three seeds. The page quotes their figures."""
     params = load_yaml(str(OWN_PARAMETERS))
     default = pd.read_csv(PROJECT / "docs/accuracy.csv")
     for column, path in PARAMETERS.items():

@@ -1,6 +1,6 @@
-"""Whatever valid params.yaml a user has, the tests pass once the pipeline has run: none is about the user's results.
+"""The quick tests pass with any valid params.yaml, after a run of the pipeline: they do not test the user's results.
 
-Nightly, by the quick tests, with windows and epochs shrunk where an edit says nothing of them.
+The edits are combined with shrunken windows and epochs.
 """
 
 import sys
@@ -29,7 +29,7 @@ def test_the_quick_tests_pass_after_an_edit_and_a_run(make_checkout, edit):
     checkout = make_checkout(parameters={**SMALL, **EDITS[edit]})
     checkout.repro()
     checkout.commit()
-    (checkout.path / ".git/info/exclude").write_text(".venv\n")  # .gitignore has the folder, not a link
+    (checkout.path / ".git/info/exclude").write_text(".venv\n")  # .gitignore names a folder, this is a link
     (checkout.path / ".venv").symlink_to(sys.prefix)
     quick = ("python", "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "not slow and not nightly")
     printed = checkout.run(*quick).stdout

@@ -1,4 +1,4 @@
-"""docs/artifacts.md: a version of the model is registered, fetched by its name, and loads to the same network."""
+"""docs/artifacts.md: a registered version of the model is fetched by its name and loads to the same network."""
 
 import json
 
@@ -9,7 +9,7 @@ import yaml
 from quadrature.network.model_file import load_model, save_model
 from quadrature.runtime.errors import DataError
 from tests.checkout import PROJECT, git
-from tests.promises.test_remotes import at, blocks, copy_of, execute, stored
+from tests.promises.remotes import at, blocks, copy_of, execute, stored
 
 PAGE = "docs/artifacts.md"
 MODEL = "models/model.safetensors"
@@ -18,7 +18,7 @@ URL = "https://git.example.org/you/quadrature"
 
 @pytest.fixture(scope="module")
 def registry(finished, tmp_path_factory):
-    """A finished checkout with two versions of the model, the first in production, in bare git and a directory."""
+    """A finished checkout with two registered versions of the model in bare git and a remote; `prod` is the first."""
     checkout = copy_of(finished, tmp_path_factory.mktemp("registry"))
     folder, pipeline, config = checkout.path.parent, checkout.path / "dvc.yaml", checkout.path / ".dvc/config"
     if "artifacts" not in checkout.yaml("dvc.yaml"):
@@ -46,7 +46,7 @@ def registry(finished, tmp_path_factory):
 
 
 def fetch(registry, folder, which="--stage prod"):
-    """Follows the page in an empty folder, asking for another version where one is named; returns the file."""
+    """Follows the page in an empty folder, for the version that `which` selects; returns the file."""
     folder.mkdir()
     execute(
         at(registry, folder), blocks(PAGE)["Fetch it"], **{URL: registry.path.parent / "git", "--stage prod": which}
@@ -83,16 +83,16 @@ def test_a_version_or_a_stage_is_fetched_into_an_empty_folder_and_loads_to_the_s
 
 
 def test_a_damaged_version_is_fetched_unseen_and_refused_by_pull(registry, tmp_path):
-    """As the page warns. Should DVC come to refuse it when it is fetched, the warning can go."""
+    """As the page warns. If this fails because DVC refuses it when fetching, remove the warning."""
     kept = stored(registry, MODEL)
     content = kept.read_bytes()
     kept.chmod(0o644)
     try:
         kept.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
-        kept.chmod(0o444)  # as DVC leaves it: a file that may be written to, it would look at again
+        kept.chmod(0o444)  # as DVC leaves it: DVC would check a writable file again
         fetched = fetch(registry, tmp_path / "fetched", "--rev v1.1.0")
         assert fetched.read_bytes() != content
-        with pytest.raises(DataError, match="it has changed since"):
+        with pytest.raises(DataError, match="its SHA-256 has changed since"):
             load_model(fetched)
         whole = blocks(PAGE)["Fetch it and know that it is whole"]
         places = {URL: f"{registry.path.parent / 'git'} quadrature", "v1.0.0": "v1.1.0"}
@@ -107,7 +107,7 @@ def test_a_damaged_version_is_fetched_unseen_and_refused_by_pull(registry, tmp_p
 
 
 def test_what_the_page_says_of_gto_holds(registry):
-    """It registers any name; a commit has one version; a stage goes back to a version only by force."""
+    """It registers any name. A commit has one version. A stage returns to an earlier version only by force."""
     registry.run("gto", "register", "quadratur", "--version", "v1.0.0")
     registry.run("git", "tag", "--delete", "quadratur@v1.0.0")
     again = registry.run("gto", "register", "quadrature", "--version", "v1.2.0", check=False)

@@ -1,4 +1,4 @@
-"""Continuous integration: it runs what can be run here, with few rights, and its summary and page tell what is so."""
+"""Continuous integration: its commands also run locally, its rights are minimal, its summary and page are right."""
 
 import json
 import re
@@ -24,7 +24,7 @@ BASE = '"$BASE"'
 
 
 def is_at_hand(command):
-    """Is this a target of the Makefile, a script in .ci/, or a command of ours?"""
+    """Whether this is a target of the Makefile, a script in .ci/ or a command of the project."""
     match command.split():
         case ["make", target]:
             return re.search(rf"^{target}:.*## ", (PROJECT / "Makefile").read_text(), re.MULTILINE) is not None
@@ -48,7 +48,8 @@ def test_each_step_runs_a_command_that_runs_here_too():
 def test_the_hosted_checks_and_the_local_ones_are_the_same():
     lines = re.findall(r"^timed (.*)$", (PROJECT / ".ci/run").read_text(), re.MULTILINE)
     assert all(map(is_at_hand, lines))
-    ours = {line.replace("HEAD", BASE) for line in lines} - {"make environment", "make tools"}  # what others begin with
+    others = {"make environment", "make tools"}  # dependencies of the other targets
+    ours = {line.replace("HEAD", BASE) for line in lines} - others
     assert ours == set(runs(STEPS))
 
 
@@ -115,7 +116,7 @@ def test_the_oldest_and_the_newest_python_run_on_both_systems():
     oldest = re.search(r'requires-python = ">=([\d.]+)"', (PROJECT / "pyproject.toml").read_text())[1]
     versions = sorted(tuple(map(int, version.split("."))) for version in matrix["python"])
     first, last = versions[0], versions[-1]
-    assert versions == [(3, minor) for minor in range(first[1], last[1] + 1)]  # and those between
+    assert versions == [(3, minor) for minor in range(first[1], last[1] + 1)]  # without gaps
     assert ".".join(map(str, first)) == oldest
 
 
@@ -163,7 +164,7 @@ def test_packages_installs_nothing_where_all_is_there_and_stops_nothing_where_it
     bash = shutil.which("bash")
     command = [bash, str(PROJECT / ".ci/packages")]
     result = subprocess.run(command, env={"PATH": str(tmp_path)}, capture_output=True, text=True, check=True)
-    assert re.fullmatch(r"not installed: chromium.*; the tests that use them will skip\n", result.stderr)
+    assert re.fullmatch(r"not installed: chromium.*; the tests that use them will be skipped\n", result.stderr)
     for name in ("chromium", "sshd", "faketime", "locale-gen"):
         (tmp_path / name).touch(mode=0o755)
     result = subprocess.run(command, env={"PATH": str(tmp_path)}, capture_output=True, text=True, check=True)
@@ -176,15 +177,15 @@ rules:
   - {metric: "metrics/test.json:seen_in_training", better: lower, against: 0}
   - {metric: "metrics/test.json:mse", better: lower, against: main, relative_tolerance: 0.05}
 """
-"""Those that a small run can keep to."""
+"""Rules that a small run can meet."""
 
 
 @pytest.fixture(scope="module")
 def changed(finished, tmp_path_factory):
-    """Two commits: results, and others after a change; nothing is run."""
+    """Two commits: results, and changed results. Nothing is run."""
     checkout = finished.copy(tmp_path_factory.mktemp("changed") / "checkout")
     (checkout.path / ".venv").symlink_to(sys.prefix)
-    (checkout.path / ".git/info/exclude").write_text(".venv\n")  # .gitignore has the folder, not a link
+    (checkout.path / ".git/info/exclude").write_text(".venv\n")  # .gitignore names a folder, this is a link
     (checkout.path / "gates.yaml").write_text(RULES)
     checkout.commit()
     checkout.set(**{"train.learning_rate": 0.005})
@@ -195,7 +196,7 @@ def changed(finished, tmp_path_factory):
 
 
 def rows(text):
-    """Returns the cells of the rows of Markdown tables, headers and rules left out."""
+    """Returns the cells of Markdown tables by row, without headers and rules."""
     lines = [
         [cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line.startswith("|")
     ]

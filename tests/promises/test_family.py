@@ -1,4 +1,4 @@
-"""Each member of the recurrent family through the stages, and twice to the same bytes."""
+"""Each member of the recurrent family runs through the stages, and gives the same bytes twice."""
 
 import itertools
 import json
@@ -13,9 +13,9 @@ BY_DVC = ("lstm", "stepwise", "every")
 
 @pytest.fixture(scope="module")
 def project(finished, tmp_path_factory):
-    """A copy of the finished checkout, for networks to be tried on one after another.
+    """A copy of the finished checkout in which one network after another is tried.
 
-    Without noise, as there is no floor then: it is the same for all networks, and most of an evaluation's work.
+    Without noise there is no floor, which is most of an evaluation's work and does not depend on the network.
     """
     project = finished.copy(tmp_path_factory.mktemp("family") / "checkout")
     project.set(**{"generate.noise_std": 0.0})

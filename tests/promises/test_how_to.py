@@ -1,4 +1,4 @@
-"""docs/how-to.md: every command of it runs, in the page's order and one checkout; its snippets do as they say."""
+"""docs/how-to.md: its commands run in the page's order in one checkout; its snippets do what they say."""
 
 import re
 import sys
@@ -31,7 +31,7 @@ def prepared(again):
 @pytest.mark.nightly
 @pytest.mark.parametrize("sweep", [{"SEEDS=0,1": "SEEDS=0"}, {}], ids=str)
 def test_the_commands_run_in_their_order(sweep, prepared):
-    """The sweep with one seed; with both of the page's in `make test-all`."""
+    """The sweep has one seed, and both of the page's seeds in full."""
     for name, section in SECTIONS.items():
         if name != "use my own windows":
             run_commands(prepared, commands_in(section), sweep)
@@ -43,7 +43,7 @@ def test_the_commands_run_in_their_order(sweep, prepared):
 
 
 def test_the_network_learns_windows_of_ones_own(prepared):
-    """Square waves, which are no harder: the network beats every baseline's error on sines it has not seen."""
+    """Square waves: the pipeline trains on them and does not replace them by sines."""
     (prepared.path / "own_windows.py").write_text(snippets("use my own windows")[0])
     before = prepared.digests()
     run_commands(prepared, commands_in(SECTIONS["use my own windows"]))

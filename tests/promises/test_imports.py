@@ -1,4 +1,4 @@
-"""A stage loads the libraries and opens the files that it uses, and no others; importing our code does nothing."""
+"""A stage loads only the libraries and opens only the files that it uses. Importing the project has no side effect."""
 
 import json
 import subprocess
@@ -12,7 +12,7 @@ from tests.checkout import PROJECT, git
 from tests.promises.test_structure import PACKAGES, PIPELINE, bare_tree, files_under, outputs
 
 COSTLY = {"PIL", "dvc", "jinja2", "matplotlib", "pandas", "pyarrow", "safetensors", "scipy", "tabulate", "torch"}
-"""Libraries that a stage should load only to use them; numpy, pydantic and PyYAML are every stage's."""
+"""Libraries that a stage should load only if it uses them. All stages use numpy, pydantic and PyYAML."""
 
 LOADED = {
     "generate": {"pyarrow"},
@@ -23,17 +23,17 @@ LOADED = {
 }
 
 SPARED = {
-    "matplotlib.pyplot",  # a global state and a tenth of a second
-    "scipy.signal",  # half a second, with scipy.stats
+    "matplotlib.pyplot",  # has a global state, takes a tenth of a second
+    "scipy.signal",  # half a second, as it loads scipy.stats
     "scipy.stats",
-    "sympy",  # a third of a second, if torch's compiler is loaded
-    "torch._dynamo",  # a second or more: torch's compiler, which an optimizer's constructor may load
+    "sympy",  # a third of a second; torch's compiler loads it
+    "torch._dynamo",  # torch's compiler, a second or more; an optimizer's constructor may load it
 }
-"""Modules that no stage loads, though a library of its own holds them."""
+"""Modules of these libraries that no stage loads."""
 
 
 def loaded(program, folder=PROJECT, env=None):
-    """Returns the modules that a program has loaded in the end."""
+    """Returns the modules that a program has loaded at its end."""
     script = f"import json, sys\n{program}\nprint(json.dumps(sorted(sys.modules)))"
     done = subprocess.run(
         [sys.executable, "-c", script], cwd=folder, env=env, capture_output=True, text=True, check=False
@@ -45,14 +45,14 @@ def loaded(program, folder=PROJECT, env=None):
 @pytest.mark.nightly
 @pytest.mark.parametrize("stage", LOADED)
 def test_a_stage_loads_the_libraries_that_it_uses_at_once(stage):
-    """Which the next test holds as well, but for the moment."""
+    """On import. The next test checks all that a run of the stage loads."""
     modules = loaded(f"import stages.{stage}")
     assert modules & COSTLY == LOADED[stage]
     assert not modules & SPARED
 
 
 class AtWork(NamedTuple):
-    """What a stage did in a folder that has nothing but what dvc.yaml declares for it."""
+    """A stage's run in a folder with only the dependencies that dvc.yaml declares."""
 
     stage: str
     folder: Path
@@ -62,7 +62,7 @@ class AtWork(NamedTuple):
 
 @pytest.fixture(scope="module", params=LOADED)
 def at_work(finished, request, tmp_path_factory):
-    """Runs a stage in a process of its own, which imports what it finds in the folder and no other code of ours."""
+    """Runs a stage in a new process, which can import only the project's modules in the folder."""
     stage, folder = request.param, tmp_path_factory.mktemp("bare")
     bare_tree(finished, stage, folder)
     before = files_under(folder)
@@ -72,13 +72,13 @@ def at_work(finished, request, tmp_path_factory):
 
 
 def test_a_stage_loads_the_libraries_that_it_uses_and_no_others(at_work):
-    """Nor does pyarrow load pandas for it, as it does where arrays become numpy's or arrow's in the plainest way."""
+    """Nor does pyarrow load pandas for it, as its plainest conversions to and from numpy do."""
     assert at_work.modules & COSTLY == LOADED[at_work.stage]
     assert not at_work.modules & SPARED
 
 
 def test_a_stage_opens_no_file_and_reads_no_parameter_that_it_does_not_declare(finished, at_work):
-    """Stronger than a record of what is opened: nothing else is there, and what comes out is the same."""
+    """Stronger than a record of opened files: no other file exists, and the outputs are the same."""
     declared = tuple(outputs(PIPELINE[at_work.stage]))
     assert at_work.made == {file for file in files_under(finished.path) if file.startswith(declared)}
     for file in at_work.made:
@@ -88,7 +88,7 @@ def test_a_stage_opens_no_file_and_reads_no_parameter_that_it_does_not_declare(f
 QUIET = """
 import importlib, logging, signal, threading, numpy, torch
 names = {names!r}
-for name in names:  # the libraries, whose work is their own business
+for name in names:  # first the libraries, whose side effects are not tested
     importlib.import_module(name)
 logging.getLogger().handlers.clear()
 for number in (signal.SIGINT, signal.SIGTERM):

@@ -1,4 +1,4 @@
-"""The real pipeline, through the real dvc, with its parameters shrunk."""
+"""The real pipeline, run by the real dvc, with shrunken parameters."""
 
 import json
 import sys
@@ -111,7 +111,7 @@ def test_clean_clones_in_unlike_surroundings_give_the_same_bytes(finished, make_
 @pytest.mark.parametrize(
     ("name", "value", "expected"),
     [
-        ("train.threads", 2, ["report"]),  # which lists it; it alters nothing else
+        ("train.threads", 2, ["report"]),  # it lists the parameter; no other output changes
         ("plot.bins", 5, ["plot", "report"]),
         pytest.param("train.seed", 7, STAGES[1:], marks=pytest.mark.nightly),
         pytest.param("generate.seed", 7, STAGES, marks=pytest.mark.nightly),
@@ -130,11 +130,11 @@ def test_a_change_runs_the_stages_that_read_it_and_going_back_runs_none(again, n
 GOOD = ("1e-3", "1E-3", ".5", "2", "1e0")
 DOUBTFUL = ("012", "1_000", "0x10")
 BAD = ("on", "true", ".inf", "nan", "0.1.2", "null")
-"""Values for a number, given on the command line."""
+"""Values given for a number on the command line."""
 
 
 def noise_std_or_refusal():
-    """Returns what the stage reads in params.yaml, or why it refuses it."""
+    """Returns the value that the stage reads in params.yaml, or the message of its refusal."""
     try:
         return load_params(GenerateStage, Path("params.yaml")).generate.noise_std
     except ParameterError as error:
@@ -142,7 +142,7 @@ def noise_std_or_refusal():
 
 
 def test_dvc_and_the_stages_agree_on_every_value_given_on_the_command_line(make_checkout, monkeypatch):
-    """DVC's own code writes each to params.yaml as `dvc exp run` has it written, and reads it as for dvc.lock."""
+    """DVC's own code writes each value to params.yaml as for `dvc exp run`, and reads it as for dvc.lock."""
     checkout = make_checkout()
     monkeypatch.chdir(checkout.path)
     passed = set()
@@ -186,7 +186,7 @@ def test_a_stage_that_dvc_starts_takes_or_refuses_a_value_given_on_the_command_l
 
 @pytest.mark.committed_results
 def test_the_default_reaches_its_mark():
-    """That the committed metrics belong to the committed code is tested by dvc.lock's freshness; CI makes them anew."""
+    """dvc.lock shows that the committed metrics belong to the committed code; CI makes them again."""
     test = json.loads((PROJECT / "metrics/test.json").read_text())
     assert test["windows"] == 8192
     assert test["excess"] <= 0.02
@@ -196,9 +196,9 @@ def test_the_default_reaches_its_mark():
 
 
 def peak_memory(checkout, windows, *options):
-    """Generates so many training windows; returns the process's peak resident memory in MB.
+    """Generates a number of training windows; returns the process's peak resident memory in MB.
 
-    Read from the kernel's record of the program itself: getrusage would count what this process held when it forked.
+    Reads the program's own record in /proc: getrusage would include the memory of this process at the fork.
     """
     checkout.set(**{"generate.windows.train": windows})
     program = (
@@ -216,9 +216,9 @@ def peak_memory(checkout, windows, *options):
     "shard_windows", [8192, pytest.param(65536, marks=pytest.mark.nightly, id="the project's own shards")]
 )
 def test_generates_memory_does_not_grow_with_the_count(make_checkout, shard_windows):
-    """By one thread, as the peaks of several fall together in one run and apart in another.
+    """With one thread, as the peaks of several threads coincide in some runs only.
 
-    From 16 shards, as the peak of fewer is now and then 6 % lower; and twice, as runs of one count differ by 3 %.
+    At least 16 shards, as the peak of fewer is sometimes 6 % lower. Twice, as equal runs differ by 3 %.
     """
     checkout = make_checkout(parameters={"generate.shard_windows": shard_windows})
     few = max(peak_memory(checkout, 16 * shard_windows, "--threads", "1") for _ in range(2))
@@ -228,7 +228,7 @@ def test_generates_memory_does_not_grow_with_the_count(make_checkout, shard_wind
 
 @pytest.mark.slow
 def test_dvc_runs_the_stages_with_its_own_environment_without_activation(checkout):
-    """`.venv/bin/dvc repro` in a shell whose `python` is another one, or none."""
+    """`.venv/bin/dvc repro` works in a shell with another `python`, or with none."""
     bare = {"PATH": "/usr/bin:/bin", "VIRTUAL_ENV": ""}
     dvc = str(Path(sys.executable).parent / "dvc")
     checkout.run(dvc, "repro", "generate", **bare)

@@ -1,4 +1,4 @@
-"""What the stages refuse: exit code, one line, and no output left behind."""
+"""Stages refuse bad files and parameters: exit code, one line, and no output left behind."""
 
 import shutil
 import signal
@@ -13,7 +13,7 @@ from tests.checkout import OWN_PARAMETERS, Checkout
 
 
 def rewrite(path, change):
-    """Writes a changed file as the project itself would, so that its digests are right."""
+    """Writes a changed file as the project would, with the right digest."""
     shards = len(list(path.parent.glob("*.parquet")))
     shard = int(path.stem.rpartition("-")[2])
     columns = {name: values.copy() for name, values in list(read_split(path.parent, WINDOW_COLUMNS))[shard].items()}
@@ -47,7 +47,7 @@ SPOIL = {
 
 
 def snapshot(folder):
-    """Returns every file's path and content, but for Python's own caches."""
+    """Returns the content of every file by path, except Python's caches."""
     return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file() and path.suffix != ".pyc"}
 
 
@@ -100,7 +100,7 @@ def test_a_spoilt_file_ends_a_stage_with_one_line_and_65_and_no_output(finished,
 
 @pytest.fixture
 def bare(tmp_path):
-    """A folder with nothing but the project's own params.yaml."""
+    """A folder with only the project's own params.yaml."""
     folder = tmp_path / "bare"
     folder.mkdir()
     shutil.copy(OWN_PARAMETERS, folder / "params.yaml")
@@ -110,7 +110,7 @@ def bare(tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("stage", ["generate", "train", "evaluate", "plot", "report"])
 def test_a_stage_refuses_bad_parameters_with_2_before_any_work(bare, stage):
-    """Nothing else is there to read, and nothing is written."""
+    """There is no other file to read, and none is written."""
     for name in ("generate.span", "evaluate.batch_size", "train.threads", "plot.bins"):
         bare.set(**{name: "minus one"})
     result = bare.stage(stage, check=False)
@@ -132,7 +132,7 @@ def test_a_batch_larger_than_the_split_is_refused_before_the_data_is_looked_at(b
 
 @pytest.mark.slow
 def test_training_that_diverges_at_its_last_step_ends_with_70_and_no_output(checkout):
-    """The loss of every step is taken before its move; only the validation after the last one shows it."""
+    """A step computes its loss before it moves the weights, so only the validation after the last step shows it."""
     checkout.set(**{
         "generate.windows.train": 300, "train.batch_size": 300, "train.epochs": 1, "model.cell": "rnn",
         "model.hidden_size": 64, "model.nonlinearity": "relu",
@@ -161,7 +161,7 @@ def test_an_interrupted_generate_leaves_no_part_of_a_data_set_where_it_is_read(m
             process.wait(seconds)
         process.send_signal(signal.SIGTERM)
         message = process.communicate(timeout=20)[1].splitlines()[-1:]
-    assert process.returncode in (75, -signal.SIGTERM)  # the signal's own before the stage has begun
+    assert process.returncode in (75, -signal.SIGTERM)  # the signal's own code before the stage begins
     if process.returncode == 75:
         assert message == ["interrupted by SIGTERM; nothing half-written was left"]
     assert not list(checkout.path.glob("data/windows/[!.]*/*"))

@@ -1,4 +1,4 @@
-"""docs/reproducibility.md: its commands run, and it tells of every kernel and every choice that is tried."""
+"""docs/reproducibility.md: its commands run, and its table has every kernel that is tested."""
 
 import re
 import shlex

@@ -1,4 +1,4 @@
-"""The train stage, interrupted or killed, goes on to the bytes that it would have had: one process and several."""
+"""The train stage, interrupted or killed, resumes and ends in the same bytes, with one process and with several."""
 
 import os
 import re
@@ -14,7 +14,7 @@ from tests.training.test_train import OUTPUTS, take_digests, train_together
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory):
-    """A checkout whose windows are drawn, and the digests of what training makes of them."""
+    """A checkout with drawn windows, and the digests of an undisturbed training's outputs."""
     checkout = Checkout.make(tmp_path_factory.mktemp("undisturbed") / "checkout")
     checkout.set(**{"train.gradient_shards": 2, "train.epochs": 40})
     checkout.stage("generate")
@@ -26,7 +26,7 @@ def undisturbed(tmp_path_factory):
 
 @pytest.fixture
 def generated(undisturbed, tmp_path):
-    """A copy of that checkout, to train in."""
+    """A copy of that checkout for a training."""
     return undisturbed[0].copy(tmp_path / "checkout")
 
 
@@ -37,7 +37,7 @@ def expected(undisturbed):
 
 @pytest.fixture
 def short(generated):
-    """One for a shorter training, which is interrupted once, and the digests of what it makes."""
+    """A checkout for a shorter training, which is interrupted once, and the digests of its outputs."""
     generated.set(**{"train.epochs": 12})
     generated.stage("train")
     return generated, take_digests(generated)
@@ -53,19 +53,19 @@ STAGE = ("python", "-m", "stages.train", "--save-every", "0")
 
 
 def workers(process):
-    """Returns the processes of two that train together, by who started them."""
+    """Returns the ids of the two processes that a process has started to train together."""
     found = subprocess.check_output(["pgrep", "-P", str(process.pid), "-f", "stages.train"], text=True).split()
     assert len(found) == 2
     return [int(pid) for pid in found]
 
 
 def until_epoch(process, epoch):
-    """Reads a log until so many epochs are done or, where training goes on from later, the first; returns whether."""
+    """Reads a log until an epoch at or after the given one is done; returns whether the training was resumed."""
     log = []
     for line in process.stderr:
         log.append(line)
         if (done := re.match(r"epoch (\d+) ", line)) and int(done[1]) >= epoch:
-            return any(line.startswith("going on after step ") for line in log)
+            return any(line.startswith("resuming after step ") for line in log)
     raise AssertionError("".join(log))
 
 
@@ -76,7 +76,7 @@ def states(checkout):
 
 @pytest.mark.slow
 def test_a_stage_that_signals_stopped_and_killed_goes_on_each_time_to_the_same_bytes(generated, expected):
-    """Processes of their own: the state's name tells what was imported, so that none but their like goes on with it."""
+    """In new processes: the state's name depends on the imported code, so a fork of the tests would not find it."""
     for number, code in ((signal.SIGTERM, 75), (signal.SIGKILL, -9)):
         process = start(generated, *STAGE)
         went_on = until_epoch(process, 3)
@@ -87,8 +87,8 @@ def test_a_stage_that_signals_stopped_and_killed_goes_on_each_time_to_the_same_b
         assert not (generated.path / OUTPUTS[0]).exists()
         assert len(states(generated)) == 2
         if code == 75:
-            assert log.splitlines()[-1].startswith(f"interrupted by {number.name}; the next run goes on after step ")
-    assert "going on after step " in generated.run(*STAGE[:3]).stderr
+            assert log.splitlines()[-1].startswith(f"interrupted by {number.name}; the next run resumes after step ")
+    assert "resuming after step " in generated.run(*STAGE[:3]).stderr
     assert take_digests(generated) == expected
     assert states(generated) == []
 
@@ -102,7 +102,7 @@ def test_dvc_takes_an_interrupted_training_up_again(short):
     process.communicate(timeout=30)
     assert process.returncode != 0
     result = generated.run("dvc", "repro", "train")
-    assert "going on after step " in result.stdout + result.stderr
+    assert "resuming after step " in result.stdout + result.stderr
     assert take_digests(generated) == expected
 
 
@@ -113,7 +113,7 @@ def test_other_parameters_do_not_go_on_from_it_but_other_threads_and_processes_d
     assert "going on" not in generated.stage("train").stderr
     generated.set(**{"train.learning_rate": 0.02, "train.threads": 2, "train.processes": 2})
     _, (log, _) = train_together(generated, 2)
-    assert "going on after step 50, " in log
+    assert "resuming after step 50 " in log
 
 
 @pytest.mark.slow
@@ -138,12 +138,12 @@ def test_a_signal_to_a_training_of_several_processes_ends_it_with_75_and_it_goes
             process.send_signal(signal.SIGTERM)
     _, log = process.communicate(timeout=60)
     assert process.returncode == 75, log
-    assert "the next run goes on after step" in log
-    assert "nothing unfinished was kept" not in log
+    assert "the next run resumes after step" in log
+    assert "no state was saved" not in log
     assert "Traceback" not in log
     assert "Warning" not in log
     generated.set(**{"train.processes": 1})
-    assert "going on after step " in generated.run(*STAGE[:3]).stderr
+    assert "resuming after step " in generated.run(*STAGE[:3]).stderr
     assert take_digests(generated) == expected
 
 
@@ -160,5 +160,5 @@ def test_torchrun_restarts_a_killed_process_and_training_goes_on_to_the_same_byt
     finally:
         process.kill()
     assert process.returncode == 0, log
-    assert log.count("going on after step ") == 1
+    assert log.count("resuming after step ") == 1
     assert take_digests(generated) == expected

@@ -1,4 +1,4 @@
-"""What SECURITY.md promises of the code: the linter refuses calls that could run what a file holds."""
+"""SECURITY.md: the linter refuses calls that could run code from a file."""
 
 import ast
 import json

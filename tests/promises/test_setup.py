@@ -1,4 +1,4 @@
-"""`make` from nothing: what is missing is said in one line; .venv is made when, and only when, it is out of date."""
+"""`make` on a fresh machine: one line names a missing program; .venv is made exactly when it is out of date."""
 
 import os
 import re
@@ -14,7 +14,7 @@ from tests.checkout import PROJECT
 
 
 def shrink_requirements(checkout, **versions):
-    """Asks for two tiny packages in place of all, so that the real pip has little to do."""
+    """Requires two tiny packages instead of all, so that pip takes little time."""
     text = (checkout.path / "pyproject.toml").read_text()
     text = re.sub(r"(?ms)^dependencies = \[\n.*?^\]", 'dependencies = ["six"]', text)
     text = re.sub(r"(?ms)^dev = \[\n.*?^\]", 'dev = ["iniconfig"]', text)
@@ -24,7 +24,7 @@ def shrink_requirements(checkout, **versions):
 
 
 def installed(checkout):
-    """Returns the versions of the two packages, None for one that is not there."""
+    """Returns the versions of the two packages, None for one that is not installed."""
     program = (
         "import importlib.metadata as metadata\n"
         "found = {each.name: each.version for each in metadata.distributions()}\n"
@@ -34,13 +34,13 @@ def installed(checkout):
 
 
 def wants_to_set_up(checkout):
-    """Whether `make environment` would make .venv anew: it cannot, told to use a Python that is missing."""
+    """Whether `make environment` would make .venv again: with a missing Python it then fails."""
     said = checkout.run("make", "environment", "PYTHON=python9", check=False).stderr
     return said.startswith("python9 is missing")
 
 
 def test_the_environment_is_made_when_and_only_when_it_is_missing_or_out_of_date(make_checkout, tmp_path):
-    """And the development tools are added when and only when they are needed."""
+    """And the development tools are added exactly when they are needed."""
     checkout = make_checkout("a folder with spaces")
     shrink_requirements(checkout)
     make = ("make", "environment")
@@ -48,7 +48,7 @@ def test_the_environment_is_made_when_and_only_when_it_is_missing_or_out_of_date
     first = checkout.run(*make, PIP_FIND_LINKS=str(tmp_path / "nowhere"))
     assert (first.stdout.count("\n"), first.stderr) == (1, "")
     assert "Setting up .venv" in first.stdout
-    assert "nowhere" in (checkout.path / ".venv/pip.log").read_text()  # of which pip warns
+    assert "nowhere" in (checkout.path / ".venv/pip.log").read_text()  # pip warns of it
     assert installed(checkout) == ["1.17.0", "None"]
     assert checkout.run(*make).stdout == ""
 
@@ -66,7 +66,7 @@ def test_the_environment_is_made_when_and_only_when_it_is_missing_or_out_of_date
     (checkout.path / ".venv/bin/python").unlink()
     assert wants_to_set_up(checkout)
 
-    shrink_requirements(checkout, six="0.0.1")  # no such version: pip fails half-way
+    shrink_requirements(checkout, six="0.0.1")  # no such version exists: pip fails half-way
     failed = checkout.run(*make, check=False)
     assert failed.returncode != 0
     assert "ERROR: " in failed.stderr
@@ -94,7 +94,7 @@ def test_what_needs_the_development_tools_asks_for_them_and_the_pipeline_does_no
 
 
 def test_a_program_of_the_environment_puts_it_first_on_path(checkout):
-    """Here, not in a new one: it is what makes `.venv/bin/dvc repro` run the stages with .venv's Python."""
+    """Tested in this environment, not a new one. It makes `.venv/bin/dvc repro` run the stages with .venv's Python."""
     assert "FIRST_ON_PATH" in (checkout.path / "Makefile").read_text()
     program = "import os; print(os.environ['PATH'].split(os.pathsep)[0])"
     result = checkout.run(sys.executable, "-c", program, PATH=os.defpath)
@@ -143,7 +143,7 @@ def test_make_alone_lists_the_targets_a_phrase_each(checkout):
 
 
 def test_make_format_mends_what_make_check_refuses(checkout):
-    """With the environment at hand in place of a new one."""
+    """With this environment instead of a new one."""
     (checkout.path / ".venv").symlink_to(sys.prefix)
     module = checkout.path / "quadrature/scoring/scores.py"
     tidy = module.read_text()

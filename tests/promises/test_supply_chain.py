@@ -1,4 +1,4 @@
-"""What others' code comes in by: versions, known vulnerabilities, the list of it all, and the workflows' actions."""
+"""Third-party code: pinned versions, known vulnerabilities, the list of packages and the workflows' actions."""
 
 import json
 import os
@@ -26,7 +26,7 @@ GOOD = yaml.safe_load((PROJECT / ".ci/audit.yaml").read_text())["exceptions"][0]
 
 
 def constraints():
-    """Returns every requirement of constraints.txt, for whatever system."""
+    """Returns the requirements of constraints.txt for all systems."""
     lines = (PROJECT / "constraints.txt").read_text().splitlines()
     return [Requirement(line) for line in lines if line and not line.lstrip().startswith("#")]
 
@@ -43,7 +43,7 @@ def test_every_package_is_one_version_of_the_index_and_none_comes_from_elsewhere
 
 
 class Database(BaseHTTPRequestHandler):
-    """Answers as OSV does, and knows of nothing but diskcache's vulnerability."""
+    """Answers as OSV does; its only vulnerability is diskcache's."""
 
     def do_POST(self):
         asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
@@ -81,7 +81,7 @@ def database():
 
 @pytest.fixture
 def audit(tmp_path):
-    """Returns what an audit says, in exit code and lines, with some exceptions and a database at a port."""
+    """Returns the exit code and the output lines of an audit with given exceptions and a database at a port."""
 
     def run(port, exceptions):
         path = tmp_path / "exceptions.yaml"
@@ -106,18 +106,18 @@ def test_an_audit_asks_about_what_is_installed_here_and_knows_what_is_excepted(a
         assert audit(server.server_port, []) == (
             1,
             [
-                f"diskcache {str(pin.specifier)[2:]}: CVE-2025-69872, GHSA-w8v5-vhqr-4h9v, mended in no release",
-                "audit: known vulnerabilities: 1; `make lock` takes newer versions, FILE excepts",
+                f"diskcache {str(pin.specifier)[2:]}: CVE-2025-69872, GHSA-w8v5-vhqr-4h9v, fixed in no release",
+                "audit: known vulnerabilities: 1; run `make lock` to update, or except them in FILE",
             ],
         )
         assert server.asked == {
             (one.name, str(one.specifier)[2:]) for one in constraints() if one.marker is None or one.marker.evaluate()
         }
-        assert audit(server.server_port, [tomorrow]) == (0, ["no known vulnerabilities but 1 excepted"])
+        assert audit(server.server_port, [tomorrow]) == (0, ["no known vulnerabilities, 1 excepted"])
         another = {**tomorrow, "package": "torch"}
         code, lines = audit(server.server_port, [another])
         assert code == 1
-        assert "FILE: CVE-2025-69872 of torch is known no more; remove it" in lines
+        assert "FILE: CVE-2025-69872 of torch is no longer in the database; remove it" in lines
 
 
 @pytest.mark.slow
@@ -154,7 +154,7 @@ def test_the_list_of_packages_is_whole_and_the_same_every_time(checkout, checked
     (checkout.path / ".venv").symlink_to(sys.prefix)
     sbom = checkout.path / "sbom.json"
     command = checkout.run("make", "--dry-run", "--old-file", "tools", "sbom").stdout
-    if not checked:  # against a schema, for seven seconds
+    if not checked:  # validation against a schema takes seven seconds
         assert " requirements " in command
         command = command.replace(" requirements ", " requirements --no-validate ")
     checkout.run("sh", "-c", command)
@@ -186,7 +186,7 @@ def test_a_workflow_takes_its_actions_by_commit_and_can_read_and_nothing_else(pa
 
 
 def test_the_linter_of_workflows_finds_nothing_and_would():
-    """That an action without a commit is found needs no network."""
+    """It finds an action without a commit, for which it needs no network."""
     linter = [str(Path(sys.executable).parent / "zizmor"), "--offline", "--quiet"]
     assert subprocess.run([*linter, ".github"], cwd=PROJECT, capture_output=True, check=False).returncode == 0
     loose = re.sub("@[0-9a-f]{40}", "@main", (PROJECT / ".github/workflows/ci.yml").read_text())
@@ -196,7 +196,7 @@ def test_the_linter_of_workflows_finds_nothing_and_would():
 
 
 def test_what_dvc_knows_of_files_lies_in_a_folder_that_its_owner_alone_can_open():
-    """Here, not in a new environment: it is what keeps other users' pickles from being read."""
+    """Tested in this environment, not a new one. It keeps DVC from reading other users' pickles."""
     program = "import os; print(os.environ['DVC_SITE_CACHE_DIR'])"
     bare = {name: value for name, value in os.environ.items() if name != "DVC_SITE_CACHE_DIR"}
     found = subprocess.run([sys.executable, "-c", program], env=bare, capture_output=True, text=True, check=True)

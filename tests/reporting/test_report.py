@@ -1,13 +1,16 @@
-"""metrics/report.html in a real browser: it says what the run is, fetches nothing, and can be read by everyone."""
+"""metrics/report.html in a real browser: it describes the run, fetches nothing, runs no script, and is accessible."""
 
+import io
 import json
 import shutil
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import yaml
 from axe_playwright_python.sync_playwright import Axe
+from PIL import Image
 
 from tests.checkout import PROJECT, Checkout
 from tests.torture.strange import relist
@@ -19,11 +22,11 @@ HOSTILE = [
     "{{ 7 * 7 }}", "{% raw %}", '" onmouseover="pwned=1', "javascript:pwned=1", "<!--", "]]>",
     "&lt;script&gt;&#60;b&#62;",
 ]  # fmt: skip
-"""Strings that would add an element or an attribute to a page that let them."""
+"""Strings that add an element or an attribute to a page that does not escape them."""
 
 
 def look(browser, path, width=1280, scheme="light"):
-    """Returns a page that shows a file, with what it said to the console and what it asked for."""
+    """Returns a page that shows a file, with its console messages and the addresses it requested."""
     page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
     said, asked = [], []
     page.on("console", lambda message: said.append(message.text))
@@ -34,7 +37,7 @@ def look(browser, path, width=1280, scheme="light"):
 
 
 def assert_page_stands_alone(browser, path):
-    """It asks for nothing beyond itself and what it carries, the console stays silent, and no script runs."""
+    """Asserts that a page requests only itself and data: addresses, logs nothing, and runs no script."""
     page, said, asked = look(browser, path)
     assert [url for url in asked if not url.startswith("data:")] == [path.as_uri()]
     assert said == []
@@ -47,13 +50,15 @@ def assert_page_stands_alone(browser, path):
 
 
 def assert_page_can_be_read(browser, path, width, scheme):
-    """Nothing is cut off at the side, every picture has words, and axe-core finds nothing, contrast included."""
+    """Asserts that a page fits its width, its pictures have words, and axe-core finds no fault, contrast included."""
     page, _, _ = look(browser, path, width, scheme)
     assert page.evaluate("document.documentElement.scrollWidth") <= width
-    for picture in page.query_selector_all("svg, img"):
-        words = picture.get_attribute("alt") or picture.get_attribute("aria-label")
+    assert page.query_selector_all("svg") == []
+    for picture in page.query_selector_all("img"):
+        words = picture.get_attribute("alt")
         assert words
         assert len(words.split()) > 4
+        assert picture.evaluate("image => image.naturalWidth") > 0
     found = Axe().run(page)
     assert found.violations_count == 0, found.generate_report()
     assert "color-contrast" in {rule["id"] for rule in found.response["passes"]}
@@ -61,7 +66,7 @@ def assert_page_can_be_read(browser, path, width, scheme):
 
 
 def outline(browser, path):
-    """Returns how many elements of each kind and how many attributes of each name the parsed page has."""
+    """Returns the page's number of elements and attributes by name, and its text."""
     page, said, _ = look(browser, path)
     counts = page.evaluate("""() => {
         const counts = {};
@@ -109,41 +114,73 @@ def test_the_report_tells_this_runs_figures_and_parameters(browser, report, fini
     assert rows["windows.train"] == str(params["generate"]["windows"]["train"])
     assert rows["learning_rate"] == str(params["train"]["learning_rate"])
     assert "gru.weight_hh_l0\t24 × 8\t192" in text
-    assert len(page.query_selector_all("figure svg")) == 5
+    assert len(page.query_selector_all("figure img")) == 6
     page.close()
 
 
-def test_each_id_on_the_report_is_the_only_one_and_each_reference_finds_its_own(browser, report):
+def test_each_reference_in_a_picture_finds_its_id_and_no_other_picture_has_a_part_in_it(browser, report):
     page, _, _ = look(browser, report)
-    ids = page.evaluate("[...document.querySelectorAll('[id]')].map(element => element.id)")
-    assert len(ids) > 100
-    assert len(set(ids)) == len(ids)
-    wanted = page.evaluate("""() => [
-        ...[...document.querySelectorAll('use')].map(use => use.getAttribute('href').slice(1)),
-        ...[...document.querySelectorAll('[clip-path]')].map(clipped => clipped.getAttribute('clip-path').slice(5, -1)),
-    ]""")
-    assert set(wanted) <= set(ids)
-    assert wanted
+    assert page.query_selector_all("[id]") == []
+    pictures = page.evaluate("""() => [...document.querySelectorAll("img[src^='data:image/svg']")].map(image => {
+        const bytes = Uint8Array.from(atob(image.src.split(",")[1]), letter => letter.charCodeAt(0));
+        const svg = new DOMParser().parseFromString(new TextDecoder().decode(bytes), "image/svg+xml");
+        const link = use => use.getAttributeNS("http://www.w3.org/1999/xlink", "href") || use.getAttribute("href");
+        return {
+            ids: [...svg.querySelectorAll("[id]")].map(element => element.id),
+            wanted: [
+                ...[...svg.querySelectorAll("use")].map(use => link(use).slice(1)),
+                ...[...svg.querySelectorAll("[clip-path]")].map(each => each.getAttribute("clip-path").slice(5, -1)),
+            ],
+        };
+    })""")
+    assert len(pictures) == 5
+    for picture in pictures:
+        assert len(picture["ids"]) > 20
+        assert len(set(picture["ids"])) == len(picture["ids"])
+        assert picture["wanted"]
+        assert set(picture["wanted"]) <= set(picture["ids"])
     page.close()
 
 
-def test_the_report_prints_without_loss(browser, report):
+def photograph(page, selector="figure img"):
+    """Returns the pixels of the first picture on a page, (height, width, 3)."""
+    content = page.query_selector(selector).screenshot(animations="disabled")
+    return np.asarray(Image.open(io.BytesIO(content)).convert("RGB"))
+
+
+def test_pictures_are_dark_on_a_dark_page_and_keep_their_colours_apart(browser, report):
+    colors = {}
+    for scheme in ("light", "dark"):
+        page, _, _ = look(browser, report, scheme=scheme)
+        pixels = photograph(page)
+        paper = page.evaluate("getComputedStyle(document.body).backgroundColor")
+        assert paper == f"rgb({', '.join(map(str, pixels[5, 5]))})"
+        colors[scheme] = set(map(tuple, pixels.reshape(-1, 3).tolist()))
+        page.close()
+    for light, dark in ((0x0072B2, 0x56B4E9), (0x767676, 0x9AA2AB), (0x000000, 0xE6E8EB)):
+        assert tuple(light.to_bytes(3)) in colors["light"]
+        assert tuple(dark.to_bytes(3)) in colors["dark"]
+        assert tuple(light.to_bytes(3)) not in colors["dark"]
+
+
+def test_the_report_prints_without_loss_on_white_paper(browser, report):
     page, _, _ = look(browser, report)
     page.emulate_media(media="print", color_scheme="dark")
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    assert photograph(page)[5, 5].tolist() == [255, 255, 255]
     page.set_viewport_size({"width": 700, "height": 1000})  # about the inside of an A4 sheet
     assert page.evaluate("[...document.querySelectorAll('.scroll')].every(box => box.scrollWidth <= box.clientWidth)")
     page.close()
 
 
 def copy_tree(finished, folder):
-    """Returns a copy of the finished tree with all that the stage reads."""
+    """Returns a copy of the finished tree with all files that the stage reads."""
     shutil.copytree(finished.path, folder, ignore=shutil.ignore_patterns(".git", ".dvc", "windows"))
     return Checkout(folder)
 
 
 def make_report(finished, folder, change):
-    """Runs the stage in a copy of the finished tree whose parameters were changed; returns the page."""
+    """Runs the stage in a copy of the finished tree with changed parameters. Returns the page's path."""
     tree, params = copy_tree(finished, folder), finished.yaml("params.yaml")
     change(params)
     (folder / "params.yaml").write_text(yaml.safe_dump(params, allow_unicode=True))
@@ -152,7 +189,7 @@ def make_report(finished, folder, change):
 
 
 def test_hostile_names_and_values_of_parameters_add_no_element_and_no_attribute(browser, finished, tmp_path):
-    """In a section whose stage has refused them long before; the page does not rely on that."""
+    """The train stage refuses such parameters before; the page does not rely on that."""
     assert len(HOSTILE) >= 50
 
     def add(names):
@@ -169,15 +206,53 @@ def test_hostile_names_and_values_of_parameters_add_no_element_and_no_attribute(
         assert " ".join(words.split()) in text
 
 
-def test_a_picture_that_brings_a_script_along_is_refused(finished, tmp_path):
+SCRIPT = "pwned = 1; document.documentElement.style.display = 'none'"
+HARM = (
+    f"<script>{SCRIPT}</script>"
+    f'<g onclick="{SCRIPT}"><animate onbegin="{SCRIPT}" attributeName="x" dur="1s"/></g>'
+    '<image href="http://example.invalid/x.png" width="9" height="9"/>'
+    '<style>@import "http://example.invalid/x.css";</style>'
+    '<foreignObject width="9" height="9"><iframe xmlns="http://www.w3.org/1999/xhtml" src="http://example.invalid/"/>'
+    "</foreignObject>"
+)
+"""Parts of an SVG that run a script, which hides the picture, or fetch something."""
+
+
+def test_nothing_in_a_picture_runs_or_is_fetched(browser, finished, tmp_path):
     tree = copy_tree(finished, tmp_path / "tree")
-    picture = tree.path / "metrics/plots/task.svg"
-    picture.write_text(picture.read_text().replace("</svg>", "<script>pwned = 1</script></svg>"))
-    relist(tree.path)  # as one who means harm would
+    picture, report = tree.path / "metrics/plots/task.svg", tree.path / "metrics/report.html"
+    page, _, _ = look(browser, report)
+    expected = photograph(page)
+    page.close()
+
+    picture.write_text(
+        picture.read_text().replace("</svg>", f"{HARM}</svg>").replace("<svg ", f'<svg onload="{SCRIPT}" ')
+    )
+    relist(tree.path)  # the list of digests is changed too
+    page, _, asked = look(browser, picture)
+    assert page.evaluate("pwned") == 1  # on its own, the picture runs its script and fetches
+    assert any("example.invalid" in url for url in asked)
+    page.close()
+
+    report.unlink()
+    tree.stage("report")
+    assert_page_stands_alone(browser, report)
+    page, _, asked = look(browser, report)
+    page.click("figure img")
+    assert np.array_equal(photograph(page)[30:], expected[30:])  # above it is the empty frame's border
+    assert page.evaluate("typeof pwned") == "undefined"
+    assert not any("example.invalid" in url for url in asked)
+    page.close()
+
+
+def test_a_picture_that_is_not_svg_is_refused(finished, tmp_path):
+    tree = copy_tree(finished, tmp_path / "tree")
+    (tree.path / "metrics/plots/task.svg").write_text("<html></html>")
+    relist(tree.path)
     done = tree.stage("report", check=False)
     assert done.returncode == 65
     assert done.stderr == (
-        "metrics/plots/task.svg is no SVG of this project (it holds the element script); "
+        "metrics/plots/task.svg is not an SVG picture (its root element should be <svg>...</svg>); "
         "remove it and run `dvc repro plot`\n"
     )
 

@@ -1,4 +1,4 @@
-"""What the report says of a run: each thing that can be off is said, and a run that is well has nothing said of it."""
+"""The report's verdict and warnings: a warning for each problem of a run, none for a good run."""
 
 import pytest
 
@@ -53,27 +53,27 @@ def test_nothing_is_said_of_a_run_that_is_well():
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"mse": 0.03}, "The network is no better than least squares: take that, or train it otherwise."),
+        ({"mse": 0.03}, "The network is no better than least squares: use that, or train the network differently."),
         (
             {"mse": 0.6},
             "The network is no better than least squares, the Hilbert transform or estimating zero: "
-            "take that, or train it otherwise.",
+            "use that, or train the network differently.",
         ),
         (
             {"seen_in_training": 0.031},
-            "3.1 % of the test windows were in training too: to that extent the errors tell how well the network "
+            "3.1 % of the test windows were also in training: for these, the errors show how well the network "
             "remembers, not how well it estimates.",
         ),
-        ({"seen_in_training": 8160 / 8192}, "Nearly all of the test windows were in training too"),
-        ({"seen_in_training": 1.0}, "All of the test windows were in training too: to that extent the errors tell"),
+        ({"seen_in_training": 8160 / 8192}, "Nearly all of the test windows were also in training"),
+        ({"seen_in_training": 1.0}, "All of the test windows were also in training: for these, the errors show"),
         (
             {"floor_mse": None, "excess": None, "excess_standard_error": None, "floor_missing": "no noise"},
-            "There is no floor to hold the error against: no noise.",
+            "There is no floor to compare the error with: no noise.",
         ),
         ({"floor_windows": 128}, "The floor is that of 128 of the 8,192 windows; all would take too long."),
         (
             {"excess": -0.0071},  # 3.1 standard errors
-            "The error is below the floor by more than luck: the test windows are not what params.yaml says.",
+            "The error is further below the floor than chance explains: the test windows do not match params.yaml.",
         ),
     ],
 )
@@ -86,7 +86,7 @@ def test_an_excess_that_luck_can_put_below_zero_is_not_held_against_a_run():
     assert said(excess=-0.0067) == []  # 2.9 standard errors
 
 
-def test_a_run_that_diverged_and_one_that_learned_by_heart_are_told_apart():
+def test_a_run_that_diverged_and_one_that_overfitted_are_told_apart():
     (warning,) = said([*FALLING, Record(2.0, 32, 0.01, 0.2, 0.007)])
     assert warning == (
         "Training diverged: the validation error ended at 0.007, after 0.003 at epoch 1. "
@@ -94,8 +94,8 @@ def test_a_run_that_diverged_and_one_that_learned_by_heart_are_told_apart():
     )
     (warning,) = said([Record(1.0, 16, 0.0, 0.002, 0.003)])
     assert warning == (
-        "The validation error is 1.5 times the training error: the network learns its windows by heart. "
-        "More training windows help, or fewer epochs."
+        "The validation error is 1.5 times the training error: the network overfits. "
+        "Use more training windows or fewer epochs."
     )
     assert said([Record(1.0, 16, 0.0, 0.0021, 0.003)]) == []
 

@@ -91,7 +91,7 @@ def test_every_mistake_is_named_in_one_error(tmp_path):
     )
     lines = refusal(tmp_path, text)
     for expected in (
-        "train.threads stands twice in params.yaml",
+        "train.threads is in params.yaml twice",
         "train.epochz in params.yaml is not a parameter; did you mean train.epochs?",
         "train.epochs in params.yaml is 0; it should be greater than or equal to 1",
         "model.num_layers in params.yaml is 1.5; it should be a valid integer",
@@ -172,7 +172,7 @@ def test_a_batch_larger_than_the_training_split_is_refused(tmp_path):
         ("train:\n", "train in params.yaml is null; it should be a section with the parameters seed, epochs"),
         ('"a\\nb": 1\n', "a b in params.yaml is not a parameter"),
         ("[" * 5000, "params.yaml is not valid YAML"),
-        (f"a: {'[' * 20}{']' * 20}", "params.yaml is not valid YAML: line 1 lies more than 16 levels deep"),
+        (f"a: {'[' * 20}{']' * 20}", "params.yaml is not valid YAML: line 1 is nested more than 16 levels deep"),
         ("a: " + "9" * 5000, "params.yaml is not valid YAML"),
     ],
 )

@@ -24,7 +24,7 @@ def test_zero_is_zero_for_every_sample():
 
 
 def test_the_sines_hilbert_transform_is_minus_the_cosine():
-    """Exact on whole periods, which is what the discrete transform takes every window for."""
+    """Exact on whole periods: the discrete transform treats every window as periodic."""
     angle = 2.0 * np.pi * np.arange(16) / 16
     for turns in (1, 3, 7):
         for phase in (0.0, 1.0):

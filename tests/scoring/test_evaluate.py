@@ -1,20 +1,24 @@
-"""The evaluate stage: how much it holds at a time changes no byte, and does not grow with the windows."""
+"""The evaluate stage: one pass over the windows, the same bytes for any slices, memory that does not grow."""
 
 import json
+import logging
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from contextlib import contextmanager
 from functools import partial
 
 import numpy as np
 import pytest
 
+import stages.evaluate
 from quadrature.network.model import QuadratureNetwork, initialize
 from quadrature.network.model_file import save_model
 from quadrature.runtime.params import load_params
 from quadrature.scoring import floor, leakage
-from quadrature.storage.windows import WINDOW_COLUMNS, Split, read_windows, shard_path, writing
+from quadrature.scoring.posterior import NoFloorError
+from quadrature.storage.windows import ESTIMATE_COLUMNS, WINDOW_COLUMNS, Split, read_windows, shard_path, writing
 from stages.train import Params as Train
 from tests.checkout import PROJECT, SMALL, Checkout
 from tests.forks import run_stage
@@ -22,7 +26,7 @@ from tests.forks import run_stage
 
 @pytest.fixture
 def tree(finished, tmp_path):
-    """The finished checkout with windows in many shards, and one of the test split's three in training as well."""
+    """The finished checkout with windows in many shards; one of the three test shards is also in training."""
     tree = Checkout(tmp_path / "tree")
     shutil.copytree(finished.path, tree.path, ignore=shutil.ignore_patterns(".dvc", ".git"))
     tree.set(**{"generate.shard_windows": 100})
@@ -34,16 +38,33 @@ def tree(finished, tmp_path):
 
 
 @contextmanager
-def limits(budget, limit):
-    """Has the stage hold no more than so many samples to be searched for, and afford so many operations."""
+def watched(budget, limit):
+    """Sets the operations for the floor and the samples in a slice; logs the shards read and the windows predicted."""
     floor.BUDGET, leakage.SLICE = budget, limit
+    read, predict = Split.read, stages.evaluate.predict
+
+    def read_and_log(self, shard, columns):
+        logging.info("read %s %d", self._folder.name, shard)
+        return read(self, shard, columns)
+
+    def predict_and_log(network, windows, batch_size):
+        logging.info("predict %d", len(windows))
+        return predict(network, windows, batch_size)
+
+    Split.read, stages.evaluate.predict = read_and_log, predict_and_log
     yield
 
 
-def evaluate(tree, budget=2**36, limit=2**22):
-    """Evaluates within limits; returns the bytes of the two outputs."""
-    done = run_stage(tree, "evaluate", torment=partial(limits, budget, limit))
+def run(tree, budget=2**36, limit=2**22):
+    """Runs the stage; returns its log."""
+    done = run_stage(tree, "evaluate", torment=partial(watched, budget, limit))
     assert done.returncode == 0, done.stderr
+    return done.stderr
+
+
+def evaluate(tree, budget=2**36, limit=2**22):
+    """Runs the stage; returns the bytes of metrics/test.json and data/predictions.parquet."""
+    run(tree, budget, limit)
     return [(tree.path / name).read_bytes() for name in ("metrics/test.json", "data/predictions.parquet")]
 
 
@@ -52,6 +73,40 @@ def test_however_few_test_windows_are_held_to_be_searched_for_the_results_are_th
     assert json.loads(all_at_once[0])["seen_in_training"] == 100 / 300
     assert evaluate(tree, limit=2000) == all_at_once  # two shards, then one
     assert evaluate(tree, limit=1) == all_at_once
+
+
+@pytest.mark.parametrize(("limit", "slices"), [(2**22, 1), (2000, 2), (1, 3)])
+def test_each_test_shard_is_read_and_predicted_once_and_the_training_split_once_for_each_slice(tree, limit, slices):
+    log = run(tree, limit=limit).splitlines()
+    reads = Counter(line for line in log if line.startswith("read "))
+    train = len(Split(tree.path / "data/windows/train").sizes)
+    assert reads == Counter(
+        {f"read test {shard}": 1 for shard in range(3)} | {f"read train {shard}": slices for shard in range(train)}
+    )
+    assert [line for line in log if line.startswith("predict ")] == ["predict 100"] * 3
+
+
+def test_the_last_line_of_the_log_has_the_figures_of_the_metrics(tree):
+    *_, line = run(tree).splitlines()
+    found = json.loads((tree.path / "metrics/test.json").read_text())
+    assert line == (
+        f"windows 300, mse {found['mse']:.3g}, floor {found['floor_mse']:.3g}, "
+        f"excess {found['excess']:.4f} +- {found['excess_standard_error']:.4f}"
+    )
+
+
+@pytest.mark.parametrize(
+    ("floor_mse", "excess", "error", "expected"),
+    [
+        (0.00292, 0.013, 0.001, "floor 0.00292, excess 0.0130 +- 0.0010"),
+        (0.00292, -0.002, None, "floor 0.00292, excess -0.0020"),
+        (None, None, None, "no floor"),
+    ],
+)
+def test_the_log_gives_the_excess_in_plain_figures(floor_mse, excess, error, expected):
+    assert (
+        stages.evaluate.describe({"floor_mse": floor_mse, "excess": excess, "excess_standard_error": error}) == expected
+    )
 
 
 @pytest.mark.parametrize("budget", [2**36, 2**26])
@@ -69,16 +124,59 @@ def test_the_floor_is_that_of_the_same_rows_in_metrics_and_predictions(tree, bud
 
 
 def test_where_only_the_last_shard_shows_that_there_is_no_floor_no_window_has_one(tree):
-    """Consecutive windows at one frequency are one of two: the noise leaves no doubt which."""
+    """Consecutive windows at one frequency are of two kinds; the noise leaves no doubt which of the two a window is."""
     tree.set(**{"generate.phase": "consecutive", "generate.frequency": {"low": 1.0, "high": 1.0}})
     tree.stage("generate")
-    found = json.loads(evaluate(tree)[0])
+    log = run(tree)
+    assert log.count("predict 100") == 3  # the network's work is not repeated
+    assert log.count("no floor, so floor_mse and excess are null: ") == 1
+    assert log.splitlines()[-1].endswith(", no floor")
+    found = json.loads((tree.path / "metrics/test.json").read_text())
     assert found["floor_windows"] == 0
     assert found["floor_mse"] is found["excess"] is found["floor_numerical_error"] is None
     assert "float32's rounding" in found["floor_missing"]
     estimates = read_windows(tree.path / "data/predictions.parquet", (*WINDOW_COLUMNS, "prediction", "posterior_mean"))
     assert np.isnan(estimates["posterior_mean"]).all()
     assert found["windows"] == len(estimates["prediction"]) == 300
+
+
+def test_a_floor_missing_from_the_last_shard_on_gives_the_bytes_of_one_that_was_never_there(tree):
+    """All but the column posterior_mean and the figures of the floor are those of an evaluation with a floor."""
+    with_floor, whole = evaluate(tree)
+    never, late = (fail_at(tree, windows) for windows in (0, 200))
+    assert late == never
+    metrics, expected = json.loads(never[0]), json.loads(with_floor)
+    assert {name for name in expected if metrics[name] != expected[name]} == {
+        *("floor_mse", "floor_windows", "excess", "excess_standard_error", "floor_numerical_error", "floor_missing")
+    }
+    columns = ("input", "target", "prediction", "least_squares", "hilbert")
+    names = (*WINDOW_COLUMNS, *ESTIMATE_COLUMNS)
+    (tree.path / "whole.parquet").write_bytes(whole)
+    expected, found = (read_windows(tree.path / name, names) for name in ("whole.parquet", "data/predictions.parquet"))
+    assert all((found[name] == expected[name]).all() for name in columns)
+    assert np.isfinite(expected["posterior_mean"]).all()
+    assert np.isnan(found["posterior_mean"]).all()
+
+
+@contextmanager
+def failing(windows):
+    """Has the floor raise NoFloorError after so many windows."""
+    estimate = floor.Floor.estimate
+
+    def fail(self, shard):
+        if self._passed == windows:
+            raise NoFloorError("the reason")
+        return estimate(self, shard)
+
+    floor.Floor.estimate = fail
+    yield
+
+
+def fail_at(tree, windows):
+    """Runs the stage with a floor that fails after so many windows; returns the bytes of its outputs."""
+    done = run_stage(tree, "evaluate", torment=partial(failing, windows))
+    assert done.returncode == 0, done.stderr
+    return [(tree.path / name).read_bytes() for name in ("metrics/test.json", "data/predictions.parquet")]
 
 
 PEAK = """
@@ -92,9 +190,9 @@ finally: print(next(line for line in open("/proc/self/status") if line.startswit
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_memory_does_not_grow_with_the_splits(make_checkout):
-    """Ten times the windows would take 160 megabytes more, were the test split's held with their estimates.
+    """Ten times the windows would take 160 MB more if the test split were held with its estimates.
 
-    Windows of 100 samples take as much as ten of the project's own, and are found, scored and estimated at less cost.
+    A window of 100 samples takes the memory of ten of the project's own, at less cost to search, score and estimate.
     """
     tree = make_checkout(parameters={**SMALL, "generate.length": 100, "generate.shard_windows": 3000})
     network = QuadratureNetwork(load_params(Train, tree.path / "params.yaml").model, 100)

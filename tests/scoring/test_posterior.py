@@ -88,7 +88,7 @@ def test_at_known_frequency_and_amplitude_it_is_the_integral_over_phase(noise_st
     ],
 )
 def test_it_is_the_weighted_mean_of_many_waves_drawn_from_the_prior(changes):
-    """Importance sampling with the prior as the proposal: crude, and nothing in common with the method tested."""
+    """Importance sampling with the prior as proposal: crude, but independent of the method tested."""
     params = make_params(**changes)
     windows, _ = draw(params, 6)
     rng = np.random.default_rng(1)
@@ -161,21 +161,21 @@ def test_the_bits_do_not_depend_on_the_number_of_threads_or_of_windows():
 
 
 def test_the_noise_of_noise_free_windows_is_float32s_rounding():
-    """It is largest where samples are near the amplitude, in the upper half of float32's steps."""
+    """It is largest for samples near the amplitude, between 0.5 and 1, where float32 has one spacing."""
     samples = np.linspace(0.5, 1.0, 100_001)
     rounding = (samples.astype(np.float32) - samples).std()
     assert Prior(make_params(noise_std=0.0)).noise == pytest.approx(rounding, rel=0.01)
 
 
 def test_the_operations_by_which_windows_are_afforded_are_those_of_every_version():
-    """They decide which windows have a floor where not all can, and so a result."""
+    """They decide which windows have a floor if the budget does not allow all, so they change results."""
     params = make_params()
     windows, _ = draw(params, 100)
     assert PosteriorMean(Prior(params)).estimate(windows).operations == pytest.approx(39_927_700, rel=0.002)
 
 
 def test_consecutive_windows_of_half_periods_leave_two_phases():
-    """Knowing that the phase is 0 or pi, there is nothing left to estimate at a known frequency."""
+    """If the phase is known to be 0 or pi and the frequency is known, nothing is left to estimate."""
     params = make_params(phase="consecutive", frequency=(1.0, 1.0))
     windows, target = draw(params)
     assert mse(params) < 1e-9
@@ -186,7 +186,7 @@ def test_consecutive_windows_of_half_periods_leave_two_phases():
 @pytest.mark.parametrize("span", [math.pi, math.pi / 2, 2 * math.pi, 3.0])
 @pytest.mark.parametrize("windows", [2, 10, 500])
 def test_every_discrete_phase_is_in_one_cell_of_every_grid(span, windows):
-    """Half periods put phases on the very edges between cells."""
+    """Half periods put phases exactly on the edges of cells."""
     for noise_std in np.geomspace(0.02, 0.3, 40):
         params = make_params(phase="consecutive", span=span, windows=windows, noise_std=float(noise_std))
         prior = Prior(params)
@@ -207,7 +207,7 @@ def test_a_discrete_prior_of_many_phases_is_as_good_as_uniform():
 
 @pytest.mark.slow
 def test_a_posterior_that_fills_memory_is_refused():
-    """Two samples leave a surface of waves of unknown amplitude that fit them, and no noise blurs it."""
+    """Two samples fit a surface of waves if amplitude is unknown; with little noise it fills many cells."""
     params = make_params(length=2, amplitude=(0.0, 1.0), noise_std=1e-6)
     with pytest.raises(NoFloorError, match=r"raise generate.noise_std or generate.length"):
         estimate(params, draw(params, 2)[0])

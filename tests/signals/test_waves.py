@@ -29,7 +29,7 @@ def settings(**changes):
     ("most", "shard_windows", "message"),
     [
         (10**12, 2**17, "should be less than or equal to 1000000000000"),
-        (100 * 2**24, 100, "it makes 16,777,217 shards of windows.train, where 16,777,216 are the most"),
+        (100 * 2**24, 100, "it makes 16,777,217 shards of windows.train; at most 16,777,216 are allowed"),
     ],
 )
 def test_windows_and_shards_have_a_limit(most, shard_windows, message):

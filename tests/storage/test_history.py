@@ -30,12 +30,12 @@ def test_what_is_written_is_read_exactly(tmp_path):
 def test_what_is_no_history_is_refused_by_name(tmp_path, text):
     path = tmp_path / "history.csv"
     path.write_text(text.replace("{row}", "epoch,step,learning_rate,train_mse,validation_mse\n"))
-    with pytest.raises(DataError, match="is no training history"):
+    with pytest.raises(DataError, match="is not a training history"):
         read(path)
 
 
 def test_bytes_that_are_no_text_are_refused(tmp_path):
     path = tmp_path / "history.csv"
     path.write_bytes(b"\xff\xfe")
-    with pytest.raises(DataError, match="is no training history"):
+    with pytest.raises(DataError, match="is not a training history"):
         read(path)

@@ -284,7 +284,7 @@ def test_places_are_told_apart():
     assert places.join("s3://bucket/windows", "train") == "s3://bucket/windows/train"
     assert places.join(Path("data"), "train") == Path("data/train")
     for text in ("s3://", "s3:///", "ftp://host/folder", "https://bucket/windows"):
-        with pytest.raises(ParameterError, match="is no place known here"):
+        with pytest.raises(ParameterError, match="is not a path or a known URL"):
             parse_place(text)
 
 

@@ -197,7 +197,7 @@ def test_windows_of_two_lengths_in_one_split_are_refused(tmp_path):
     write_split(tmp_path)
     with writing(shard_path(tmp_path, 2), 2, 3) as file:
         file.write(make_columns(length=5))
-    with pytest.raises(DataError, match=r"part-00002.parquet holds windows of 5 samples, not of 4"):
+    with pytest.raises(DataError, match=r"part-00002.parquet holds windows of 5 samples, not 4"):
         read(tmp_path)
 
 
@@ -215,13 +215,13 @@ def test_a_split_tells_its_sizes_and_the_length_of_its_windows_from_the_footers_
 
 def test_a_split_with_another_shard_at_its_end_or_other_windows_is_refused_when_it_is_opened(tmp_path):
     write_split(tmp_path)
-    with pytest.raises(DataError, match=r"part-00000.parquet holds windows of 4 samples, not of 5"):
+    with pytest.raises(DataError, match=r"part-00000.parquet holds windows of 4 samples, not 5"):
         Split(tmp_path, 5)
     shutil.copy(shard_path(tmp_path, 1), shard_path(tmp_path, 2))
-    with pytest.raises(DataError, match="written as shard 1 of 3, but is found as 2 of 3"):
+    with pytest.raises(DataError, match="written as shard 1 of 3, but its name says 2 of 3"):
         Split(tmp_path)
     shutil.copy(shard_path(tmp_path, 1), shard_path(tmp_path, 0))
-    with pytest.raises(DataError, match="written as shard 1 of 3, but is found as 0 of 3"):
+    with pytest.raises(DataError, match="written as shard 1 of 3, but its name says 0 of 3"):
         Split(tmp_path)
 
 

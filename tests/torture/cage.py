@@ -1,7 +1,7 @@
-"""Runs the project's commands, each in a process of its own with limits, without importing torch for each.
+"""Runs the project's commands, each in a process with limits, without importing torch for each.
 
-`python -m tests.torture.cage` reads a line of JSON for each and answers with one: what `python -m ARGUMENTS` ends with.
-Each is a fork of a process that has imported all that the commands import and has begun no threads.
+`python -m tests.torture.cage` reads a line of JSON for each command and answers with the exit of `python -m ARGUMENTS`.
+Each command runs in a fork of a process that has imported the commands' modules and has started no threads.
 """
 
 import contextlib
@@ -42,25 +42,25 @@ IMPORTED = (
         "quadrature.plotting.error_tables",
     ),
 )
-"""What the commands and the stages import, none of which is run as a program."""
+"""Modules that the commands and the stages import. None of them is run as a program."""
 
 
 DEEDS = {"pickle.find_class", "os.system", "os.exec", "os.posix_spawn", "os.spawn", "subprocess.Popen", "os.startfile"}
-"""Audit events (docs.python.org/3/library/audit_events.html) of what runs what a file holds or a name says."""
+"""Audit events (docs.python.org/3/library/audit_events.html) of running code from a file or a name."""
 
 
 class Ended(NamedTuple):
-    """How a command ended: its exit code, below 0 a signal's, or None where it took too long."""
+    """The end of a command."""
 
-    code: int | None
+    code: int | None  # negative for a signal, None if it took too long
     output: str
     error: str
-    deeds: list[str]  # which of DEEDS it did, and with what
+    deeds: list[str]  # the audit events of DEEDS, with arguments
     seconds: float
 
 
 class Cage:
-    """Runs commands; closes with the process that they are forks of."""
+    """Runs commands in forks of a process, until it is closed."""
 
     def __init__(self, folder):
         self._folder = folder
@@ -71,7 +71,7 @@ class Cage:
         )  # fmt: skip
 
     def run(self, *arguments, cwd, seconds=10.0, more=10**9, env=None):
-        """Runs `python -m ARGUMENTS` in a folder, with so many bytes beyond what the imports take."""
+        """Runs `python -m ARGUMENTS` in a folder, with a limit of `more` bytes beyond those of the imports."""
         said = [self._folder / name for name in ("output", "error", "deeds")]
         asked = {
             "arguments": [os.fsencode(argument).decode("latin-1") for argument in arguments],
@@ -89,7 +89,7 @@ class Cage:
 
 
 def serve():
-    """Answers a line of JSON for each line."""
+    """Answers each line of JSON with another one."""
     for name in IMPORTED:
         importlib.import_module(name)
     answers = os.fdopen(os.dup(1), "w")
@@ -112,7 +112,7 @@ def serve():
 
 
 def become(asked):
-    """Does what `python -m` does; returns the exit code."""
+    """Does the work of `python -m`; returns the exit code."""
     output, error, deeds = (os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC) for path in asked["said"])
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.dup2(output, 1)

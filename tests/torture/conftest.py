@@ -1,4 +1,4 @@
-"""What the tests here share: an undisturbed run of each cell, copies of it to torment, and a tally of it all."""
+"""An undisturbed run of each cell, copies of it to disturb, and a tally of the promises that held."""
 
 import functools
 import random
@@ -14,7 +14,7 @@ from tests.forks import STAGES, clear, run_stage
 from tests.torture.cage import Cage
 
 CELLS = ("gru", "rnn", "lstm")
-"""The first is that of the finished checkout."""
+"""The first one is the cell of the finished checkout."""
 
 TINY = {
     **SMALL,
@@ -33,14 +33,14 @@ REPRO = ("make", "--old-file", "environment", "repro")
 
 
 class Tally:
-    """What one test tried of each promise, and what came through."""
+    """Counts how often a test tried each promise, and how often it held."""
 
     def __init__(self):
         self.counts = {}
 
     @contextmanager
     def trying(self, promise):
-        """Counts the block as tried and, unless it raises, as survived."""
+        """Counts the block as tried and, if it does not raise, as survived."""
         tried, survived = self.counts.get(promise, (0, 0))
         self.counts[promise] = (tried + 1, survived)
         yield
@@ -56,10 +56,10 @@ def tally(record_property):
 
 
 class Project:
-    """A cell's project: `golden` after an undisturbed run, `fresh` before one, and how long that run takes."""
+    """A cell's project: `golden` after an undisturbed run, `fresh` before one, and the seconds of that run."""
 
     def __init__(self, golden, folder, whole):
-        """Work is all stages for a fraction `whole` of the copies that have some, otherwise one stage."""
+        """In a fraction `whole` of the copies with work, all stages have to run; in the others one stage."""
         self.folder = folder
         self.whole = whole
         self.golden = golden
@@ -69,16 +69,16 @@ class Project:
         shutil.copytree(golden.path, self.fresh.path, symlinks=True, ignore=shutil.ignore_patterns("cache"))
         for name in STAGES:
             clear(self.fresh, name)
-        # As in a clone: the last commit has the record of a run with other parameters.
+        # As in a clone whose last commit recorded a run with other parameters.
         lock = self.fresh.path / "dvc.lock"
         lock.write_text(re.sub(r"md5: \w{32}", f"md5: {'f' * 32}", lock.read_text()))
         self.fresh.commit()
 
     def copy(self, name, of="fresh"):
-        """Returns a copy, of `fresh` or `golden`, in the place of any earlier one of that name, with no state.
+        """Returns a copy of `fresh` or `golden` without state, which replaces an earlier copy of that name.
 
-        Nor does DVC know its files: it takes a file for one that it has read where path, inode and time are the same,
-        so that it would open more files in one copy than in the next.
+        DVC's memory of the earlier copy's files is deleted, too: DVC does not read a file again if path, inode and time
+        are the same, so it would open more files in one copy than in the next.
         """
         path = self.folder / name
         for former in (path, f"{path}.state", f"{path}.known"):
@@ -89,13 +89,13 @@ class Project:
         return copy
 
     def with_work(self, name, drawn):
-        """Returns a copy with all stages to run, or one whose outputs are lost, and the seconds that takes."""
+        """Returns a copy in which all stages have to run, or one stage, and the seconds that this takes."""
         if drawn.random() < self.whole:
             return self.copy(name), self.seconds
         return self.without(name, drawn.choice([*STAGES])), self.seconds / 2.5
 
     def without(self, name, stage):
-        """Returns a copy of the golden run that lacks a stage's outputs, and what DVC would take them from."""
+        """Returns a copy of the golden run without a stage's outputs and without DVC's copies of them."""
         copy = self.copy(name, of="golden")
         shutil.rmtree(copy.path / ".dvc/cache/runs")
         for output in copy.yaml("dvc.lock")["stages"][stage]["outs"]:
@@ -106,7 +106,7 @@ class Project:
 
 @pytest.fixture(scope="session")
 def project_of(finished, share, tmp_path_factory, request):
-    """Returns a cell's project, made when it is first asked for; in full, a tenth of its work is all stages."""
+    """Returns `get(cell)`, which makes a cell's project once. In full, a tenth of its copies run all stages."""
     whole = 0.1 if in_full(request.config) else 0.0
 
     def finish(cell, folder):
@@ -125,14 +125,14 @@ def project_of(finished, share, tmp_path_factory, request):
 
 @pytest.fixture
 def any_project(project_of, request):
-    """Returns a project of a cell that is drawn, in full; every change has time for the first cell's."""
+    """Returns a function that draws a cell's project. `make test` has time for the first cell only."""
     cells = CELLS if in_full(request.config) else CELLS[:1]
     return lambda drawn: project_of(drawn.choice(cells))
 
 
 @pytest.fixture(scope="session")
 def tiny(share):
-    """A tiny project after all its stages, run without DVC; to be copied, not changed."""
+    """A tiny project after all its stages, run without DVC. Tests copy it and do not change it."""
 
     def fill(folder):
         checkout = Checkout.make(folder, TINY)
@@ -151,12 +151,12 @@ def cage(tmp_path_factory):
 
 
 def in_full(config):
-    """Whether the full counts are asked for."""
+    """Whether the full counts are run."""
     return config.getoption("torture") >= 1.0
 
 
 def pytest_generate_tests(metafunc):
-    """Gives a test marked `times(count)` a `moment` for each: from 0 to 1, the same each time, a fraction of them."""
+    """Runs a test marked `times(count)` that often, or a fraction of it, each with a fixed `moment` from 0 to 1."""
     if marker := metafunc.definition.get_closest_marker("times"):
         count = max(1, int(marker.args[0] * metafunc.config.getoption("torture")))
         drawn = random.Random(metafunc.function.__name__)
@@ -165,7 +165,7 @@ def pytest_generate_tests(metafunc):
 
 @pytest.fixture
 def chosen(request):
-    """Returns the fraction of the cases that is asked for, at least one, the same each time."""
+    """Returns `choose(cases)`, which draws the fraction given by --torture, at least one, the same in every run."""
 
     def choose(cases):
         count = max(1, int(len(cases) * request.config.getoption("torture")))

@@ -1,10 +1,10 @@
-"""Runs stages on a disk of their own, with fewer bytes free than they write, and says what became of them.
+"""Runs stages on a separate disk with less free space than they need, and reports their ends.
 
     unshare --user --map-root-user --mount python -m tests.torture.full_disk FOLDER PROJECT
 
-mounts the disk at FOLDER and copies PROJECT to it. For each line of standard input, `[STAGE, FREE, ...]` in JSON, it
-answers with one: for each number of FREE bytes, how the stage ended, its log and the digests of its outputs; and the
-same of a last run, when there was room again.
+mounts the disk at FOLDER and copies PROJECT to it. It answers each line of standard input, `[STAGE, FREE, ...]` in
+JSON, with a line: for each number of FREE bytes the stage's exit code, its log and the digests of its outputs, and the
+same for a last run with enough space.
 """
 
 import json
@@ -19,7 +19,7 @@ from tests.forks import OPTIONS, clear, run_stage, stop, written
 
 
 def fill(folder, free):
-    """Leaves so many bytes free, to the page."""
+    """Fills the disk up to a number of free bytes, rounded to a page."""
     disk = os.statvfs(folder)
     with (folder / "filler").open("wb") as file:
         os.posix_fallocate(file.fileno(), 0, max(1, disk.f_bavail * disk.f_bsize - free))
@@ -38,7 +38,7 @@ def main(folder, project):
         name, *free = json.loads(line)
         ended = []
         for count in free:
-            clear(copy, name)  # before the rest is filled: what that frees is no room for the stage
+            clear(copy, name)  # before the disk is filled, so that the freed space does not count as room
             fill(Path(folder), count)
             ended.append(run(name))
             Path(folder, "filler").unlink()

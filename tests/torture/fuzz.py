@@ -1,8 +1,8 @@
-"""Feeds a reader bytes that grow out of good files, led by what they reach in its code.
+"""Fuzzes a reader: mutates good files, guided by the coverage of the reader's code.
 
-`python -m tests.torture.fuzz READER CORPUS OPTION...` passes the options to libFuzzer. A reader may raise DataError
-and nothing else; it may not crash, hang or take more than the memory that this process allows itself. The files'
-digests are made right before they are read: a fuzzer would never find one.
+`python -m tests.torture.fuzz READER CORPUS OPTION...` passes the options to libFuzzer. A reader may raise only
+DataError. It must not crash, hang or exceed this process's limit of memory. Each file gets its right digest before it
+is read, as a fuzzer would never find one.
 """
 
 import resource
@@ -23,11 +23,11 @@ with atheris.instrument_imports(include=["quadrature"]):
 from tests.torture.strange import forge
 
 FOLDER = Path(tempfile.mkdtemp())
-MORE = 10**9  # bytes beyond what the imports take
+MORE = 10**9  # bytes beyond those of the imports
 
 
 def tables(content):
-    """Reads a parquet file as the stages do and as `predict` does."""
+    """Reads a parquet file as the stages and `predict` do."""
     path = FOLDER / "part-00000.parquet"
     path.write_bytes(content)
     forge(path)

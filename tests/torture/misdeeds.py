@@ -1,4 +1,4 @@
-"""What a command must not do, for the cage to catch."""
+"""Things that a command must not do, to test the cage."""
 
 import os
 import signal

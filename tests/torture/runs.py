@@ -1,4 +1,4 @@
-"""Runs of the whole pipeline that are stopped from outside, and what must be true after them."""
+"""Starts and stops runs of the whole pipeline, and checks the state that they leave."""
 
 import os
 import subprocess
@@ -20,19 +20,19 @@ def start(checkout, *command):
 
 
 def end_after(process, seconds):
-    """Waits for a moment of the run, or its end."""
+    """Waits for some seconds, or until the process ends."""
     with suppress(subprocess.TimeoutExpired):
         process.wait(seconds)
 
 
 def send(process, number):
-    """Sends a signal to a run and all that it started, unless that has ended."""
+    """Sends a signal to a run's process group, if it still exists."""
     with suppress(ProcessLookupError):
         os.killpg(process.pid, number)
 
 
 def at_work(checkout):
-    """Returns the processes that run in a checkout."""
+    """Returns the processes whose working directory is in a checkout."""
     found = []
     for process in psutil.process_iter():
         try:
@@ -44,7 +44,7 @@ def at_work(checkout):
 
 
 def remaining(checkout, seconds):
-    """Returns what still runs in a checkout after so many seconds: nothing as soon as that is so."""
+    """Waits until no process runs in a checkout, at most some seconds; returns those that still run."""
     end = time.monotonic() + seconds
     while (left := at_work(checkout)) and time.monotonic() < end:
         time.sleep(0.1)
@@ -52,13 +52,13 @@ def remaining(checkout, seconds):
 
 
 def status(checkout):
-    """Returns what `dvc status` prints: nothing where all is up to date."""
+    """Returns the result of `dvc status`, empty if everything is up to date."""
     with Repo(str(checkout.path), config={"core": {"site_cache_dir": checkout.env["DVC_SITE_CACHE_DIR"]}}) as repo:
         return repo.status()
 
 
 def assert_golden(project, checkout):
-    """Runs the pipeline again: it ends well, in the golden bytes, and leaves nothing behind."""
+    """Runs the pipeline again; asserts that it ends in the golden bytes and leaves nothing behind."""
     result = checkout.run(*REPRO)
     assert checkout.digests() == project.digests, result.stdout + result.stderr
     assert status(checkout) == {}
@@ -67,9 +67,9 @@ def assert_golden(project, checkout):
 
 
 def assert_nothing_half_done_committed(project, checkout):
-    """DVC's record of each stage is that of a run to its end, or the one that was there before."""
+    """Asserts that DVC's record of each stage is that of a finished run, or the earlier one."""
     whole, found = ((tree.path / "dvc.lock").read_text() for tree in (project.golden, checkout))
-    if whole.startswith(found) or not found.endswith("\n"):  # torn, as DVC wrote it: see test_torn.py
+    if whole.startswith(found) or not found.endswith("\n"):  # torn while DVC wrote it: see test_torn.py
         return
     before, after = (tree.yaml("dvc.lock")["stages"] for tree in (project.fresh, project.golden))
     for name, record in checkout.yaml("dvc.lock")["stages"].items():

@@ -1,4 +1,4 @@
-"""Tables that may be anything: what the project writes, changed in ways that a file can be changed."""
+"""Strange tables: the project's own, changed at random."""
 
 import json
 import math
@@ -31,17 +31,17 @@ def windows_table(rng, count):
 
 
 FOOTER = json.dumps({"shard": 0, "shards": 1, "sha256": digest.ZEROS}).encode()
-"""What the project writes beside the columns."""
+"""The metadata that the project writes beside the columns."""
 
 
 def forge(path):
-    """Gives a file the digest that is right for what it is by now, if it has a place for one."""
+    """Writes the right digest into a file, if it has a place for one."""
     with suppress(ValueError):
         digest.write(path)
 
 
 def relist(folder):
-    """Makes the digests right that a project's lists hold of its text and pictures."""
+    """Writes the right digests of text and pictures into a project's lists."""
     with chdir(folder):
         for path in Path("data/digests").glob("*.sha256"):
             lines = path.read_text(encoding="utf-8").splitlines()[1:]
@@ -49,13 +49,13 @@ def relist(folder):
 
 
 def write_table(path, table, metadata=None, **options):
-    """Writes a table, with the project's footer unless other metadata is given, and the digest that is right for it."""
+    """Writes a table with the right digest, and with the project's metadata unless other metadata is given."""
     write_unsigned(path, table, metadata, **options)
     forge(path)
 
 
 def write_unsigned(file, table, metadata=None, **options):
-    """Writes what `write_table` does, to a path or an open file, with zeros for the digest."""
+    """Writes a table as `write_table` does, to a path or an open file, but with zeros as digest."""
     metadata = {b"quadrature": FOOTER} if metadata is None else metadata
     with pq.ParquetWriter(file, table.schema, **options) as writer:
         if len(table):
@@ -134,7 +134,7 @@ COLUMNS = {
     "long lists": lambda _, n: pa.array([[0.0] * 10**4] * n, pa.list_(pa.float32())),
     "extension": lambda _, n: pa.array([b"\x00" * 16] * n, pa.uuid()),
 }
-"""By name, what makes a column of so many rows."""
+"""Functions `(rng, rows)` that make a column, by name."""
 
 NAMES = [
     *(
@@ -175,7 +175,7 @@ FOOTERS = [
 
 
 def strange_table(path, rng):
-    """Writes a parquet file that may be anything; returns the columns' names where they are as the project has them."""
+    """Writes a parquet file with windows, changed at random."""
     count = int(rng.choice([0, 1, 2, 30, 30, 30, 300]))
     table = windows_table(rng, count)
     metadata, options = None, {}
@@ -226,9 +226,9 @@ def strange_table(path, rng):
 
 
 def damage(path, rng):
-    """Flips, cuts out, puts in or moves some bytes of a file, most often near the end, where footers are.
+    """Flips, deletes, inserts or repeats bytes of a file, most often near its end, where a footer is.
 
-    Half of the files have the right digest then, if a place for it is left: what they hold must be judged.
+    Half of the files then get the right digest, if they still have a place for it, so that readers look at the content.
     """
     content = bytearray(path.read_bytes())
     for _ in range(int(rng.choice([1, 1, 2, 5, 50]))):

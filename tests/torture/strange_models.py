@@ -1,4 +1,4 @@
-"""Model files that may be anything: what the project writes, changed in ways that a file can be changed."""
+"""Strange model files: the project's own, changed at random."""
 
 import json
 import math
@@ -36,7 +36,7 @@ CHANGES = [
 
 
 def strange_model(path, rng):
-    """Writes a safetensors file that may be anything."""
+    """Writes a safetensors file with a model, changed at random."""
     network = make_network()
     save_model(network, path)
     content = path.read_bytes()

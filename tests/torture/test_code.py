@@ -1,4 +1,4 @@
-"""Files that try to run code, given to all that takes such a file: none of it runs, not even a program for it."""
+"""Files that try to run code, given to every reader of such files: no code runs, nor any program."""
 
 import base64
 import gzip
@@ -58,14 +58,14 @@ def tarred(program):
 
 
 def saved(value, write, **options):
-    """Returns what a function writes to a file of a value."""
+    """Returns the bytes that a function writes for a value."""
     content = io.BytesIO()
     write(value, content, **options)
     return content.getvalue()
 
 
 def pickles(program):
-    """Returns files of formats that can hold code, by name."""
+    """Returns files in formats that can hold code, by name."""
     evil = Evil(program)
     array = np.array([evil], dtype=object)
     return {
@@ -85,7 +85,7 @@ def pickles(program):
 
 
 def models(program):
-    """Returns model files that are safetensors, as far as they go."""
+    """Returns safetensors files with code in their header or weights, by name."""
     weights = make_network().state_dict()
     python = f"__import__('os').system({program!r})"
     said = {
@@ -102,7 +102,7 @@ def models(program):
 
 
 def tables(program):
-    """Returns parquet files whose footers or columns hold code."""
+    """Returns parquet files with code in their metadata or columns, by name."""
     table = windows_table(np.random.default_rng(0), 40)
     data = pickle.dumps(Evil(program))
     extension = {b"ARROW:extension:name": b"arrow.py_extension_type", b"ARROW:extension:metadata": data}
@@ -127,7 +127,7 @@ def tables(program):
 
 
 def texts(program):
-    """Returns CSV files whose cells are code."""
+    """Returns CSV files whose cells are code, by name."""
     cells = [f"=cmd|'/C {program}'!A0", f"$({program})", f"`{program}`", f"__import__('os').system({program!r})"]
     header = ",".join(f"input_{position}" for position in range(10))
     return {
@@ -138,7 +138,7 @@ def texts(program):
 
 
 def settings(program):
-    """Returns YAML with tags, and with values that a shell or Python would run."""
+    """Returns YAML with tags, or with values that a shell or Python would run, by name."""
     return {
         "apply": f"device: !!python/object/apply:os.system [{program!r}]\n".encode(),
         "new": f"device: !!python/object/new:subprocess.Popen [[sh, -c, {program!r}]]\n".encode(),
@@ -153,7 +153,7 @@ def settings(program):
 
 
 def pictures(program, canary):
-    """Returns pictures that are programs, or would have a browser or a reader run or read something."""
+    """Returns pictures that are programs, or make a browser or a reader run or read something, by file and name."""
     secret = f"file://{canary.parent}/secret"
     svg = '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" {}>{}</svg>'
     entities = "".join(f"<!ENTITY a{number} '{f'&a{number - 1};' * 10}'>" for number in range(1, 20))
@@ -178,7 +178,7 @@ PREDICT = ("quadrature", "predict", "--output", "out.csv", "--model")
 
 
 def cases(program, canary):
-    """Yields each file's name, content, where to put it and what to run."""
+    """Yields each file's name and content, the path to put it at and the commands to run."""
     anything = pickles(program)
     model, test, train = (
         "models/model.safetensors",
@@ -210,14 +210,14 @@ def cases(program, canary):
 
 @pytest.fixture(scope="module")
 def project(finished, tmp_path_factory):
-    """A small project after a run of all its stages."""
+    """A small project after all its stages."""
     project = finished.copy(tmp_path_factory.mktemp("code") / "project").path
     write_table(project / "input.parquet", windows_table(np.random.default_rng(0), 40))
     return project
 
 
 def put(path, content):
-    """Writes a file with a digest that is right, so that its reader goes on to what it holds."""
+    """Writes a file with the right digest, so that its reader looks at the content."""
     if path.suffix in (".parquet", ".safetensors") and b"sha256" not in content:
         content += f"sha256:{ZEROS}".encode()
     path.write_bytes(content)
@@ -229,7 +229,7 @@ def test_no_file_runs_code(project, cage, tally, request, tmp_path):
     canary = tmp_path / "canary"
     programs = tmp_path / "bin"
     programs.mkdir()
-    for name in ("gs", "cmd", "sh"):  # whatever is run as one of these sings, too
+    for name in ("gs", "cmd", "sh"):  # running one of these makes the canary, too
         (programs / name).write_text(f"#!/bin/bash\n/usr/bin/touch {canary}\n")
         (programs / name).chmod(0o755)
     env = {"PATH": f"{programs}:{os.environ['PATH']}", "QUADRATURE_STATE_DIR": str(tmp_path / "state")}

@@ -1,4 +1,4 @@
-"""Files that were cut short, or had a bit flipped: the stage that reads one refuses it by name, every time."""
+"""Files that were truncated or had a bit flipped: the stage that reads one always refuses it by name."""
 
 import importlib
 import json
@@ -38,7 +38,7 @@ def flip(content, bit):
 
 
 def damages(content, drawn):
-    """Returns what may happen to a file: by its name, what does that, and at which places in the file."""
+    """Returns the kinds of damage by name: the function that damages, and the places in the file."""
     cuts, flips = range(len(content)), range(8 * len(content))
     return {
         "cut to bytes": (cut, drawn.sample(cuts, min(CUTS, len(cuts)))),
@@ -48,7 +48,7 @@ def damages(content, drawn):
 
 @contextmanager
 def damaged(name, file, fraction, answer):
-    """Runs a stage over each damage of a file, and writes down which ones it took or refused in other words."""
+    """Runs a stage for each damage of a file; writes to `answer` which it took or refused without the file's name."""
     path, main = Path(file), importlib.import_module(f"stages.{name}").main
     content, missed = path.read_bytes(), {}
     logging.disable()
@@ -74,7 +74,7 @@ def test_a_file_that_is_damaged_is_refused_by_name(done, tally, request, tmp_pat
     golden, fraction = written(done, name), request.config.getoption("torture")
     for file in inputs(done, name):
         torment = partial(damaged, name, file, fraction, tmp_path / "missed")
-        ended = run_stage(done, name, torment=torment, seconds=600.0)  # of which each of 1,200 runs takes a part
+        ended = run_stage(done, name, torment=torment, seconds=600.0)  # for up to 1,200 runs
         assert ended.returncode == 0, ended.stderr
         for kind, (tried, missed) in json.loads((tmp_path / "missed").read_text()).items():
             before = tally.counts.get(promise := f"{name} refuses a file {kind}", (0, 0))
@@ -97,7 +97,7 @@ def test_a_damaged_file_ends_the_process_with_65_and_a_line(done, chosen, name):
 
 
 def test_damage_in_dvcs_cache_is_refused_and_mended_as_the_document_says(again):
-    look, mend = commands("docs/reliability.md")
+    look, fix = commands("docs/reliability.md")
     checkout = again
     golden, path = checkout.digests(), checkout.path / "data/predictions.parquet"
     content = path.read_bytes()
@@ -109,13 +109,13 @@ def test_damage_in_dvcs_cache_is_refused_and_mended_as_the_document_says(again):
     copy.chmod(before.st_mode)
     os.utime(copy, ns=(before.st_atime_ns, before.st_mtime_ns))
     path.unlink()
-    checkout.run("dvc", "repro")  # DVC takes what it finds
+    checkout.run("dvc", "repro")  # DVC takes the damaged copy
     (checkout.path / "metrics/plots/task.svg").unlink()
     refused = checkout.run("dvc", "repro", "--force", "--single-item", "plot", check=False)
     assert refused.returncode != 0
-    assert "data/predictions.parquet is no parquet file" in refused.stderr
+    assert "data/predictions.parquet is not a parquet file of this project" in refused.stderr
     path.unlink()
-    checkout.run("bash", "-c", mend)
+    checkout.run("bash", "-c", fix)
     checkout.repro()
     assert checkout.digests() == golden
     assert checkout.run("bash", "-c", look).stdout.count(": OK\n") == 9

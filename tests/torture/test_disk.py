@@ -1,4 +1,4 @@
-"""A disk without room, files that the system itself will not read or write: one clear line, and no half of a file."""
+"""A full disk, and files that the system does not read or write: one clear line, and no half-written file."""
 
 import ctypes
 import errno
@@ -27,7 +27,7 @@ def done(tiny, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def own_disk(done, tmp_path_factory):
-    """Returns what runs a stage with each of some numbers of bytes free, and once more with room: see full_disk.py."""
+    """Returns `run(name, free)`, which runs a stage for each number of free bytes and once with room: full_disk.py."""
     tried = subprocess.run([*OWN_DISK, "mount", "-t", "tmpfs", "tmpfs", "/mnt"], check=False, capture_output=True)
     if tried.returncode:
         pytest.skip("users may not mount a disk of their own here")
@@ -46,15 +46,15 @@ def own_disk(done, tmp_path_factory):
 
 
 RIGHTS_DO_NOT_BIND = 1 << 1 | 1 << 2
-"""CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH of Linux: whoever has them, as root does, is let into every file."""
+"""CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH of Linux: a process with them, such as root's, may open every file."""
 
 
 @contextmanager
 def bound_by_rights():
-    """Holds this process to a file's rights, as any user's is: takes those capabilities from it."""
+    """Takes these capabilities from this process, so that file permissions apply as to any user."""
     libc = ctypes.CDLL(None, use_errno=True)
-    header = (ctypes.c_uint32 * 2)(0x20080522, 0)  # the version of the call with two words each, and this process
-    words = (ctypes.c_uint32 * 6)()  # effective, permitted and inheritable, and the same of capabilities from 32 on
+    header = (ctypes.c_uint32 * 2)(0x20080522, 0)  # version 3 of the call, with two words each; this process
+    words = (ctypes.c_uint32 * 6)()  # effective, permitted, inheritable; then the same for capabilities from 32 on
     assert libc.capget(header, words) == 0
     for kind in range(3):
         words[kind] &= ~RIGHTS_DO_NOT_BIND
@@ -63,7 +63,7 @@ def bound_by_rights():
 
 
 def refusal(done, name):
-    """Returns the line in which a stage refuses to work, as one whom rights hold back."""
+    """Returns the line with which a stage without these capabilities refuses to work."""
     ended = run_stage(done, name, *OPTIONS.get(name, ()), torment=bound_by_rights)
     assert ended.returncode in (65, 74)
     assert "Traceback" not in ended.stderr
@@ -96,7 +96,7 @@ def test_a_file_may_not_be_read_or_cannot(done, tally, chosen, name):
         with tally.trying(f"{name}: a file cannot be read"):
             path.rename(kept)
             path.symlink_to("/proc/self/mem")
-            assert refusal(done, name).startswith((f"{file}: ", f"{file} is no "))
+            assert refusal(done, name).startswith((f"{file}: ", f"{file} is not a"))
         kept.replace(path)
     assert written(done, name) == golden
 

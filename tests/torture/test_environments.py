@@ -1,6 +1,6 @@
-"""Twenty-four unlike surroundings, among which any two choices meet: the pipeline makes the golden bytes in each.
+"""The pipeline makes the golden bytes in twenty-four environments, which cover every pair of choices.
 
-And what docs/reproducibility.md says of kernels: which of them keep the bytes, and what is kept by all.
+And docs/reproducibility.md is right about kernels: which of them keep the bytes, and which results all of them keep.
 """
 
 import itertools
@@ -33,12 +33,12 @@ FACTORS = {
 
 
 def choices(environment, count):
-    """Returns what an environment tries together: each so many of its choices."""
+    """Returns the combinations of `count` choices in an environment."""
     return {*itertools.combinations(enumerate(environment), count)}
 
 
 def design(count):
-    """Returns so many environments: each has the most pairs, and then triples, that none before it has."""
+    """Returns `count` environments, each with the most new pairs, and then triples, of choices."""
     everything, drawn = list(itertools.product(*FACTORS.values())), random.Random(0)
     chosen = []
     seen = {size: set() for size in (2, 3)}
@@ -70,11 +70,11 @@ KERNELS = [
     ("ONEDNN_MAX_CPU_ISA", "AVX2"),
     ("OPENBLAS_CORETYPE", "Haswell"),
 ]
-"""Variables by which torch, MKL, oneDNN and OpenBLAS compute as on another processor."""
+"""Variables that make torch, MKL, oneDNN and OpenBLAS compute as on another processor."""
 
 ABLE = torch.backends.cpu.get_cpu_capability()
 KEEPING = {"avx2": {"AVX2", "AVX512"}, "avx512": {"AVX512"}}
-"""Those of them that keep every bit, and what the processor must be able to do."""
+"""Kernels that keep every bit, and the capabilities of processors that have them."""
 
 
 CASES = {
@@ -87,14 +87,14 @@ CASES = {
 
 
 def pytest_generate_tests(metafunc):
-    """Gives a test the first of its cases, as many as --torture asks for."""
+    """Gives a test the first of its cases, in the number given by --torture."""
     for name in CASES.keys() & {*metafunc.fixturenames}:
         count = max(1, round(len(CASES[name]) * metafunc.config.getoption("torture")))
         metafunc.parametrize(name, CASES[name][:count])
 
 
 def locale(name, folder):
-    """Returns the variables that choose a locale, which is made in a folder if the system has no such one."""
+    """Returns the variables that select a locale; makes the locale in a folder if the system lacks it."""
     known = subprocess.run(["locale", "-a"], capture_output=True, text=True, check=False).stdout.lower().split()
     if {name.lower(), name.lower().replace("utf-8", "utf8")} & {*known}:
         return {"LC_ALL": name}
@@ -109,7 +109,7 @@ def locale(name, folder):
 
 
 def surroundings(environment, folder):
-    """Returns the command that runs another in an environment, and the variables for it."""
+    """Returns a command that runs another one in an environment, and its variables."""
     (folder / "home").mkdir()
     command = ["sh", "-c", 'umask "$0" && exec "$@"', environment["umask"], "env"]
     if environment["home"] == "none":
@@ -118,7 +118,7 @@ def surroundings(environment, folder):
         command += [f"HOME={folder / 'home'}", "USER=somebody", "LOGNAME=somebody"]
     if environment["processors"] == "one":
         if shutil.which("taskset") is None:
-            pytest.skip("no taskset here, which takes processors away")
+            pytest.skip("no taskset here, which limits the processors")
         command += ["taskset", "--cpu-list", str(min(os.sched_getaffinity(0)))]
     if environment["clock"] != "right":
         if shutil.which("faketime") is None:
@@ -133,14 +133,14 @@ def test_the_bytes_are_golden_in(environment, project_of, tally, tmp_path):
     command, variables = surroundings(environment, tmp_path)
     project = project_of(environment["cell"])
     checkout = project.copy(environment["directory"])
-    with tally.trying("surroundings unlike the first"):
+    with tally.trying("environments unlike the first"):
         checkout.run(*command, *REPRO, **variables)
         assert checkout.digests() == project.digests
         assert checkout.run(*command, "dvc", "status", "--quiet", **variables, check=False).returncode == 0
 
 
 def under(kernel, project, *stages):
-    """Returns a checkout whose stages ran as on another processor; skips a test where this one cannot do that."""
+    """Returns a checkout whose stages ran as on another processor; skips the test if this processor cannot."""
     variable, value = kernel
     if not KEEPING.get(value, {ABLE}) & {ABLE}:
         pytest.skip(f"this processor cannot do {value}")
@@ -178,6 +178,6 @@ def windows(checkout):
 
 
 def without_network(checkout):
-    """Returns the figures of metrics/test.json that no network enters."""
+    """Returns the figures of metrics/test.json that do not depend on the network."""
     test = json.loads((checkout.path / "metrics/test.json").read_text())
     return {name: test[name] for name in ("floor_mse", "windows", "seen_in_training")} | test["baselines"]

@@ -1,4 +1,4 @@
-"""Training that a signal stops after any step goes on to the bytes of one left in peace, in memory and streamed."""
+"""Training stopped by a signal after any step resumes and ends in the golden bytes, in memory and streamed."""
 
 import pytest
 
@@ -9,7 +9,7 @@ from tests.torture.conftest import CELLS
 pytestmark = pytest.mark.slow
 
 STEPS = {"train.epochs": 12, "train.batch_size": 420, "train.validations_per_epoch": 2}
-"""Five steps an epoch, the last a smaller one; a record after the third and the last."""
+"""Five steps an epoch, the last one smaller; a validation after the third and the last."""
 
 
 @pytest.mark.parametrize("memory", [1000, 0], ids=["in memory", "streamed"])
@@ -25,11 +25,11 @@ def test_training_stopped_after_any_step_ends_in_the_golden_bytes(tmp_path, tall
         clear(checkout, "train")
         with tally.trying(f"SIGTERM after any step, {'streamed' if memory == 0 else 'in memory'}"):
             stopped = run_stage(checkout, *options, torment=after_step(step, interrupt))
-            told = f"interrupted by SIGTERM; the next run goes on after step {step}"
+            told = f"interrupted by SIGTERM; the next run resumes after step {step}"
             assert (stopped.returncode, stopped.stderr.splitlines()[-1]) == (75, told)
             assert written(checkout, "train") == {}
             resumed = run_stage(checkout, *options)
             assert resumed.returncode == 0
-            assert f"going on after step {step}," in resumed.stderr
+            assert f"resuming after step {step} " in resumed.stderr
             assert f"\n{60 - step} steps in" in resumed.stderr
             assert written(checkout, "train") == golden

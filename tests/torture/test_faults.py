@@ -1,4 +1,4 @@
-"""A disk that fails at any call: one clear line, no half-written file, and the next run ends as if nothing had been."""
+"""A disk that fails at any call: one clear line, no half-written file, and the next run ends in the golden bytes."""
 
 import errno
 import json
@@ -19,7 +19,7 @@ KINDS = ("write", "open", "fsync", "replace")
 
 @pytest.fixture(scope="module")
 def done(tiny, tmp_path_factory):
-    """A project after all its stages: the next run of any is over what an earlier one has left."""
+    """A project after all its stages: a further run of any stage replaces its outputs."""
     return tiny.copy(tmp_path_factory.mktemp("faults") / "project")
 
 
@@ -31,7 +31,7 @@ def failing(kind, at, by):
 
 @contextmanager
 def counting(file):
-    """Writes down how many calls of each kind a stage makes."""
+    """Writes the number of a stage's calls of each kind to a file."""
     torments = {kind: Torment([kind], 0, "") for kind in KINDS}
     for torment in torments.values():
         torment.install()
@@ -41,21 +41,21 @@ def counting(file):
 
 @contextmanager
 def limiting(size):
-    """Lets no file grow beyond so many bytes, whoever writes it."""
+    """Limits the size of files, also for libraries that write without Python."""
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
     yield
 
 
 def assert_harmless(ended, told, found, golden):
-    """Whatever went wrong, a line tells of it, and every output is whole or not there."""
+    """Asserts that one line names the error, and that every output is whole or missing."""
     code, log = ended
     assert "Traceback" not in log, log
-    if code == 0:  # the state of a training may be lost: it is told of, and the training goes on
+    if code == 0:  # training continues if its state cannot be written
         assert found == golden, log
     else:
-        assert code in (2, 65, 74), log  # 2 where params.yaml, and 65 where windows or a model cannot be read
+        assert code in (2, 65, 74), log  # 2: params.yaml, 65: windows or a model cannot be read
         assert told in log.splitlines()[-1], log
-        assert found.items() <= golden.items()  # which has no temporary file
+        assert found.items() <= golden.items()  # golden has no temporary file
 
 
 @pytest.mark.parametrize("name", STAGES)
@@ -63,7 +63,7 @@ def test_any_call_fails(done, tally, chosen, tmp_path, name):
     golden, options = written(done, name), OPTIONS.get(name, ())
     assert run_stage(done, name, *options, torment=partial(counting, tmp_path / "counts")).returncode == 0
     counts = json.loads((tmp_path / "counts").read_text())
-    assert all(counts[kind] for kind in KINDS if kind != "write")  # what pyarrow writes is not seen
+    assert all(counts[kind] for kind in KINDS if kind != "write")  # pyarrow's writes are not seen
     numbered = [(kind, at) for kind in KINDS for at in range(1, counts[kind] + 1)]
     cases = [(*call, by) for call in numbered for by in ("ENOSPC", "EIO", "EACCES")]
     for kind, at, by in chosen(cases):

@@ -1,4 +1,4 @@
-"""Both readers of foreign files, fed by a fuzzer that coverage guides: no crash, no hang, no error but a DataError."""
+"""The readers of tables and models, fed by a coverage-guided fuzzer: no crash, no hang, no error but DataError."""
 
 import importlib.util
 import re
@@ -20,11 +20,11 @@ pytestmark = [
 ]
 
 LONGEST = 20_000
-"""Bytes of a file that is tried."""
+"""The most bytes of a file that is tried."""
 
 
 def seed_tables(folder):
-    """Writes small good tables, of several encodings, and some that are refused."""
+    """Writes small good tables in several encodings, and some that are refused."""
     rng = np.random.default_rng(0)
     table = windows_table(rng, 3)
     write_table(folder / "zstd", table, compression="zstd")
@@ -37,7 +37,7 @@ def seed_tables(folder):
 
 
 def seed_models(folder):
-    """Writes a small good model, and some that may be anything: what its header says is beyond what coverage sees."""
+    """Writes a small good model and some strange ones, as coverage does not see the header's values."""
     save_model(make_network(), folder / "model")
     for number in range(40):
         path = folder / f"strange-{number}"
@@ -50,7 +50,7 @@ SEEDS = {"tables": seed_tables, "models": seed_models}
 
 
 def test_fuzzed_readers_only_ever_refuse(tmp_path, tally, request):
-    """The readers are fuzzed side by side, together for ten minutes in full."""
+    """The readers are fuzzed in parallel, five minutes each in full."""
     seconds = max(2, round(300 * request.config.getoption("torture")))
     running = {}
     for reader, seed in SEEDS.items():

@@ -1,4 +1,4 @@
-"""Runs that are interrupted, or run into each other, end in the bytes of one left in peace."""
+"""Runs that are interrupted, or meet another run, end in the golden bytes."""
 
 import random
 import re
@@ -36,12 +36,12 @@ def test_a_run_that_is_interrupted(any_project, tally, signals, moment):
         assert remaining(checkout, 5.0) == []
         log, _ = process.communicate()
         number = getattr(signal, signals[0])
-        if process.returncode == 0:  # it was at its end
+        if process.returncode == 0:  # it had just finished
             assert status(checkout) == {}, log
         else:
-            assert process.returncode in (-number, 2), log  # make's own
+            assert process.returncode in (-number, 2), log  # make's own code
         codes = set(re.findall(r"exited with (-?[0-9]+)", log))
-        # Python's own, for a Ctrl-C before it has read a line of ours: "What is not promised" in docs/reliability.md.
+        # Python's own code for a Ctrl-C while it starts: see "What is not promised" in docs/reliability.md.
         unread = {"1"} if number == signal.SIGINT and "Fatal Python error: init_" in log else set()
         assert codes <= {"75", str(-number)} | unread, log
         assert_nothing_half_done_committed(project, checkout)

@@ -1,4 +1,4 @@
-"""Runs that are killed end, run again, in the bytes of one left in peace."""
+"""Runs that are killed and started again end in the golden bytes."""
 
 import functools
 import random
@@ -19,7 +19,7 @@ CALLS = "open,write,fsync,replace"
 
 
 def kill_after(seconds, project, checkout, tally):
-    """Kills a run, and all that it started, after so many seconds."""
+    """Kills a run and all its processes after some seconds, and runs it again."""
     with tally.trying("SIGKILL of all, at any time"):
         process = start(checkout, *REPRO)
         end_after(process, seconds)
@@ -46,7 +46,7 @@ def test_a_run_killed_whole(any_project, tally, moment):
 
 @contextmanager
 def counting(file):
-    """Writes down how many calls a stage makes of those that it may be killed at."""
+    """Writes to a file how many calls a stage makes at which it may be killed."""
     counted = Torment(CALLS.split(","), 0, "")
     counted.install()
     yield
@@ -55,7 +55,7 @@ def counting(file):
 
 @pytest.fixture(scope="module")
 def calls_of(project_of, tmp_path_factory):
-    """Returns how often DVC, as it runs a stage, or the stage opens, writes, makes safe or renames a file."""
+    """Returns how often DVC, running a stage, or the stage itself opens, writes, syncs or renames a file."""
 
     @functools.cache
     def get(stage, words):
@@ -75,7 +75,7 @@ def torment(words, **more):
 
 
 def pierced(project, calls_of, drawn, stage, words):
-    """Returns a checkout in which DVC, or the stage that it ran, was killed at one of the calls that it makes."""
+    """Returns a checkout in which DVC, or the stage that it ran, was killed at one of its calls."""
     at = drawn.randint(1, calls_of(stage, words))
     checkout = project.without("pierced", stage)
     killed = checkout.run("dvc", "repro", check=False, **torment(words, TORMENT_AT=str(at), TORMENT_BY="SIGKILL"))

@@ -1,4 +1,4 @@
-"""Strange names wherever a path or a name is taken: one clear line and an exit code of the contract, or no harm."""
+"""Strange names for every path and name: one clear line and an exit code of the contract, or no harm."""
 
 import os
 import random
@@ -56,7 +56,7 @@ ARGUMENTS = {
     "train --windows": lambda name: ("stages.train", f"--windows={name}"),
     "train --save-every": lambda name: ("stages.train", f"--save-every={name}"),
 }
-"""Where the command line takes a name, and a command line with it."""
+"""Command lines by the place where they take a name."""
 
 WRITES = ("predict --output", "predict --output, apart", "predict a folder", "compare --html", "generate --windows")
 
@@ -64,14 +64,14 @@ FILES = {
     **{f"params.yaml, {key}": key for key in ("device", "phase", "cell", "optimizer", "schedule", "head", "threads")},
     **{f"gates.yaml, {key}": key for key in ("metric", "better", "against")},
 }
-"""Where a file takes a name, and its key there."""
+"""Keys by the place where a file takes a name."""
 
 CODES = (0, 1, 2, 65, 74)
 
 
 @pytest.fixture(scope="module")
 def outside(tmp_path_factory, cage):
-    """A folder with a small project, after a run of two stages, in it; links lead from the project to beside it."""
+    """A folder with a small project after two stages, and links from the project to files outside it."""
     folder = tmp_path_factory.mktemp("outside")
     small = {"device": "cpu", "generate.windows": {"train": 64, "validation": 8, "test": 8}, "train.epochs": 1}
     small |= {"train.batch_size": 64, "model.hidden_size": 4, "train.threads": 1, "train.shuffle_windows": 64}
@@ -98,7 +98,7 @@ def outside(tmp_path_factory, cage):
 
 
 def look(folder):
-    """Returns every file in a folder with its bytes, links as links; not what git and DVC keep for themselves."""
+    """Returns the content of every file in a folder, or a link's target, without git's and DVC's own files."""
     found = {}
     for place, names, files in os.walk(folder):
         names[:] = [name for name in names if name not in (".git", ".dvc")]
@@ -109,7 +109,7 @@ def look(folder):
 
 
 def cases(request):
-    """Returns pairs of a place for a name and a name, as many as asked for, but every place at least once."""
+    """Returns pairs (place, name) in the number given by --torture, with every place at least once."""
     count, places, drawn = round(1000 * request.config.getoption("torture")), [*ARGUMENTS, *FILES], random.Random(0)
     first = [(place, drawn.choice(NAMES)) for place in places]
     pairs = [(place, name) for place in places for name in NAMES]
@@ -117,7 +117,7 @@ def cases(request):
 
 
 def run(cage, project, env, place, name):
-    """Gives a name to a place; returns how the command ended."""
+    """Runs a command with a name at a place; returns its end."""
     if place in ARGUMENTS:
         return cage.run(*ARGUMENTS[place](name), cwd=project, env=env)
     file, key = place.split(", ")
@@ -146,7 +146,7 @@ def test_a_strange_name_does_no_harm(outside, cage, tally, request):
     }
     failures = []
     for place, drawn in cases(request):
-        # What writes would write there: the tests may run as root, and a page in place of /dev/null is no test.
+        # A command would write to the absolute path. The tests may run as root and must not replace /dev/null.
         name = f"{outside}/absolute{drawn}" if place in WRITES and drawn.startswith("/") else drawn
         before = look(outside)
         ended = run(cage, project, env, place, name)
@@ -166,7 +166,7 @@ def test_a_strange_name_does_no_harm(outside, cage, tally, request):
 
 
 def assert_told_in_a_line(ended):
-    """Asserts that a refusal is one line, after what stages log and argparse's usage."""
+    """Asserts that a refusal is one line, apart from the stages' log and argparse's usage."""
     logged = ("device cpu", "epoch ", "train 64, ", "usage: ", "      ")
     said = [line for line in ended.error.split("\n")[:-1] if not line.startswith(logged)]
     if ended.code not in (0, 1):
@@ -175,7 +175,7 @@ def assert_told_in_a_line(ended):
 
 
 def may_change(path, project, place, name):
-    """Whether a command given a name at a place may change a file: what was named, or what it always writes."""
+    """Whether a command with a name at a place may change a file: one that is named, or its usual output."""
     own = [project / known for known in ("data", "models", "metrics", "out.csv")] + [project.parent.parent / "state"]
     named = [Path(os.path.normpath(project / name))] if place in WRITES else []
     named += [path.resolve() if path.is_dir() else path.parent.resolve() / path.name for path in named]
@@ -183,7 +183,7 @@ def may_change(path, project, place, name):
 
 
 def restore(before, after):
-    """Puts every file back as it was."""
+    """Restores every file."""
     for path in after.keys() - before.keys():
         Path(path).unlink()
     for path, content in before.items():

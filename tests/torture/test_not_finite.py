@@ -1,4 +1,4 @@
-"""A loss, a gradient or a weight that is not finite ends training with 70, its step named; no output, no state lost."""
+"""A loss, gradient or weight that is not finite ends training with 70 and its step; no output, and no state is lost."""
 
 import math
 
@@ -22,7 +22,7 @@ POISONS = {
     "gradient": (RELU, "input", 1e18),
     "input": (RELU, "input", 1e38),
 }
-"""What makes a number overflow, the gradient's with a loss that is finite: parameters, and a value in one window."""
+"""Changes that overflow a number: parameters, and a value in one window. `gradient` has a finite loss."""
 
 
 def make_checkout(path, parameters=None):
@@ -34,7 +34,7 @@ def make_checkout(path, parameters=None):
 
 
 def first_window(checkout, step, sizes):
-    """Returns the shard and the row of a window of a step of the first epoch, of as little as the order is made of."""
+    """Returns the shard and row of the first window in a step of the first epoch, given the shards' sizes."""
     numbers = torch.arange(sum(sizes), dtype=torch.float32).split(list(sizes))
     shards = SplitReader.of([Batch(part.reshape(-1, 1, 1), part.reshape(-1, 1)) for part in numbers])
     train = checkout.yaml("params.yaml")["train"]
@@ -50,7 +50,7 @@ def first_window(checkout, step, sizes):
 
 
 def poison(checkout, step, column, value):
-    """Writes the training windows anew, one of the first that the step sees with a value that is far too large."""
+    """Writes a far too large value into the first window of a training step."""
     folder = checkout.path / "data/windows/train"
     shards = [{name: array.copy() for name, array in shard.items()} for shard in read_split(folder, WINDOW_COLUMNS)]
     shard, row = first_window(checkout, step, [len(shard["input"]) for shard in shards])
@@ -68,7 +68,7 @@ def test_windows_that_a_step_cannot_take_end_training_at_that_step(tmp_path, tal
         run_stage(checkout, "generate")
         poison(checkout, step, column, value)
         with tally.trying(f"a step whose {what} is not finite"):
-            for begun in ("", f"going on after step {step - 1}, which an interrupted run had reached\n"):
+            for begun in ("", f"resuming after step {step - 1} of an interrupted run\n"):
                 ended = run_stage(checkout, *OPTIONS)
                 assert begun in ended.stderr
                 assert_told(ended, f"the loss or its gradient is not finite at step {step}; lower train.learning_rate")
@@ -93,7 +93,7 @@ def spoil_and_interrupt(network):
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """A checkout, and the digests of what its training makes undisturbed."""
+    """A checkout, and the digests of an undisturbed training's outputs."""
     checkout = make_checkout(tmp_path_factory.mktemp("trained"))
     assert run_stage(checkout, *OPTIONS).returncode == 0
     return checkout, written(checkout, "train")
@@ -111,7 +111,7 @@ def test_a_weight_that_a_fault_spoils_costs_no_more_than_the_run(trained, tally,
             assert written(checkout, "train") == {}
             again = run_stage(checkout, *OPTIONS)
             assert again.returncode == 0
-            assert step == 0 or f"going on after step {step - 1}," in again.stderr
+            assert step == 0 or f"resuming after step {step - 1} " in again.stderr
             assert written(checkout, "train") == golden
 
 
@@ -121,7 +121,7 @@ def test_a_state_that_is_not_finite_is_not_kept_either_when_a_signal_comes(train
         clear(checkout, "train")
         with tally.trying("a weight that is not finite, as a signal comes"):
             ended = run_stage(checkout, *OPTIONS, torment=after_step(step, spoil_and_interrupt))
-            told = "interrupted by SIGTERM; what was kept is from before a number was not finite"
+            told = "interrupted by SIGTERM; the saved state is from before a number was not finite"
             assert (ended.returncode, ended.stderr.splitlines()[-1]) == (75, told)
             assert run_stage(checkout, *OPTIONS).returncode == 0
             assert written(checkout, "train") == golden

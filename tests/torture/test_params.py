@@ -1,4 +1,4 @@
-"""Any params.yaml is accepted or refused in lines that say where, quickly, in little memory; typos are understood."""
+"""Any params.yaml is accepted, or refused in lines that say where, quickly and in little memory; typos get hints."""
 
 import copy
 import itertools
@@ -32,7 +32,7 @@ SECONDS, BYTES = 2.0, 10**9
 
 
 class Everything(Section):
-    """All that the stages read between them."""
+    """All parameters of all stages."""
 
     device: str
     generate: GenerateParams
@@ -67,7 +67,7 @@ SPELLINGS = [
 
 @st.composite
 def changed_trees(draw):
-    """The project's parameters with some values replaced, some keys taken away, renamed or added."""
+    """Draws the project's parameters with some values replaced and some keys removed, renamed or added."""
     tree = copy.deepcopy(TREE)
     for path in draw(st.lists(st.sampled_from(PATHS), min_size=1, max_size=4)):
         section = tree
@@ -89,7 +89,7 @@ def changed_trees(draw):
 
 @st.composite
 def changed_texts(draw):
-    """Its text with something put in, cut out or doubled, which may be no YAML any more."""
+    """Draws the project's params.yaml with text inserted, deleted or repeated. It may no longer be YAML."""
     text = TEXT.encode()
     place, length = draw(st.integers(0, len(text))), draw(st.integers(0, 200))
     match draw(st.sampled_from(["spell", "insert", "cut", "double", "deep", "long"])):
@@ -114,7 +114,7 @@ def changed_texts(draw):
 
 @contextmanager
 def at_most(more):
-    """Has whatever takes more than so many bytes beyond what is in use fail: MemoryError."""
+    """Limits memory to a number of bytes beyond the present use; beyond it, MemoryError is raised. Linux only."""
     limits = resource.getrlimit(resource.RLIMIT_DATA)
     if sys.platform == "linux":
         in_use = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmData"))
@@ -159,7 +159,7 @@ LETTERS = f"{string.ascii_letters}{string.digits}_"
 
 
 def typos(word):
-    """Returns every word that one letter left out, changed, put in or swapped with the next makes of a word."""
+    """Returns every word that differs by one letter omitted, changed, inserted or swapped with the next."""
     found = {word[:place] + word[place + 1 :] for place in range(len(word))}
     found |= {
         word[:place] + letter + word[place + changed :]
@@ -172,7 +172,7 @@ def typos(word):
 
 
 def renamed(tree, names, prefix=()):
-    """Returns a tree in which the keys at some paths have other names."""
+    """Returns a tree with the keys at some paths renamed."""
     return {
         names.get((*prefix, key), key): renamed(value, names, (*prefix, key)) if isinstance(value, dict) else value
         for key, value in tree.items()
@@ -180,7 +180,7 @@ def renamed(tree, names, prefix=()):
 
 
 def test_a_typo_of_any_key_gets_the_right_suggestion(tmp_path, tally, request):
-    """A file has a typo in each of its keys at once: in all that hold a value, or in all sections of a level."""
+    """Each file has many typos at once: in all keys with a value, or in all sections of a level."""
     file = tmp_path / "params.yaml"
     step = round(1 / min(1.0, request.config.getoption("torture")))
     leaves = [path for path in PATHS if not isinstance(value_at(path), dict)]

@@ -1,4 +1,4 @@
-"""Tables and models that may be anything, given to `predict` and to the evaluate stage: read properly, or refused."""
+"""Strange tables and models, given to `predict` and to the evaluate stage: read properly, or refused."""
 
 import sys
 
@@ -34,9 +34,9 @@ def place(tmp_path):
 
 
 def judge(ended, name, output):
-    """Holds what a command did with a strange file to the promise; returns whether it took the file.
+    """Asserts the promise for a command and its strange file; returns whether the command took the file.
 
-    The one line names the file, or the output where that is a format which cannot hold what the file does.
+    A refusal names the file, or the output if its format cannot hold the file's columns.
     """
     said = [line for line in ended.error.split("\n")[:-1] if not line.startswith(("device cpu", "floor: "))]
     assert ended.code in (0, 65), ended
@@ -50,7 +50,7 @@ def judge(ended, name, output):
 
 
 def carried(given, found, added):
-    """Asserts that a command's output begins with the columns that it was given, and adds finite estimates."""
+    """Asserts that a command's output begins with the given columns and adds finite estimates."""
     for theirs, ours in zip(given.columns, found.columns, strict=False):
         assert plain(theirs) == plain(ours)
     for name in found.column_names[given.num_columns :]:
@@ -62,7 +62,7 @@ def carried(given, found, added):
 
 
 def plain(column):
-    """Returns a column as text, in which NaN is NaN and no zone of time need be known."""
+    """Returns a column as text: NaN equals NaN, and unknown time zones do not matter."""
     return repr((column.cast(pa.int64()) if pa.types.is_timestamp(column.type) else column).to_pylist())
 
 
@@ -149,11 +149,11 @@ def test_a_strange_model_is_read_properly_or_refused(place, cage, tally, request
 
 
 def test_what_the_cage_lets_through_is_seen(place, cage):
-    """The harness itself: a traceback, a signal, too much time and too much memory are told apart."""
+    """The test's own cage distinguishes a traceback, a signal, too much time and too much memory."""
     assert cage.run("tests.torture.misdeeds", "raise", cwd=place).code == 1
     assert cage.run("tests.torture.misdeeds", "crash", cwd=place).code == -11
     assert cage.run("tests.torture.misdeeds", "hang", cwd=place, seconds=0.2).code is None
-    if sys.platform == "linux":  # the limit that others do not keep to
+    if sys.platform == "linux":  # other systems do not keep to the limit
         assert "MemoryError" in cage.run("tests.torture.misdeeds", "eat", cwd=place, more=10**8).error
 
 

@@ -1,4 +1,4 @@
-"""A dvc.lock cut at any byte, a torn rwlock: DVC can work again, and what was cut is kept."""
+"""A dvc.lock cut at any byte, or a torn rwlock: DVC works again, and the torn file is kept."""
 
 import pytest
 from dvc.repo import Repo
@@ -12,7 +12,7 @@ pytestmark = pytest.mark.slow
 def test_dvc_lock_is_cut_at_any_byte(project_of, tally, chosen, monkeypatch):
     checkout = project_of("gru").copy("torn")
     whole = (project_of("gru").golden.path / "dvc.lock").read_bytes()
-    whole = whole[: whole.index(b"\n  plot:") + 1]  # the other stages' records are of the same kind
+    whole = whole[: whole.index(b"\n  plot:") + 1]  # the other stages' records are alike
     (checkout.path / "dvc.lock").write_bytes(whole)
     checkout.commit()
     monkeypatch.chdir(checkout.path)
@@ -24,7 +24,7 @@ def test_dvc_lock_is_cut_at_any_byte(project_of, tally, chosen, monkeypatch):
             if heal():
                 assert torn.read_bytes() == whole[:cut]
                 assert (checkout.path / "dvc.lock").read_bytes() == whole
-            else:  # what is left is a record of less
+            else:  # the rest is a valid record of fewer stages
                 with Repo() as repo:
                     repo.status()
 
@@ -42,11 +42,11 @@ DAMAGES = {
 @pytest.mark.parametrize("name", DAMAGES)
 def test_make_repro_mends_what_is_torn(project_of, tally, chosen, name):
     project = project_of("gru")
-    checkout = project.copy("mended", of="golden")
+    checkout = project.copy("torn", of="golden")
     path = checkout.path / name
     for damage in chosen(DAMAGES[name]):
         path.write_bytes(damage(path.read_bytes()))
-        with tally.trying("`make repro` mends a torn dvc.lock or rwlock"):
+        with tally.trying("`make repro` repairs a torn dvc.lock or rwlock"):
             result = checkout.run(*REPRO)
             assert checkout.digests() == project.digests, result.stderr
             assert checkout.run("dvc", "status", "--quiet").returncode == 0

@@ -43,7 +43,7 @@ def go_on(training, snapshots, until=None):
 
 
 def whole(training, snapshots):
-    return {**prefixed("training", training.state()), **prefixed("snapshots", snapshots.state())}
+    return {**prefixed("training", training.state_dict()), **prefixed("snapshots", snapshots.state_dict())}
 
 
 @pytest.fixture(autouse=True)
@@ -82,8 +82,8 @@ def test_training_stopped_after_any_step_goes_on_to_the_same_bits(cell, optimize
             saved.save(stop, whole(*stopped))
             state = unpack(saved.load())
         resumed = begin(cell, optimizer)
-        resumed[0].restore(within("training", state))
-        resumed[1].restore(within("snapshots", state))
+        resumed[0].load_state_dict(within("training", state))
+        resumed[1].load_state_dict(within("snapshots", state))
         go_on(*resumed)
         found = whole(*resumed)
         assert list(found) == list(expected)
@@ -181,7 +181,7 @@ def test_where_nothing_can_be_written_training_goes_on_without(tmp_path, monkeyp
     monkeypatch.setenv("QUADRATURE_STATE_DIR", str(tmp_path / "file"))
     with checkpoints("key", 0.0) as saved:
         assert saved is None
-    assert "an interrupted training begins anew" in caplog.text
+    assert "an interrupted training starts from the beginning" in caplog.text
 
 
 def test_a_disk_that_fills_up_is_told_of_and_costs_no_more(caplog):
@@ -190,7 +190,7 @@ def test_a_disk_that_fills_up_is_told_of_and_costs_no_more(caplog):
         saved._folder.joinpath(".step-000000000002.tmp").mkdir()  # where the next one would be written
         fill(saved, 2)
         assert newest(saved) == 1
-    assert "could not go on if it were interrupted" in caplog.text
+    assert "cannot resume if it is interrupted" in caplog.text
 
 
 def test_old_states_and_the_oldest_of_too_many_go(monkeypatch):

@@ -6,7 +6,7 @@ from torch import nn
 
 from quadrature.network.model import ModelParams, QuadratureNetwork, initialize
 from quadrature.training.batches import Batch
-from quadrature.training.gradient import error_gradient
+from quadrature.training.step import error_gradient
 
 DEFAULT = ModelParams(
     cell="gru", nonlinearity="tanh", hidden_size=7, num_layers=1, bias=True, bidirectional=False, dropout=0.0,
@@ -52,30 +52,64 @@ def test_it_is_autograds_on_torchs_own_layers(windows):
     )
 
 
-def test_it_runs_no_autograd():
+def test_it_runs_no_autograd(monkeypatch):
     ours, _ = make_networks()
-    ours.forward = None  # which autograd would differentiate
+    monkeypatch.setattr(torch.autograd, "grad", None)
     assert error_gradient(ours, draw_batch(2), 18).isfinite().all()
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"cell": "lstm"},
-        {"cell": "rnn"},
-        {"num_layers": 2},
-        {"bidirectional": True},
-        {"bias": False},
-        {"execution": "stepwise"},
-        {"head": "every"},
-    ],
-)
+FAMILY = [
+    {},
+    {"num_layers": 2},
+    {"bidirectional": True},
+    {"head": "every"},
+    {"num_layers": 3, "bidirectional": True, "head": "every"},
+    {"num_layers": 2, "bidirectional": True},
+]
+
+
+@pytest.mark.parametrize("change", FAMILY)
+def test_of_every_gru_with_biases_it_is_autograds_and_written_out(change, monkeypatch):
+    ours, _ = make_networks(**change)
+    batch = draw_batch(5)
+    error = (ours(batch.input) - batch.target).square().sum()
+    expected = [*torch.autograd.grad(error / 45, list(ours.parameters())), error.detach()]
+    monkeypatch.setattr(torch.autograd, "grad", None)
+    found = error_gradient(ours, batch, 45)
+    torch.testing.assert_close(found, torch.cat([one.reshape(-1) for one in expected]), rtol=1e-12, atol=1e-15)
+
+
+@pytest.mark.parametrize("change", [{"cell": "lstm"}, {"cell": "rnn"}, {"bias": False}, {"execution": "stepwise"}])
 def test_every_other_network_has_autograds(change):
     ours, _ = make_networks(**change)
     batch = draw_batch(5)
     error = (ours(batch.input) - batch.target).square().sum()
     expected = [*torch.autograd.grad(error / 45, list(ours.parameters())), error.detach()]
     torch.testing.assert_close(error_gradient(ours, batch, 45), torch.cat([one.reshape(-1) for one in expected]))
+
+
+@pytest.mark.parametrize("change", FAMILY)
+@pytest.mark.parametrize("frozen", ["linear.bias", "linear.weight", "gru.weight_hh_l0", "gru.bias_ih_l0"])
+def test_the_gradient_of_a_frozen_weight_is_zero(change, frozen):
+    ours, _ = make_networks(**change)
+    batch = draw_batch(5)
+    names = [name for name, _ in ours.named_parameters()]
+    sizes = [weights.numel() for weights in ours.parameters()]
+    expected = [*error_gradient(ours, batch, 45)[:-1].split(sizes)]
+    expected[names.index(frozen)] = torch.zeros(sizes[names.index(frozen)], dtype=torch.float64)
+    ours.get_parameter(frozen).requires_grad_(False)
+    torch.testing.assert_close(error_gradient(ours, batch, 45)[:-1], torch.cat(expected), rtol=1e-12, atol=1e-15)
+
+
+def test_an_infinite_sample_has_torchs_gradient():
+    ours, theirs = make_networks()
+    batch = draw_batch(3)
+    batch.input[1, 4] = torch.inf
+    error = (theirs(batch.input) - batch.target).square().sum()
+    assert error.isfinite()  # the gates saturate
+    expected = [*torch.autograd.grad(error / 27, list(theirs.parameters())), error.detach()]
+    found = error_gradient(ours, batch, 27)
+    torch.testing.assert_close(found, torch.cat([one.reshape(-1) for one in expected]), equal_nan=True)
 
 
 def test_what_was_returned_stays_when_buffers_are_used_again():

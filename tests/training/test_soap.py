@@ -90,17 +90,17 @@ def test_a_vector_gets_adams_steps(shape):
         return ((weights - target) ** 2 * target).sum()
 
     def adam(weights):
-        return TorchsAdam(weights, betas=(soap.MEAN_DECAY, soap.SQUARE_DECAY), eps=soap.MIN_MAGNITUDE)
+        return TorchsAdam(weights, betas=(soap.MEAN_DECAY, soap.SQUARE_DECAY), eps=soap.EPSILON)
 
     torch.testing.assert_close(descend(SOAP, start, loss, 20), descend(adam, start, loss, 20), rtol=0, atol=1e-12)
 
 
 def test_a_side_too_long_keeps_its_coordinates(monkeypatch):
     start, loss = make_problem()
-    monkeypatch.setattr(soap, "LONGEST_SIDE", 3)
+    monkeypatch.setattr(soap, "MAX_SIDE", 3)
 
     def adam(weights):
-        return TorchsAdam(weights, betas=(soap.MEAN_DECAY, soap.SQUARE_DECAY), eps=soap.MIN_MAGNITUDE)
+        return TorchsAdam(weights, betas=(soap.MEAN_DECAY, soap.SQUARE_DECAY), eps=soap.EPSILON)
 
     torch.testing.assert_close(descend(SOAP, start, loss, 20), descend(adam, start, loss, 20), rtol=0, atol=1e-12)
     optimizer = SOAP([weights := nn.Parameter(torch.ones(4, 3))])
@@ -166,9 +166,9 @@ def test_a_saved_state_goes_on_as_if_it_had_never_stopped():
     optimizer = SOAP([weights])
     for step in range(23):
         if step == 12:
-            saved = unpack(save(optimizer.state()))
+            saved = unpack(save(optimizer.state_dict()))
             weights = nn.Parameter(weights.detach().clone())
             optimizer = SOAP([weights])
-            optimizer.restore(saved)
+            optimizer.load_state_dict(saved)
         optimizer.step(torch.autograd.grad(loss(weights), [weights]), 0.01)
     assert torch.equal(weights.detach(), whole)

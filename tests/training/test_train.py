@@ -177,7 +177,7 @@ def test_windows_may_lie_elsewhere(generated, tmp_path):
         (["--patience", "inf"], "argument --patience: inf is not a number of seconds from 0 to 1,000,000"),
         (["--patience=-1"], "argument --patience: -1 is not a number of seconds from 0 to 1,000,000"),
         (["--save-every", "nan"], "argument --save-every: nan is not a number of seconds from 0 to 1,000,000"),
-        (["--windows", "ftp://host/windows"], "ftp://host/windows is no place known here"),
+        (["--windows", "ftp://host/windows"], "ftp://host/windows is not a path or a known URL"),
     ],
 )
 def test_options_that_make_no_sense_are_refused(drawn, options, line):

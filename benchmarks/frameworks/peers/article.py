@@ -1,4 +1,4 @@
-"""The article's loop, docs/article/script.py: float64 windows, a DataLoader with two workers, one loop over both."""
+"""The article's loop (docs/article/script.py): float64 windows and a DataLoader with two workers."""
 
 import numpy as np
 import torch

@@ -1,4 +1,4 @@
-"""JAX with equinox and optax, for speed: many steps in one compiled scan, so that Python is met once in many steps."""
+"""JAX with equinox and optax, written for speed: many steps in one compiled scan, so Python runs once in many steps."""
 
 from collections.abc import Mapping
 
@@ -10,7 +10,7 @@ import optax
 
 from benchmarks.frameworks.peers import task
 
-ADAM = optax.adam(0.001)  # made once: another one would have all compiled again
+ADAM = optax.adam(0.001)  # made once: JAX would compile everything again for another one
 
 
 class Network(eqx.Module):
@@ -27,7 +27,7 @@ class Network(eqx.Module):
             return self.cell(sample[None], state), None
 
         hidden = self.cell.hidden_size
-        # Unrolled, wide steps run an eighth faster and narrow ones an eighth slower.
+        # Unrolling makes wide steps an eighth faster and narrow ones an eighth slower.
         state, _ = jax.lax.scan(step, jnp.zeros(hidden), window, unroll=1 if hidden < 32 else task.LENGTH)
         return self.linear(state)
 
@@ -59,21 +59,21 @@ def take_steps(
 
 
 def steps_together(steps: int) -> int:
-    """Returns how many steps a call takes: a divisor of all, so that there is one shape and one compilation."""
+    """Returns the number of steps per call: a divisor of all steps, so that one shape is compiled once."""
     return 32 if steps % 32 == 0 else max(count for count in range(1, 513) if steps % count == 0)
 
 
 def train(
     model: Network, inputs: np.ndarray, target: np.ndarray, batch: int, epochs: int = 1, rate: float | None = None
 ) -> Network:
-    epoch_steps = len(inputs) // batch  # what is left of an epoch joins none: one shape, compiled once
+    epoch_steps = len(inputs) // batch  # a partial batch is dropped: one shape, compiled once
     steps = epochs * epoch_steps
     optimizer = ADAM
     if rate:
         optimizer = optax.adam(
             optax.cosine_onecycle_schedule(steps, rate, task.RISE, 1 / task.START, task.START / task.END)
         )
-    model = jax.tree.map(jnp.copy, model)  # the caller's is kept: take_steps gives the memory of its own away
+    model = jax.tree.map(jnp.copy, model)  # take_steps donates its arguments; the caller keeps its model
     state = optimizer.init(model)
     generator = np.random.default_rng(0)
     orders = [generator.permutation(len(inputs))[: epoch_steps * batch] for _ in range(epochs)]

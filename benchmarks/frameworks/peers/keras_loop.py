@@ -1,4 +1,4 @@
-"""Keras, on the backend that KERAS_BACKEND names: compile and fit."""
+"""Keras on the backend that KERAS_BACKEND names: compile and fit."""
 
 from collections.abc import Mapping
 
@@ -7,14 +7,14 @@ import numpy as np
 
 from benchmarks.frameworks.peers import task
 
-# Steps that fit takes between two looks at its callbacks. On JAX it saves a dispatch from Python each; on torch, where
-# every operation is one, it does nothing.
+# Steps that `fit` takes between two looks at its callbacks. On JAX this saves a dispatch from Python per step. On torch
+# it has no effect, as every operation is dispatched from Python.
 STEPS_PER_EXECUTION = 32 if keras.backend.backend() == "jax" else 1
 
 
 def build(hidden: int, seed: int) -> keras.Model:
     keras.utils.set_random_seed(seed)
-    # Unrolled, XLA has a wide network two to three times as fast; a narrow one gains nothing, nor does torch.
+    # Unrolling makes a wide network two to three times as fast on XLA. Narrow ones and torch gain nothing.
     unroll = keras.backend.backend() == "jax" and hidden >= 64
     layers = [keras.Input((task.LENGTH, 1)), keras.layers.GRU(hidden, unroll=unroll), keras.layers.Dense(task.LENGTH)]
     return keras.Sequential(layers)

@@ -1,4 +1,4 @@
-"""PyTorch Lightning, with what only costs time switched off: logger, checkpoints, progress bar, summary."""
+"""PyTorch Lightning without logger, checkpoints, progress bar and summary, which only cost time."""
 
 import logging
 import warnings

@@ -1,6 +1,6 @@
-"""This project's own training, asked as the peers are; its time to target is the real train stage's, run by the bench.
+"""This project's training with a peer's command line. The bench takes the time to target from the real train stage.
 
-.venv/bin/python -m benchmarks.frameworks.peers.ours score   # the mse on data/windows/test of models/model.safetensors
+.venv/bin/python -m benchmarks.frameworks.peers.ours score   # the mse of models/model.safetensors on data/windows/test
 """
 
 import sys
@@ -34,22 +34,22 @@ SHARED = {"threads": 1, "gradient_shards": 1}
 
 
 def limit_threads(threads: int) -> None:
-    """Has so many threads share a gradient, each computing a part of it alone."""
+    """Sets the number of threads that share a gradient; each computes a part of it."""
     set_up_device("cpu", threads=1)
     SHARED.update(threads=threads, gradient_shards=threads)
 
 
 def build(hidden: int, seed: int) -> QuadratureNetwork:
-    """Returns the network of params.yaml, so wide."""
+    """Returns the network of params.yaml with another hidden size."""
     network = QuadratureNetwork(PARAMS.model.model_copy(update={"hidden_size": hidden}), task.LENGTH)
     initialize(network, seed)
     return network
 
 
 def train(model: QuadratureNetwork, inputs: np.ndarray, target: np.ndarray, batch: int) -> QuadratureNetwork:
-    """Trains as the stage does for an epoch, but with the peers' optimizer: Adam at its own rate, no clipping.
+    """Trains for an epoch as the stage does, with the peers' optimizer: Adam at its default rate, without clipping.
 
-    Each thread takes one shard of the gradient.
+    Each thread computes one shard of the gradient.
     """
     changes = {"batch_size": batch, "optimizer": "adam", "learning_rate": 1e-3, "gradient_clip": None}
     params = PARAMS.train.model_copy(update={**changes, **SHARED})

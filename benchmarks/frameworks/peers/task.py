@@ -1,4 +1,4 @@
-"""What each peer is asked, and what it is given: its command line, and windows read as anyone would read them.
+"""The command line of a peer, and its windows, read with pyarrow.
 
     PYTHON -m benchmarks.frameworks.peers.NAME throughput --train FOLDER --sizes 16x32,64x1024 --seconds 2 --threads 2
     PYTHON -m benchmarks.frameworks.peers.NAME target --train FOLDER --test FOLDER --hidden 64 --batch 1024 \
@@ -6,11 +6,11 @@
     PYTHON -m benchmarks.frameworks.peers.NAME loss --train FOLDER --hidden 64 --batch 1024 \
         --weights FILE.npz --threads 1
 
-Each prints a line of JSON at its end. All train the same network on the same windows: one GRU layer reads a window
-sample by sample, a linear layer maps its last state to the ten cosines, the loss is the mean squared error. `loss`
-shows that it is the same: torch's weights, by torch's names, must give the same loss everywhere.
+Each prints a line of JSON at its end. All peers train the same network on the same windows: one GRU layer reads a
+window sample by sample, a linear layer maps its last state to the ten cosines, and the loss is the mean squared error.
+`loss` proves it: with the same weights, named as in torch, every peer must have the same loss.
 
-Numpy and pyarrow alone, and nothing of quadrature: a peer is what its users would write without it.
+Imports numpy and pyarrow, and nothing of quadrature: a peer is the code that a user would write without it.
 """
 
 import argparse
@@ -27,22 +27,22 @@ Array = np.ndarray
 
 LENGTH = 10  # samples in a window
 
-# One-cycle, in all frameworks: from 1/25 of the peak rate up over 30 % of the steps, then down to 4e-6 of it.
+# One-cycle schedule of all frameworks: from 1/25 of the peak rate up over 30 % of the steps, then down to 4e-6 of it.
 RISE, START, END = 0.3, 1 / 25, 1 / 25e4
 
 
 class Peer(NamedTuple):
-    """A framework's network and loop; `train` returns the trained model, for frameworks that do not change it."""
+    """A framework's network and loop. `train` returns the trained model, as some frameworks do not change theirs."""
 
     build: Callable[[int, int], Any]  # (hidden, seed) -> model
-    train: Callable[..., Any]  # (model, inputs, target, batch, epochs=1, rate=None) -> model; no rate: Adam's own
+    train: Callable[..., Any]  # (model, inputs, target, batch, epochs=1, rate=None) -> model; None: Adam's default rate
     estimate: Callable[[Any, Array], Array]  # (model, inputs) -> estimates
     load: Callable[[Any, Mapping[str, Array]], Any]  # (model, torch's weights) -> model
-    count: Callable[[Any], int]  # (model) -> its parameters
+    count: Callable[[Any], int]  # (model) -> number of parameters
 
 
 def main(peer: Peer, limit_threads: Callable[[int], object] = lambda _threads: None) -> None:
-    """Does what the command line asks."""
+    """Runs the mode of the command line and prints its figures."""
     options = parse()
     limit_threads(options.threads)
     if options.mode == "throughput":
@@ -66,7 +66,7 @@ def main(peer: Peer, limit_threads: Callable[[int], object] = lambda _threads: N
         answer(mse=score, scoring_seconds=time.perf_counter() - trained)
     else:
         inputs, target = read(options.train, options.batch)
-        with np.load(options.weights) as weights:  # noqa: TID251, ours, and not allowed to unpickle
+        with np.load(options.weights) as weights:  # noqa: TID251, written by our test; does not unpickle
             model = peer.load(peer.build(options.hidden, 0), weights)
         answer(loss=mse(peer.estimate(model, inputs), target), parameters=peer.count(model))
 
@@ -80,8 +80,8 @@ def parse() -> argparse.Namespace:
         options.add_argument("--train", type=Path, required=True, help="folder of parquet files")
         options.add_argument("--threads", type=int, required=True)
         if mode == "throughput":
-            options.add_argument("--sizes", type=sizes, required=True, help="hidden x batch, with commas between")
-            options.add_argument("--seconds", type=float, required=True, help="of each size, at least")
+            options.add_argument("--sizes", type=sizes, required=True, help="hidden x batch, separated by commas")
+            options.add_argument("--seconds", type=float, required=True, help="of training at each size, at least")
             continue
         options.add_argument("--hidden", type=int, required=True)
         options.add_argument("--batch", type=int, required=True)
@@ -90,29 +90,29 @@ def parse() -> argparse.Namespace:
             continue
         options.add_argument("--test", type=Path, required=True, help="folder of parquet files")
         options.add_argument("--rate", type=float, required=True, help="the one-cycle schedule's peak")
-        options.add_argument("--windows", type=int, required=True, help="the first so many are trained on")
-        options.add_argument("--epochs", type=int, required=True, help="so many times")
+        options.add_argument("--windows", type=int, required=True, help="number of windows to train on, from the first")
+        options.add_argument("--epochs", type=int, required=True, help="passes over them")
         options.add_argument("--seed", type=int, required=True)
     return parser.parse_args()
 
 
 def sizes(text: str) -> list[tuple[int, int]]:
-    """Returns the pairs (hidden, batch) that a text such as 16x32,64x1024 names."""
+    """Parses a text such as 16x32,64x1024 into pairs (hidden, batch)."""
     return [(int(hidden), int(batch)) for hidden, _, batch in (size.partition("x") for size in text.split(","))]
 
 
 def read(folder: Path, windows: int | None = None) -> tuple[Array, Array]:
-    """Returns the inputs and the targets of the first windows, or of all, each (windows, 10) float32."""
+    """Returns inputs and targets of the first windows, or of all: arrays (windows, 10) of float32."""
     table = pq.read_table(folder, columns=["input", "target"]).slice(0, windows)
     inputs, target = (table[name].combine_chunks().flatten().to_numpy() for name in ("input", "target"))
     return inputs.reshape(-1, LENGTH), target.reshape(-1, LENGTH)
 
 
 def steady(train: Callable[[int], object], batch: int, available: int, seconds: float) -> float:
-    """Returns the windows a second of `train`, which trains on the first so many windows once.
+    """Returns the windows a second of `train(windows)`, which trains once on the first windows.
 
-    Its first call is not counted: there the framework compiles. Then it is called with more and more windows, until
-    a call takes the seconds that were asked for, or all windows there are.
+    The first call is not counted, as the framework compiles in it. The number of windows then grows until a call takes
+    the given seconds or all available windows.
     """
     windows = min(32 * batch, available)
     train(windows)
@@ -126,10 +126,10 @@ def steady(train: Callable[[int], object], batch: int, available: int, seconds: 
 
 
 def mse(estimate: Array, target: Array) -> float:
-    """Returns the mean squared error, added up in float64."""
+    """Returns the mean squared error, summed in float64."""
     return float(np.square(estimate.astype(np.float64) - target).mean())
 
 
 def answer(**figures: object) -> None:
-    """Prints a peer's results."""
+    """Prints figures as a line of JSON."""
     print(json.dumps(figures), flush=True)

@@ -1,13 +1,13 @@
-"""Makes one call among those that touch files go wrong; Python imports this as it starts, if PYTHONPATH leads here.
+"""Makes one call on files fail. Python imports this file when it starts, if PYTHONPATH has its folder.
 
-    TORMENT        the kinds of call that are counted, of open, write, fsync and replace, between commas
-    TORMENT_AT     which of them goes wrong, counted from 1, over all kinds and threads; 0 for none
-    TORMENT_BY     what becomes of it: the name of an errno, or SIGKILL
-    TORMENT_IN     words of the command line of the processes that this is for
-    TORMENT_COUNT  a file that the number of such calls so far is written to
+    TORMENT        the kinds of call to count: open, write, fsync and replace, separated by commas
+    TORMENT_AT     the number of the call that fails, from 1, over all kinds and threads; 0 for none
+    TORMENT_BY     how it fails: the name of an errno, or SIGKILL
+    TORMENT_IN     words in the command line of the processes to disturb
+    TORMENT_COUNT  a file for the number of calls so far
 
-Counted are calls on what lies in the working directory, in this project or in QUADRATURE_STATE_DIR; an fsync counts
-whatever it is of. A write that goes wrong has written half. What libraries do without Python is not seen.
+Calls on files in the working directory, this project or QUADRATURE_STATE_DIR are counted, and every fsync. A failing
+write has written half of its bytes. Calls that libraries make without Python are not seen.
 """
 
 import builtins
@@ -23,7 +23,7 @@ PROJECT = Path(__file__).parents[3]
 
 
 class Torment:
-    """Counts calls; the one whose turn it is goes wrong."""
+    """Counts calls and makes one of them fail."""
 
     def __init__(self, kinds, at, by):
         self.seen = 0
@@ -65,7 +65,7 @@ class Torment:
         return isinstance(target, (str, os.PathLike)) and os.path.realpath(target).startswith(self.places)
 
     def opening(self, original):
-        """Returns what opens a file whose writes are counted, if it is to be written and they are."""
+        """Returns a function that opens a file, and counts its writes if writes are counted."""
         torment = self
 
         class Writing(io.FileIO):

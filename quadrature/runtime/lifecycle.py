@@ -15,6 +15,7 @@ from types import FrameType
 from typing import Literal, NoReturn, TextIO
 
 from quadrature.runtime.errors import Interruption, ParameterError, QuadratureError
+from quadrature.runtime.unchanged import watch_inputs
 
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
@@ -44,7 +45,10 @@ def attempt(main: Callable[[], None]) -> int:
             _check_arguments(sys.argv[1:])
             if "DVC_ROOT" in os.environ:
                 threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+            inputs = watch_inputs()
             main()
+            if inputs is not None:
+                inputs.check()
             if sys.stdout is not None:  # None if it was closed
                 sys.stdout.flush()
         finally:

@@ -1,6 +1,8 @@
 """Atomic writing of files, and canonical JSON."""
 
+import fcntl
 import json
+import logging
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -11,19 +13,47 @@ from pathlib import Path
 def replacing(path: Path) -> Iterator[Path]:
     """Yields a temporary path beside `path`; its file replaces `path` if the block ends without an error.
 
-    The temporary file is always removed. `path` stays as it was until the block has ended without an error.
+    Otherwise the temporary file is deleted, and `path` stays as it was. Waits for another process that writes to the
+    same path, so that both files are whole and the later one stays.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     # Always the same name, so that the next process replaces the file that a killed one left.
     temporary = path.with_name(f".{path.name}.tmp")
-    temporary.unlink(missing_ok=True)  # a link would redirect the writing
+    descriptor = _open_locked(temporary)
     try:
-        yield temporary
-        _sync(temporary)
-        temporary.replace(path)
+        try:
+            yield temporary
+            os.fsync(descriptor)
+            temporary.replace(path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
         _sync(path.parent)
     finally:
-        temporary.unlink(missing_ok=True)
+        os.close(descriptor)
+
+
+def _open_locked(path: Path) -> int:
+    """Creates or empties a file and locks it; returns a descriptor, which holds the lock until it is closed."""
+    while True:
+        if path.is_symlink():
+            path.unlink()  # a link would redirect the writing
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
+        try:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                logging.info("another process writes %s; waiting for it to end", path)
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+            except OSError:
+                pass  # some file systems, NFS among them, have no locks; nobody waits there
+            if path.exists() and os.path.samestat(os.fstat(descriptor), path.stat()):
+                os.ftruncate(descriptor, 0)
+                return descriptor
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)  # the other process has moved or deleted the file
 
 
 def move_into(folder: Path, paths: Iterable[Path]) -> None:

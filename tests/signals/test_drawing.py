@@ -57,7 +57,7 @@ def test_a_run_waits_for_another_that_draws_there(start, tmp_path):
     fcntl.flock(held, fcntl.LOCK_EX)
     process = start()
     assert "processes 1" in process.stderr.readline()
-    assert process.stderr.readline() == "data/windows: another process draws there; waiting for its end\n"
+    assert process.stderr.readline() == "data/windows: another process draws there; waiting for it to end\n"
     assert content(tmp_path / "data") == {}
     os.close(held)
     assert ended(process) == (0, "")
@@ -77,7 +77,7 @@ def test_one_of_several_processes_waits_for_another_that_draws_its_shards(draw, 
     _, waits = (second.stderr.readline() for _ in range(2))
     first.send_signal(signal.SIGCONT)
     codes, logs = zip(*map(ended, (first, second)), strict=True)
-    assert waits == f"{folder.relative_to(tmp_path)}: another process draws there; waiting for its end\n"
+    assert waits == f"{folder.relative_to(tmp_path)}: another process draws there; waiting for it to end\n"
     assert codes == (0, 0), logs
     assert draw("--windows", "undisturbed", changes={**MANY, **changes}, **own).returncode == 0
     assert len(content(tmp_path / "undisturbed")) == 200 + 2 + 1

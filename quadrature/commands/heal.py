@@ -47,6 +47,12 @@ def main(arguments: argparse.Namespace) -> None:
         sys.exit(1)
 
 
+class GitError(QuadratureError):
+    """Git cannot answer, so nothing is known of what it holds."""
+
+    exit_code = 69
+
+
 LOCKFILE = Path("dvc.lock")
 DVC_STATE = Path(".dvc/tmp")
 
@@ -98,16 +104,31 @@ def _heal_lockfile() -> Iterator[str]:
     if not LOCKFILE.exists() or b"<<<<<<< " in LOCKFILE.read_bytes():
         return
     if _is_torn(LOCKFILE):
+        committed = _read_committed(LOCKFILE)
         copy = _free_name(DVC_STATE / "dvc.lock.torn")
         shutil.copyfile(LOCKFILE, copy)
-        command = ("git", "show", f"HEAD:./{LOCKFILE}")
-        committed = subprocess.run(command, capture_output=True, check=False)  # noqa: S603, no part of it is input
-        if committed.returncode == 0:
-            write_bytes(LOCKFILE, committed.stdout)
+        if committed is not None:
+            write_bytes(LOCKFILE, committed)
             yield f"{LOCKFILE} was torn; restored from the last commit, and the torn file is kept in {copy}"
         else:
             LOCKFILE.unlink()
             yield f"{LOCKFILE} was torn and is in no commit; removed, and the torn file is kept in {copy}"
+
+
+def _read_committed(path: Path) -> bytes | None:
+    """Returns a file of the last commit; None if there is no commit, or the commit lacks the file. Raises GitError."""
+    if _git("rev-parse", "--quiet", "--verify", "HEAD", allowed=(0, 1)) and _git("ls-tree", "HEAD", "--", str(path)):
+        return _git("show", f"HEAD:./{path}")
+    return None
+
+
+def _git(*arguments: str, allowed: tuple[int, ...] = (0,)) -> bytes:
+    """Returns git's output. Raises GitError if git ends with another exit code than those allowed."""
+    done = subprocess.run(["git", *arguments], capture_output=True, check=False)  # noqa: S603, S607, no part is input
+    if done.returncode not in allowed:
+        reason = next(iter(done.stderr.decode(errors="replace").splitlines()), f"exit code {done.returncode}")
+        raise GitError(f"git refuses: {reason}; {LOCKFILE} is torn and stays as it is: repair git first")
+    return done.stdout
 
 
 def _is_torn(lockfile: Path) -> bool:

@@ -109,7 +109,7 @@ REVISIONS = 50
 
 def _recorded_files(entry: Output) -> dict[str, str]:
     """Returns the MD5 of each file of a recorded folder, from the newest commit with its digest, if any."""
-    folder = Path(entry.fs_path).relative_to(entry.repo.root_dir).as_posix()
+    folder = Path(entry.fs_path).relative_to(entry.repo.scm.root_dir).as_posix()
     if not entry.hash_info.isdir:
         return {}
     for revision in islice(entry.repo.scm.branch_revs("HEAD"), REVISIONS):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import dvc.api  # type: ignore[import-untyped]
 from dvc.exceptions import DvcException  # type: ignore[import-untyped]
-from dvc.scm import SCMError  # type: ignore[import-untyped]
+from dvc.scm import SCM, SCMError  # type: ignore[import-untyped]
 from scmrepo.exceptions import SCMError as GitError
 
 from quadrature.runtime.errors import DataError, ParameterError
@@ -56,7 +56,7 @@ def _read_at(path: Path, revision: str) -> str | None:
             raise SCMError("it is empty")
         if ":" in revision:  # git would read it as a file's content, DVC as a commit
             raise SCMError("it names a file")
-        text: str = _files_at(revision).read_text(f"/{path.as_posix()}", encoding="utf-8")
+        text: str = _files_at(revision).read_text(f"/{_folder_in_git()}{path.as_posix()}", encoding="utf-8")
     except FileNotFoundError:
         return None
     except (SCMError, GitError) as error:
@@ -67,6 +67,13 @@ def _read_at(path: Path, revision: str) -> str | None:
     except DvcException as error:
         raise DataError(f"{path} at {revision} cannot be read: {error}") from None
     return text
+
+
+def _folder_in_git() -> str:
+    """Returns the working directory's path below the repository's root, with a slash at its end; empty at the root."""
+    root = Path(SCM(".", search_parent_directories=True).root_dir)
+    below = Path.cwd().resolve().relative_to(root.resolve()).as_posix()
+    return "" if below == "." else f"{below}/"
 
 
 @functools.cache

@@ -164,3 +164,33 @@ def test_metrics_are_read_as_they_are_from_the_tree_and_as_of_any_kind_of_revisi
         assert (metrics["mse"], metrics["extra"]) == (0.0028, None), revision
     assert metrics_of(Path("metrics/none.json"), "slower") is None
     assert metrics_of(Path("metrics/none.json")) is None
+
+
+@pytest.fixture
+def below(committed, tmp_path):
+    """The checkout as a folder of a repository whose root has another project's files of the same names."""
+    root = tmp_path / "root"
+    shutil.copytree(committed.path, root / "sub/project", ignore=shutil.ignore_patterns(".git"))
+    (root / "metrics").mkdir()
+    (root / "metrics/test.json").write_text(json.dumps(METRICS | {"mse": 1e-9}))
+    git("init", "--quiet", "--initial-branch=main", cwd=root)
+    git("config", "user.name", "A", cwd=root)
+    git("config", "user.email", "a@example.org", cwd=root)
+    git("add", "--all", cwd=root)
+    git("commit", "--quiet", "--message", "all", cwd=root)
+    return Checkout(root / "sub/project")
+
+
+def test_in_a_project_below_the_repositorys_root_its_own_metrics_are_compared(below):
+    own = json.loads((below.path / "metrics/test.json").read_text())["mse"]
+    put_results(below, mse=0.004)
+    result, rows = gate(below)
+    assert result.returncode == 1
+    assert rows["mse"][3] == f"{own:.7g} at main"
+
+
+def test_the_repositorys_other_files_are_none_of_the_projects(below, monkeypatch):
+    monkeypatch.chdir(below.path)
+    assert metrics_of(Path("metrics/test.json"), "main") == json.loads(Path("metrics/test.json").read_text())
+    assert metrics_of(Path("metrics/test.json"), "main") != json.loads(Path("../../metrics/test.json").read_text())
+    assert metrics_of(Path("metrics/none.json"), "main") is None

@@ -38,6 +38,42 @@ def project(finished, make_checkout, monkeypatch):
     return checkout.path
 
 
+def another_owner(_project, monkeypatch):
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")  # git's own switch for its safe.directory
+    return "detected dubious ownership"
+
+
+def no_such_commit(project, _monkeypatch):
+    (project / ".git/refs/heads/main").write_text(f"{'1' * 40}\n")
+    return "fatal: "
+
+
+def broken_object(project, _monkeypatch):
+    commit = git("rev-parse", "HEAD", cwd=project).strip()
+    path = project / ".git/objects" / commit[:2] / commit[2:]
+    path.chmod(0o644)
+    path.write_bytes(b"")
+    return "error: object file"
+
+
+@pytest.mark.parametrize("harm", [another_owner, no_such_commit, broken_object])
+def test_where_git_refuses_a_torn_dvc_lock_stays_and_git_says_why(project, monkeypatch, harm):
+    (project / "dvc.lock").write_bytes(b"schema: '2.0'\nstages: [torn")
+    reason = harm(project, monkeypatch)
+    with pytest.raises(QuadratureError, match=f"^git refuses: .*{reason}.*; dvc.lock is torn and stays") as caught:
+        heal()
+    assert caught.value.exit_code == 69
+    assert (project / "dvc.lock").read_bytes() == b"schema: '2.0'\nstages: [torn"
+
+
+def test_without_any_commit_a_torn_dvc_lock_is_removed(project):
+    shutil.rmtree(project / ".git")
+    git("init", "--quiet", cwd=project)
+    (project / "dvc.lock").write_bytes(b"schema: '2.0'\nstages: [torn")
+    (line,) = heal()
+    assert "is in no commit; removed" in line
+
+
 def is_readable(path):
     strictyaml.load(str(path), COMPILED_LOCKFILE_SCHEMA)
     return True

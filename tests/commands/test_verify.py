@@ -266,3 +266,15 @@ def test_dvc_status_agrees_where_the_data_is_there(again, monkeypatch, kinds):
     with Repo() as repo:
         assert repo.status() == {}
     assert not any(find_stale().values())
+
+
+def test_the_changed_file_is_named_in_a_project_below_the_repositorys_root(pristine, tmp_path, monkeypatch):
+    shutil.copytree(pristine, tmp_path / "project", ignore=shutil.ignore_patterns(".git"))
+    git("init", "--quiet", cwd=tmp_path)
+    git("add", "--all", cwd=tmp_path)
+    git("-c", "user.name=A", "-c", "user.email=a@example.org", "commit", "--quiet", "--message", "all", cwd=tmp_path)
+    monkeypatch.chdir(tmp_path / "project")
+    append("quadrature/training/soap.py", "\n")
+    assert {stage: found for stage, found in find_stale().items() if found} == {
+        "train": ["quadrature/training/soap.py has changed"]
+    }

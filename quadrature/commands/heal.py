@@ -27,7 +27,7 @@ from dvc.repo import Repo  # type: ignore[import-untyped]
 from dvc.schema import COMPILED_LOCKFILE_SCHEMA  # type: ignore[import-untyped]
 from dvc.utils import strictyaml  # type: ignore[import-untyped]
 
-from quadrature.runtime.errors import QuadratureError
+from quadrature.runtime.errors import QuadratureError, conflict_in
 from quadrature.storage.files import write_bytes
 
 
@@ -100,9 +100,11 @@ def _is_alive(pid: int) -> bool:
 
 
 def _heal_lockfile() -> Iterator[str]:
-    """Restores dvc.lock from the last commit if DVC cannot read it, unless it holds a merge conflict."""
-    if not LOCKFILE.exists() or b"<<<<<<< " in LOCKFILE.read_bytes():
+    """Restores dvc.lock from the last commit if DVC cannot read it. Raises QuadratureError for a merge conflict."""
+    if not LOCKFILE.exists():
         return
+    if advice := conflict_in(LOCKFILE.read_bytes()):
+        raise QuadratureError(f"{LOCKFILE} {advice}")
     if _is_torn(LOCKFILE):
         committed = _read_committed(LOCKFILE)
         copy = _free_name(DVC_STATE / "dvc.lock.torn")

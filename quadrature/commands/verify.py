@@ -20,7 +20,7 @@ from dvc.stage import PipelineStage  # type: ignore[import-untyped]
 from dvc_data.hashfile.hash_info import HashInfo
 from dvc_data.hashfile.tree import Tree
 
-from quadrature.runtime.errors import DataError, QuadratureError
+from quadrature.runtime.errors import DataError, QuadratureError, conflict_in
 
 
 def add_arguments(_parser: argparse.ArgumentParser) -> None:
@@ -56,6 +56,9 @@ def find_stale() -> dict[str, list[str]]:
                 for stage in stages
             }
     except DvcException as error:
+        lockfile = Path("dvc.lock")
+        if lockfile.is_file() and (advice := conflict_in(lockfile.read_bytes())):
+            raise DataError(f"{lockfile} {advice}") from None
         raise DataError(f"DVC stops: {error} (`git restore dvc.lock` brings back a damaged dvc.lock)") from None
 
 

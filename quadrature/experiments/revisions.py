@@ -12,7 +12,7 @@ from dvc.exceptions import DvcException  # type: ignore[import-untyped]
 from dvc.scm import SCM, SCMError  # type: ignore[import-untyped]
 from scmrepo.exceptions import SCMError as GitError
 
-from quadrature.runtime.errors import DataError, ParameterError
+from quadrature.runtime.errors import DataError, ParameterError, conflict_in
 
 
 def read_text(path: Path, revision: str | None = None) -> str | None:
@@ -40,7 +40,8 @@ def metrics_of(path: Path, revision: str | None = None) -> dict[str, object] | N
     try:
         metrics = json.loads(text)
     except ValueError:
-        raise DataError(f"{_where(path, revision)} is not valid JSON; run `dvc repro` to make it again") from None
+        advice = conflict_in(text.encode()) or "is not valid JSON; run `dvc repro` to make it again"
+        raise DataError(f"{_where(path, revision)} {advice}") from None
     if not isinstance(metrics, dict):
         raise DataError(f"{_where(path, revision)} is not a JSON object; run `dvc repro` to make it again")
     return metrics

@@ -18,7 +18,7 @@ from dvc.utils.serialize import YAMLFileCorruptedError, parse_yaml  # type: igno
 from scmrepo.exceptions import SCMError as GitError
 
 from quadrature.experiments.revisions import read_text
-from quadrature.runtime.errors import DataError
+from quadrature.runtime.errors import DataError, conflict_in
 from quadrature.runtime.settings import flatten
 
 WORKSPACE = "workspace"
@@ -85,6 +85,8 @@ def _parse(name: str, path: Path, text: str) -> Mapping[str, object]:
     except (ValueError, YAMLFileCorruptedError):
         tree = None
     if not isinstance(tree, dict):
+        if advice := conflict_in(text.encode()):
+            raise DataError(f"{path} of {name} {advice}")
         raise DataError(f"{path} of {name} cannot be read; run `dvc repro` there to make it again")
     return tree
 

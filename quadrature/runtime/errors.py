@@ -7,6 +7,16 @@ REMAKE = "remove it and run `dvc repro`"
 """The advice for a damaged output."""
 
 
+def conflict_in(content: bytes) -> str | None:
+    """Returns what to do if a file's content holds a merge conflict of git's, None otherwise."""
+    if not any(line.startswith(b"<<<<<<< ") for line in content.splitlines()):
+        return None
+    return (
+        "holds a merge conflict: settle params.yaml, then run `git checkout --ours dvc.lock metrics`, `dvc repro` and "
+        "`git add --update`"
+    )
+
+
 class QuadratureError(Exception):
     """A failure that a message explains: what is wrong, where, and what to do."""
 

@@ -153,7 +153,8 @@ def test_what_dvc_can_read_and_a_merge_conflict_are_left_alone(project):
     assert (project / ".dvc/tmp/rwlock").read_bytes() == RWLOCK
     conflict = b"<<<<<<< HEAD\nschema: '2.0'\n=======\nschema: '2.0'\n>>>>>>> other\n"
     (project / "dvc.lock").write_bytes(conflict)
-    assert heal() == []
+    with pytest.raises(QuadratureError, match=r"^dvc.lock holds a merge conflict: settle params.yaml, then run `git"):
+        heal()
     assert (project / "dvc.lock").read_bytes() == conflict
 
 

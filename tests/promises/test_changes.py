@@ -1,5 +1,6 @@
 """What is edited while `dvc repro` runs is never recorded beside outputs that it did not make."""
 
+import re
 import subprocess
 
 import pytest
@@ -52,3 +53,32 @@ def test_a_rank_left_in_the_environment_makes_no_half_data_set(checkout):
     assert not (checkout.path / "dvc.lock").exists()
     checkout.run("dvc", "repro", "generate")
     assert len(list((checkout.path / "data/windows/train").iterdir())) == 4
+
+
+@pytest.mark.slow
+def test_a_merge_conflict_in_dvc_lock_is_named_with_the_way_out_and_that_way_works(again):
+    git("switch", "--quiet", "--create", "theirs", cwd=again.path)
+    for branch, bins in (("theirs", 8), ("main", 12)):
+        git("switch", "--quiet", branch, cwd=again.path)
+        again.set(**{"plot.bins": bins})
+        again.repro()
+        again.commit()
+    merge = again.run("git", "merge", "theirs", check=False)
+    assert "CONFLICT (content): Merge conflict in dvc.lock" in merge.stdout
+
+    advice = "dvc.lock holds a merge conflict: settle params.yaml, then run "
+    for command in ("heal", "verify"):
+        refused = again.run("python", "-m", "quadrature", command, check=False)
+        assert refused.returncode != 0
+        assert refused.stderr.startswith(advice)
+    compared = again.run("python", "-m", "quadrature", "compare", "workspace", check=False)
+    assert "holds a merge conflict" in compared.stderr
+
+    git("checkout", "--quiet", "--theirs", "params.yaml", cwd=again.path)
+    commands = re.findall("`([^`]+)`", refused.stderr)
+    assert len(commands) == 3
+    for command in commands:
+        again.run(*command.split())
+    git("commit", "--quiet", "--no-edit", cwd=again.path)
+    again.run("python", "-m", "quadrature", "verify")
+    assert again.yaml("params.yaml")["plot"]["bins"] == 8

@@ -11,18 +11,21 @@ from quadrature.storage.arrow import Columns
 TOLERANCE = 1e-6
 """Two inputs are the same if they differ by no more than this at any instant."""
 
-SLICE = 2**22
-"""Samples in a slice of the test split, at most: 16 MB of inputs. A slice holds at least one shard."""
+SLICE = 2**24
+"""Bytes of a slice of the test split, at most. A slice holds at least one shard."""
 
 
 def slices(shards: Iterable[Columns]) -> Iterator[list[Columns]]:
-    """Yields consecutive shards in lists whose inputs have SLICE samples at most, or a single shard."""
+    """Yields consecutive shards in lists of SLICE bytes at most, or a single shard."""
     held: list[Columns] = []
+    size = 0
     for shard in shards:
-        if held and sum(each["input"].size for each in held) + shard["input"].size > SLICE:
+        shard_size = sum(column.nbytes for column in shard.values())
+        if held and size + shard_size > SLICE:
             yield held
-            held = []
+            held, size = [], 0
         held.append(shard)
+        size += shard_size
     if held:
         yield held
 

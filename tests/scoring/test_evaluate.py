@@ -55,14 +55,14 @@ def watched(budget, limit):
     yield
 
 
-def run(tree, budget=2**36, limit=2**22):
+def run(tree, budget=2**36, limit=2**24):
     """Runs the stage; returns its log."""
     done = run_stage(tree, "evaluate", torment=partial(watched, budget, limit))
     assert done.returncode == 0, done.stderr
     return done.stderr
 
 
-def evaluate(tree, budget=2**36, limit=2**22):
+def evaluate(tree, budget=2**36, limit=2**24):
     """Runs the stage; returns the bytes of metrics/test.json and data/predictions.parquet."""
     run(tree, budget, limit)
     return [(tree.path / name).read_bytes() for name in ("metrics/test.json", "data/predictions.parquet")]
@@ -71,11 +71,11 @@ def evaluate(tree, budget=2**36, limit=2**22):
 def test_however_few_test_windows_are_held_to_be_searched_for_the_results_are_the_same(tree):
     all_at_once = evaluate(tree)
     assert json.loads(all_at_once[0])["seen_in_training"] == 100 / 300
-    assert evaluate(tree, limit=2000) == all_at_once  # two shards, then one
+    assert evaluate(tree, limit=25_000) == all_at_once  # two shards, then one
     assert evaluate(tree, limit=1) == all_at_once
 
 
-@pytest.mark.parametrize(("limit", "slices"), [(2**22, 1), (2000, 2), (1, 3)])
+@pytest.mark.parametrize(("limit", "slices"), [(2**24, 1), (25_000, 2), (1, 3)])
 def test_each_test_shard_is_read_and_predicted_once_and_the_training_split_once_for_each_slice(tree, limit, slices):
     log = run(tree, limit=limit).splitlines()
     reads = Counter(line for line in log if line.startswith("read "))
@@ -210,10 +210,11 @@ def test_memory_does_not_grow_with_the_splits(make_checkout):
 
 
 @pytest.mark.nightly
-def test_nor_does_it_with_a_million_of_the_projects_own_windows():
-    command = [sys.executable, "-m", "benchmarks.costs.evaluate", "100000", "1000000"]
+def test_nor_does_it_with_millions_of_the_projects_own_windows():
+    """Up to a million windows it grows, as docs/performance.md says: a slice and the floor's windows fill up."""
+    command = [sys.executable, "-m", "benchmarks.costs.evaluate", "1000000", "4000000"]
     printed = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=True).stdout
     rows = [[float(cell.replace(",", "")) for cell in line.split("|")[1:-1]] for line in printed.splitlines()[2:]]
-    assert [row[:2] for row in rows] == [[1e5, 1e5], [1e5, 1e6], [1e6, 1e5]]
+    assert [row[:2] for row in rows] == [[1e6, 1e6], [1e6, 4e6], [4e6, 1e6]]
     smallest, *larger = (row[2] for row in rows)
-    assert max(larger) < 1.25 * smallest
+    assert max(larger) < 1.1 * smallest

@@ -36,7 +36,7 @@ def test_seen_windows_are_those_within_the_tolerance_at_every_instant(monkeypatc
     assert count_seen([test], [train]) == 4
     assert count_seen([test[:2], test[2:]], [train[:150], train[150:], train]) == 4
     for limit in (10, 50, 250):  # slices of one shard each, of a few shards, of all shards
-        monkeypatch.setattr(leakage, "SLICE", limit)
+        monkeypatch.setattr(leakage, "SLICE", limit * test.itemsize)
         shards = [test[:2], test[2:4], test[4:9], test[9:]]
         assert count_seen(shards, [train[:150], train[150:], train]) == 4
 
@@ -48,15 +48,15 @@ def test_many_copies_of_one_window_are_found():
 
 
 def test_slices_hold_every_shard_once_and_no_more_than_their_limit_or_one_shard(monkeypatch):
-    monkeypatch.setattr(leakage, "SLICE", 40)
     windows = np.arange(170.0).reshape(17, 10)
+    monkeypatch.setattr(leakage, "SLICE", 40 * windows.itemsize)
     shards = make_shards(windows[:2], windows[2:4], windows[4:5], windows[5:12], windows[12:15], windows[15:])
     cut = list(slices(iter(shards)))
     assert [sum(len(shard["input"]) for shard in part) for part in cut] == [4, 1, 7, 3, 2]
     assert [id(shard) for part in cut for shard in part] == [id(shard) for shard in shards]
 
 
-def test_windows_are_searched_for_sixteen_megabytes_at_a_time():
-    shard = {"input": np.zeros((2**17, 8), np.float32)}
-    sizes = [sum(each["input"].nbytes for each in part) for part in slices([shard] * 5)]
+def test_windows_are_searched_for_sixteen_megabytes_at_a_time_all_columns_counted():
+    shard = {"input": np.zeros((2**17, 4), np.float32), "target": np.zeros((2**17, 4), np.float32)}
+    sizes = [sum(column.nbytes for each in part for column in each.values()) for part in slices([shard] * 5)]
     assert sizes == [2**24, 2**22]

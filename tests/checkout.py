@@ -1,5 +1,6 @@
 """A checkout of this project in a new folder, with parameters for runs of seconds."""
 
+import copy
 import hashlib
 import os
 import shutil
@@ -77,7 +78,7 @@ class Checkout:
                 section = tree
                 for part in sections:
                     section = section[part]
-                section[key] = value
+                section[key] = copy.deepcopy(value)  # or the next parameter would change the caller's mapping
 
     def commit(self) -> None:
         git("add", "--all", cwd=self.path)

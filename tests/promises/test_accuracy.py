@@ -61,7 +61,7 @@ def test_an_experiment_reaches_its_mark(name, make_checkout):
     figure, mark = MARKS[name]
     assert test[figure]["new"] <= mark
     assert test["windows"]["new"] == 8192
-    assert (test["floor_mse"]["new"] is None) == (name == "noise-free")
+    assert ("floor_mse" in test) == (name != "noise-free")  # DVC leaves out what is null
 
 
 @pytest.mark.nightly

@@ -1,6 +1,8 @@
 """Writes the report, a page on the run: parameters, metrics, pictures and the model's shape -> metrics/report.html."""
 
+import errno
 import importlib.metadata
+import os
 import platform
 from collections.abc import Mapping
 from pathlib import Path
@@ -46,7 +48,7 @@ def main() -> None:
     train = read_metrics(TrainMetrics, Path("metrics/train.json"), trained)
     test = read_metrics(TestMetrics, Path("metrics/test.json"), evaluated)
     history = read_history(Path("metrics/history.csv"), trained)
-    versions = {name: importlib.metadata.version(name) for name in SOFTWARE}
+    versions = {name: version_of(name) for name in SOFTWARE}
     pictures = {
         name: page.read_svg(PLOTS / f"{name}.svg", plotted, alternative)
         for name, alternative in alternatives(test, history).items()
@@ -65,6 +67,14 @@ def main() -> None:
         "versions": {"Python": platform.python_version(), **versions},
     }
     write_bytes(Path("metrics/report.html"), page.render("report.html", values))
+
+
+def version_of(name: str) -> str:
+    """Returns the version of an installed package. Raises OSError if its metadata cannot be read."""
+    version = importlib.metadata.version(name)
+    if not version:  # importlib.metadata passes over files that it may not read
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), f"metadata of {name}")
+    return version
 
 
 def tabulate(params: Mapping[str, object]) -> dict[str, dict[str, str]]:

@@ -12,6 +12,7 @@ import yaml
 from axe_playwright_python.sync_playwright import Axe
 from PIL import Image
 
+from stages.report import version_of
 from tests.checkout import PROJECT, Checkout
 from tests.torture.strange import relist
 
@@ -261,3 +262,10 @@ def test_a_picture_that_is_not_svg_is_refused(finished, tmp_path):
 def test_the_report_imports_neither_torch_nor_matplotlib():
     program = "import sys, stages.report; sys.exit(not sys.modules.keys().isdisjoint({'torch', 'matplotlib', 'scipy'}))"
     assert subprocess.run([sys.executable, "-c", program], cwd=PROJECT, check=False).returncode == 0
+
+
+def test_a_version_that_cannot_be_read_is_an_error_and_not_an_empty_cell(tmp_path, monkeypatch):
+    (tmp_path / "some-1.0.dist-info/METADATA").mkdir(parents=True)  # importlib.metadata passes over it
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(PermissionError, match=r"Permission denied: 'metadata of some'"):
+        version_of("some")

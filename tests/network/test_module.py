@@ -29,6 +29,7 @@ def test_it_holds_torchs_own_layer(cell):
     assert type(make_network(cell=cell).recurrent) is CELLS[cell]
 
 
+@pytest.mark.slow
 @ignore_torchs_warnings
 @pytest.mark.parametrize("change", [{}, DEEP, {"head": "every"}])
 @pytest.mark.parametrize("cell", CELLS)

@@ -75,7 +75,7 @@ def _load(path: Path) -> object:
     try:
         return yaml.safe_load(path.read_bytes())
     except (OSError, ValueError, yaml.YAMLError, RecursionError):
-        return None  # whoever needs the file reports what is wrong with it
+        return None  # the reader that needs the file reports the mistake
 
 
 def _section(tree: object, *names: str) -> object:

@@ -52,7 +52,7 @@ def lines(problems: Sequence[Problem]) -> list[str]:
     return [problem.text for problem in problems if problem.missing not in meant]
 
 
-class _Loader(yaml.SafeLoader):
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]  # libyaml's is 50 times as fast
     """PyYAML's safe loader, restricted to scalars that DVC's parser, ruamel.yaml, reads as the same value.
 
     A scalar on which the two differ (`on`, `012`, `1_000`, `.5e3`, a date) stays a string here. Parameters that are

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import logging
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,6 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"branches, tags, commits, experiments, or {WORKSPACE} for the files here; "
         f"default: {WORKSPACE} and every finished experiment of this commit",
     )  # fmt: skip
+    parser.add_argument("--all-commits", action="store_true", help="add the finished experiments of every commit")
     parser.add_argument("--reference", metavar="NAME", help="the run to compare the others with; default: the first")
     parser.add_argument(
         "--metric", action="append", metavar="NAME",
@@ -40,7 +42,7 @@ def main(arguments: argparse.Namespace) -> None:
     """Prints the comparison, and writes a page if --html names one."""
     if arguments.html is not None and arguments.html.exists() and not arguments.html.is_file():
         raise ParameterError(f"--html {arguments.html} is not a file; name a file to write")
-    names = list(dict.fromkeys(arguments.runs or [WORKSPACE, *experiment_names()]))
+    names = list(dict.fromkeys(choose_runs(arguments.runs, all_commits=arguments.all_commits)))
     reference = arguments.reference or names[0]
     if reference not in names:
         names.insert(0, reference)
@@ -57,6 +59,17 @@ def main(arguments: argparse.Namespace) -> None:
     output = standard("output")
     output.write(text)
     output.flush()
+
+
+def choose_runs(named: Sequence[str], *, all_commits: bool) -> list[str]:
+    """Returns the named runs, or the default ones; with `all_commits`, the experiments of every commit too."""
+    if named and not all_commits:
+        return [*named]
+    found, elsewhere = experiment_names(all_commits=all_commits)
+    if elsewhere:
+        commits = "another commit" if elsewhere == 1 else f"{elsewhere} other commits"
+        logging.info("experiments of %s are not shown; --all-commits adds them", commits)
+    return [*(named or [WORKSPACE]), *found]
 
 
 def to_json(settings: Sequence[Setting], metrics: Sequence[str]) -> str:
@@ -93,8 +106,8 @@ def figure(statistic: Statistic) -> str:
 
 
 def difference(paired: Difference) -> str:
-    """Returns a mean difference, with its standard error if there is one."""
-    return "no seed in common" if paired.mean is None else with_error(paired.mean, paired.standard_error, "+")
+    """Returns a mean difference, with its standard error if there is one; none if no seed has the metric in both."""
+    return "no seed has both" if paired.mean is None else with_error(paired.mean, paired.standard_error, "+")
 
 
 def with_error(value: float, error: float | None, sign: str = "") -> str:

@@ -5,25 +5,21 @@ All of these are files in git at a run's revision, so neither data nor DVC's cac
 
 import hashlib
 import io
-import json
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-import dvc.api  # type: ignore[import-untyped]
 import pandas as pd
-from dvc.exceptions import DvcException  # type: ignore[import-untyped]
-from dvc.utils.serialize import YAMLFileCorruptedError, parse_yaml  # type: ignore[import-untyped]
-from scmrepo.exceptions import SCMError as GitError
 
-from quadrature.experiments.revisions import read_text
-from quadrature.runtime.errors import DataError, conflict_in
+from quadrature.experiments.revisions import commit_of, experiments, metrics_of, read_content, settings_of
+from quadrature.runtime.errors import DataError, ParameterError
 from quadrature.runtime.settings import flatten
 
 WORKSPACE = "workspace"
 """The name of the run in the working tree, as in DVC."""
 
+SETTINGS = (Path("params.yaml"), Path("dvc.lock"))
 METRICS = (Path("metrics/test.json"), Path("metrics/train.json"))
 TABLES = ("history", "error_by_position", "error_by_frequency", "error_by_phase")
 
@@ -37,58 +33,61 @@ class Run(NamedTuple):
     metrics: Mapping[str, object]
 
 
-def experiment_names() -> list[str]:
-    """Returns the sorted names of the finished experiments that began at the current commit.
+def experiment_names(*, all_commits: bool = False) -> tuple[list[str], int]:
+    """Returns the sorted names of the finished experiments that began at the current commit, or at any commit.
 
-    Raises DataError if DVC cannot list them.
+    Also returns the number of other commits whose experiments are left out. An experiment whose name means another
+    revision, or several, is named by its reference. Raises GitError if git cannot list them.
     """
+    found = experiments()
+    here = commit_of("HEAD") if found else ""
+    names = [_short(name, ref, commit) for ref, begun, name, commit in found if all_commits or begun == here]
+    elsewhere = {begun for _, begun, _, _ in found} - {here}
+    return sorted(names, key=_natural), 0 if all_commits else len(elsewhere)
+
+
+def _short(name: str, ref: str, commit: str) -> str:
     try:
-        rows = [row for row in dvc.api.exp_show() if row["Experiment"]]
-    except (DvcException, GitError) as error:
-        raise DataError(f"DVC cannot list the experiments here: {error}") from None
-    names = [str(row["Experiment"]) for row in rows if row.get("State") in (None, "Success")]
-    return sorted(names, key=lambda name: [part.zfill(9) for part in re.split(r"(\d+)", name)])  # 10 after 9
+        return name if commit_of(name) == commit else ref
+    except ParameterError:
+        return ref
+
+
+def _natural(name: str) -> list[str]:
+    return [part.zfill(9) for part in re.split(r"(\d+)", name)]  # 10 after 9
 
 
 def read_run(name: str) -> Run:
     """Returns the run of a revision or an experiment.
 
-    Raises ParameterError if there is no such revision, DataError if it has no run or the run cannot be read.
+    Raises ParameterError if there is no such revision, DataError if it has no run or the run cannot be read, GitError
+    if git cannot answer.
     """
     revision = None if name == WORKSPACE else name
-    texts = {path: read_text(path, revision) for path in (Path("params.yaml"), Path("dvc.lock"), *METRICS)}
-    for path, text in texts.items():
-        if text is None:
-            raise DataError(f"{name} has no {path}; run `dvc repro` there and commit the results")
-    params, lock, *metrics = (_parse(name, path, text or "") for path, text in texts.items())
+    params, lock = (_found(name, path, settings_of(path, revision)) for path in SETTINGS)
     merged: dict[str, object] = {}
-    for each in reversed(metrics):  # a name in both files is that of metrics/test.json
-        merged |= flatten(each)
+    for path in reversed(METRICS):  # a name in both files is that of metrics/test.json
+        merged |= flatten(_found(name, path, metrics_of(path, revision)))
     return Run(name, _code(lock), flatten(params), merged)
+
+
+def _found(name: str, path: Path, tree: dict[str, object] | None) -> dict[str, object]:
+    if not tree:
+        lack = "no" if tree is None else "an empty"
+        raise DataError(f"{name} has {lack} {path}; run `dvc repro` there and commit the results")
+    return tree
 
 
 def read_tables(name: str) -> dict[str, pd.DataFrame]:
     """Returns the tables of TABLES that a run has, by name. Raises DataError if one cannot be read."""
     revision = None if name == WORKSPACE else name
-    texts = {table: read_text(Path(f"metrics/{table}.csv"), revision) for table in TABLES}
+    contents = {table: read_content(Path(f"metrics/{table}.csv"), revision) for table in TABLES}
     try:
-        return {table: pd.read_csv(io.StringIO(text)) for table, text in texts.items() if text}
+        return {table: pd.read_csv(io.BytesIO(content)) for table, content in contents.items() if content}
     except ValueError as error:
         raise DataError(
             f"{name} has a table in metrics/ that cannot be read ({error}); run `dvc repro` there"
         ) from None
-
-
-def _parse(name: str, path: Path, text: str) -> Mapping[str, object]:
-    try:
-        tree: object = json.loads(text) if path.suffix == ".json" else parse_yaml(text, str(path))
-    except (ValueError, YAMLFileCorruptedError):
-        tree = None
-    if not isinstance(tree, dict):
-        if advice := conflict_in(text.encode()):
-            raise DataError(f"{path} of {name} {advice}")
-        raise DataError(f"{path} of {name} cannot be read; run `dvc repro` there to make it again")
-    return tree
 
 
 def _code(lock: Mapping[str, object]) -> str:

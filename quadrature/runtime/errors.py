@@ -1,6 +1,6 @@
 """Errors that a user can fix, each kind with the exit code of the command.
 
-The codes above 64 are those of BSD's sysexits.h (EX_DATAERR, EX_SOFTWARE, EX_TEMPFAIL).
+The codes above 64 are those of BSD's sysexits.h (EX_DATAERR, EX_UNAVAILABLE, EX_SOFTWARE, EX_TEMPFAIL).
 """
 
 REMAKE = "remove it and run `dvc repro`"
@@ -38,6 +38,12 @@ class DataError(QuadratureError):
         # One line, without terminal escapes: the message may quote names and contents of other people's files.
         escaped = (c if c.isprintable() else c.encode("unicode_escape").decode() for c in super().__str__())
         return "".join(escaped)
+
+
+class GitError(QuadratureError):
+    """Git or DVC cannot answer, so nothing is known of what they hold."""
+
+    exit_code = 69
 
 
 class NonFiniteLossError(QuadratureError):

@@ -90,32 +90,40 @@ def parse(path: Path) -> tuple[dict[object, object], list[Problem]]:
     try:
         with path.open("rb") as file:
             content = file.read(MAX_FILE_BYTES + 1)
-        if len(content) > MAX_FILE_BYTES:
-            raise ParameterError(f"{path} holds more than {MAX_FILE_BYTES:,} bytes; is it the right file?")
-        text = content.decode()
-        _check_events(text, path)
-        loader = _Loader(text)
-        root = loader.get_single_node()
-        tree = {} if root is None else loader.construct_document(root)
-        duplicates = [Problem(f"{name} is in {path} twice; remove one") for name in _duplicates(root)]
     except OSError as error:
         reason = "is missing" if isinstance(error, FileNotFoundError) else f"cannot be read ({error.strerror})"
         raise ParameterError(f"{path} {reason}; run from the project's root, where params.yaml is") from None
+    return parse_content(content, str(path))
+
+
+def parse_content(
+    content: bytes, name: str, max_bytes: int = MAX_FILE_BYTES
+) -> tuple[dict[object, object], list[Problem]]:
+    """Returns what parse does, for the content of a file. `name` is the file's name in messages."""
+    if len(content) > max_bytes:
+        raise ParameterError(f"{name} holds more than {max_bytes:,} bytes; is it the right file?")
+    try:
+        text = content.decode()
+        _check_events(text, name)
+        loader = _Loader(text)
+        root = loader.get_single_node()
+        tree = {} if root is None else loader.construct_document(root)
+        duplicates = [Problem(f"{key} is in {name} twice; remove one") for key in _duplicates(root)]
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise ParameterError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
+        raise ParameterError(f"{name} is not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(tree, dict):
-        raise ParameterError(f"{path} holds {_show(tree)}; it should hold sections of parameters")
+        raise ParameterError(f"{name} holds {_show(tree)}; it should hold sections of parameters")
     return tree, duplicates
 
 
-def _check_events(text: str, path: Path) -> None:
+def _check_events(text: str, name: str) -> None:
     """Raises ParameterError or ValueError at the first anchor, alias, tag or nesting that settings do not use."""
     depth = 0
     for event in yaml.parse(text, Loader=_Loader):
         line = f"line {event.start_mark.line + 1}" if event.start_mark else ""
         if isinstance(event, yaml.NodeEvent) and (event.anchor or getattr(event, "tag", None)):
             # PyYAML and DVC's parser read these differently, and an alias can contain itself.
-            raise ParameterError(f"{path}, {line}: write the value itself, not an anchor, an alias or a tag")
+            raise ParameterError(f"{name}, {line}: write the value itself, not an anchor, an alias or a tag")
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if depth > MAX_DEPTH:
             raise ValueError(f"{line} is nested more than {MAX_DEPTH} levels deep")

@@ -116,12 +116,11 @@ def test_a_revision_that_is_not_there_is_named(committed, monkeypatch, revision)
 
 @pytest.mark.slow
 def test_where_git_has_no_commit_or_dvc_no_project_that_is_told_in_one_line(tmp_path):
-    """Each in its own process, because DVC keeps repositories open."""
     shutil.copy(PROJECT / "gates.yaml", tmp_path)
     git("init", "--quiet", cwd=tmp_path)
     for command, code, told in (
-        (("gate", "--against", "main"), 2, "there is no revision 'main' here (Empty git repo)"),
-        (("compare",), 65, "DVC cannot list the experiments here: "),
+        (("gate", "--against", "main"), 2, "there is no revision 'main' here (git and DVC know no such name)"),
+        (("compare",), 65, "workspace has no params.yaml; run `dvc repro` there"),
     ):
         words = [sys.executable, "-m", "quadrature", *command]
         env = {**os.environ, "PYTHONPATH": str(PROJECT)}
@@ -144,7 +143,7 @@ def test_a_file_that_is_no_json_object_is_refused(committed, monkeypatch, text, 
     torn.write_bytes(text)
     git("add", "torn.json", cwd=committed.path)
     git("commit", "--quiet", "--message", "torn", cwd=committed.path)
-    commit = git("rev-parse", "HEAD", cwd=committed.path).strip()  # DVC caches HEAD within a process
+    commit = git("rev-parse", "HEAD", cwd=committed.path).strip()  # HEAD keeps its meaning within a process
     for revision, where in ((None, "torn.json"), (commit, f"torn.json at {commit}")):
         with pytest.raises(DataError, match=f"^{where} {problem}"):
             metrics_of(torn, revision)

@@ -16,7 +16,15 @@ METRICS = ("metrics/train.json", "metrics/test.json")
 
 
 def committed(path: str) -> str:
-    return subprocess.run(["git", "show", f"HEAD:{path}"], check=True, capture_output=True, text=True).stdout
+    """Returns a file's text at HEAD. Exits with 69 and git's reason if git does not give it."""
+    try:
+        return subprocess.run(["git", "show", f"HEAD:./{path}"], check=True, capture_output=True, text=True).stdout
+    except OSError as error:
+        reason = error.strerror
+    except subprocess.CalledProcessError as error:
+        reason = " ".join(error.stderr.split())
+    print(f"nothing was compared: git does not show the committed {path} ({reason})", file=sys.stderr)
+    sys.exit(69)
 
 
 def outputs(lock: str) -> dict[str, str]:
@@ -60,6 +68,11 @@ def agree(name: str, old: object, new: object) -> bool:
 
 
 if __name__ == "__main__":
-    if found := differences():
+    try:
+        found = differences()
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        print(f"nothing was compared: {' '.join(str(error).split())}; run `make repro`", file=sys.stderr)
+        sys.exit(65)
+    if found:
         sys.exit(f"results are not the committed ones: {', '.join(found)}")
     print("results are the committed ones")

@@ -6,20 +6,21 @@ the recorded digest of an input that another stage makes is compared with the on
 """
 
 import argparse
+import functools
 import hashlib
 import logging
 from collections.abc import Iterator, Mapping
-from itertools import islice
 from pathlib import Path
 
 from dvc.dependency import Dependency, ParamsDependency  # type: ignore[import-untyped]
 from dvc.exceptions import DvcException  # type: ignore[import-untyped]
 from dvc.output import Output  # type: ignore[import-untyped]
-from dvc.repo import Repo  # type: ignore[import-untyped]
 from dvc.stage import PipelineStage  # type: ignore[import-untyped]
 from dvc_data.hashfile.hash_info import HashInfo
 from dvc_data.hashfile.tree import Tree
 
+from quadrature.experiments.git import git
+from quadrature.experiments.project import opened
 from quadrature.runtime.errors import DataError, QuadratureError, conflict_in
 
 
@@ -41,10 +42,11 @@ def main(_arguments: argparse.Namespace) -> None:
 def find_stale() -> dict[str, list[str]]:
     """Returns the reasons why each stage of the project in the working directory is stale, by stage; none if fresh.
 
-    Writes nothing outside .dvc/tmp, where DVC keeps its own files. Raises DataError if DVC cannot read its files.
+    Writes nothing outside .dvc/tmp, where DVC keeps its own files. Raises DataError if DVC cannot read its files,
+    GitError if git or DVC's database cannot answer.
     """
     try:
-        with Repo() as repo:
+        with opened() as repo:
             stages = repo.index.stages
             makers = {out.fs_path: out for stage in stages for out in stage.outs}
             files = {stage.path: stage.dvcfile for stage in stages}
@@ -56,10 +58,11 @@ def find_stale() -> dict[str, list[str]]:
                 for stage in stages
             }
     except DvcException as error:
-        lockfile = Path("dvc.lock")
-        if lockfile.is_file() and (advice := conflict_in(lockfile.read_bytes())):
-            raise DataError(f"{lockfile} {advice}") from None
-        raise DataError(f"DVC stops: {error} (`git restore dvc.lock` brings back a damaged dvc.lock)") from None
+        for path in map(Path, ("dvc.lock", "dvc.yaml", "params.yaml")):
+            if path.is_file() and (advice := conflict_in(path.read_bytes())):
+                raise DataError(f"{path} {advice}") from None
+        advice = " (`git restore dvc.lock` brings back a damaged dvc.lock)" if "dvc.lock" in str(error) else ""
+        raise DataError(f"DVC stops: {error}{advice}") from None
 
 
 def _reasons(stage: PipelineStage, makers: Mapping[str, Output]) -> Iterator[str]:
@@ -107,18 +110,20 @@ def _changed(entry: Output) -> Iterator[str]:
 
 
 REVISIONS = 50
-"""Commits to search for the recorded files of a folder, because dvc.lock holds a single digest of the folder."""
+"""Commits of a folder to search for its recorded files, because dvc.lock holds a single digest of the folder."""
 
 
 def _recorded_files(entry: Output) -> dict[str, str]:
     """Returns the MD5 of each file of a recorded folder, from the newest commit with its digest, if any."""
-    folder = Path(entry.fs_path).relative_to(entry.repo.scm.root_dir).as_posix()
-    if not entry.hash_info.isdir:
+    path, root = Path(entry.fs_path), entry.repo.root_dir
+    if not entry.hash_info.isdir or not path.is_relative_to(root) or entry.repo.config["core"].get("no_scm"):
         return {}
-    for revision in islice(entry.repo.scm.branch_revs("HEAD"), REVISIONS):
-        fs = entry.repo.scm.get_fs(revision)
-        names = fs.find(folder) if fs.isdir(folder) else []
-        files = {name.removeprefix(f"{folder}/"): _md5(fs.cat_file(name)) for name in names}
+    folder = path.relative_to(root).as_posix()
+    head = git("-C", root, "rev-parse", "--verify", "--quiet", "HEAD", allowed=(0, 1)).decode().split()
+    newest = f"--max-count={REVISIONS}"
+    commits = git("-C", root, "rev-list", "--first-parent", newest, *head, "--", folder) if head else b""
+    for commit in commits.decode().split():
+        files = _committed_files(commit, folder, root)
         tree = Tree()  # type: ignore[no-untyped-call]
         for name, digest in files.items():
             tree.add(tuple(name.split("/")), None, HashInfo("md5", digest))
@@ -126,6 +131,18 @@ def _recorded_files(entry: Output) -> dict[str, str]:
         if tree.hash_info == entry.hash_info:
             return files
     return {}
+
+
+def _committed_files(commit: str, folder: str, root: str) -> dict[str, str]:
+    """Returns the MD5 of each file of a folder at a commit."""
+    entries = git("-C", root, "ls-tree", "-r", "-z", commit, "--", f"{folder}/").decode(errors="surrogateescape")
+    parts = [entry.partition("\t") for entry in entries.split("\0") if entry]
+    return {name.removeprefix(f"{folder}/"): _md5_of_blob(mode.split()[2], root) for mode, _, name in parts}
+
+
+@functools.cache
+def _md5_of_blob(blob: str, root: str) -> str:
+    return _md5(git("-C", root, "cat-file", "blob", blob))
 
 
 def _files(entry: Output) -> dict[str, str]:

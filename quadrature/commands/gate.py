@@ -15,6 +15,7 @@ its magnitude, is at the bound: 0.8 is at 0.7 + 0.1, although that sum is less t
 | a number | NaN, infinite or not a number at the revision | FAIL |
 | | no such revision, or a mistake in the rules | none: exit code 2 |
 | | a metrics file, here or at the revision, that is not a JSON object | none: exit code 65 |
+| | git refuses to answer | none: exit code 69 |
 """
 
 import argparse

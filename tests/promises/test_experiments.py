@@ -123,6 +123,7 @@ def test_the_experiments_are_compared_as_two_settings_of_so_many_seeds(queued, s
     imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
     assert "quadrature.experiments.comparison" in imported
     assert "torch" not in imported
+    assert "dvc" not in imported  # whose list of experiments fails now and then beside a running queue
     found = json.loads(done.stdout)
     assert [len(each["metrics"]["mse"]["runs"]) for each in found["settings"]] == [seeds, seeds]
     gru = next(each for each in found["settings"] if each["parameters"] == {"model.cell": "gru"})

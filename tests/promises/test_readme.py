@@ -51,13 +51,18 @@ def run_commands(checkout, commands, replacements=()):
         assert result.returncode == 0 or "gates failed; docs/ci.md says how" in result.stderr, result.stderr
 
 
-def test_the_readmes_other_commands_run_one_after_another(again):
+@pytest.mark.parametrize("rounds", [1, pytest.param(2, marks=pytest.mark.nightly)])
+def test_the_readmes_other_commands_run_one_after_another(again, rounds):
+    """And once more after a commit, with an experiment of the same name."""
     checkout = forking(again)
     (checkout.path / ".venv").symlink_to(sys.prefix)
     checkout.commit()
     mentioned = [command for command in commands("README.md") if command not in RUN_BY_CI]
     assert len(mentioned) >= 10
-    run_commands(checkout, mentioned)
+    for number in range(rounds):
+        if number:
+            checkout.commit()
+        run_commands(checkout, mentioned)
     for page in ("comparison/runs.html", "comparison/index.html", "plots/index.html"):
         assert "<html" in (checkout.path / page).read_text()
     assert checkout.yaml("params.yaml")["train"]["learning_rate"] == 0.005  # the experiment was applied

@@ -3,6 +3,10 @@
 DVC rewrites dvc.lock and .dvc/tmp/rwlock in place, so a kill can tear them. DVC writes a record of its run cache to a
 temporary file and renames it; after a kill, DVC takes the half-written temporary file for the newest record.
 
+DVC also saves a list of the files that it pushes or pulls, output by output. After a kill it takes an incomplete list
+for the whole: `dvc push` says `Everything is up to date` where files are missing. Nothing shows whether a list is
+complete, so all of them are dropped, in any case. DVC makes a list again in a second.
+
 A torn dvc.lock costs no result: the outputs are in DVC's cache, and its run cache finds them by code, parameters and
 inputs. The dvc.lock of the last commit is therefore enough; a copy of the torn file is kept in .dvc/tmp. Files that DVC
 can read are not touched, except an rwlock that names only dead processes. Nothing is touched while DVC is running.
@@ -67,8 +71,11 @@ def heal() -> list[str]:
     DVC_STATE.mkdir(exist_ok=True)
     try:
         with make_lock(str(DVC_STATE / "lock")), make_lock(str(DVC_STATE / rwlock.RWLOCK_LOCK)):
-            runs = Path(Repo().stage_cache.cache_dir)
-            return [*_heal_rwlock(DVC_STATE / rwlock.RWLOCK_FILE), *_heal_lockfile(), *_heal_run_cache(runs)]
+            repo = Repo()
+            runs = Path(repo.stage_cache.cache_dir)
+            fixed = [*_heal_rwlock(DVC_STATE / rwlock.RWLOCK_FILE), *_heal_lockfile(), *_heal_run_cache(runs)]
+            repo.drop_data_index()  # its lists for push and pull
+            return fixed
     except LockError:
         raise QuadratureError("another DVC is at work here; wait until it ends") from None
     except DvcException as error:

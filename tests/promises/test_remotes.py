@@ -1,10 +1,13 @@
 """docs/remotes.md: one checkout pulls the bytes that another has pushed; commands for clouds write their settings."""
 
 import re
+import signal
+import sys
 
 import pytest
 from dvc.utils.serialize import load_yaml
 
+from quadrature.commands.heal import heal
 from tests.checkout import PROJECT, git
 from tests.promises.remotes import PAGE, UNTRUSTED, at, blocks, clone, execute, pull_elsewhere, remote, stored
 
@@ -23,9 +26,24 @@ CLOUDS = {
 }
 """By section: the extra of dvc, and the settings for .dvc/config, which is in git, and for .dvc/config.local."""
 
+KILLED = "After a push or pull that was killed"
+KILLED_PUSH = """
+import os, signal
+from dvc.cli import main
+from dvc_data.index import collect
+
+def stopped(*arguments, **options):
+    collect._collect_from_index = lambda *arguments, **options: os.kill(os.getpid(), signal.SIGKILL)
+    return one_output(*arguments, **options)
+
+one_output, collect._collect_from_index = collect._collect_from_index, stopped
+main(["push"])
+"""
+"""`dvc push`, killed when it has saved its list of files for one output."""
+
 
 def test_every_command_of_the_page_is_run_by_a_test():
-    assert set(blocks(PAGE)) == {"A directory", "SSH", UNTRUSTED, *CLOUDS, "Pull", "Share an experiment"}
+    assert set(blocks(PAGE)) == {"A directory", "SSH", UNTRUSTED, *CLOUDS, "Pull", KILLED, "Share an experiment"}
 
 
 @pytest.mark.committed_results
@@ -68,6 +86,33 @@ def test_damage_in_the_remote_is_refused_with_verify_and_passes_unseen_without(s
     assert shared.run("dvc", "push").stdout == "1 file pushed\n"
     verifying.run("dvc", "pull")
     assert verifying.digests() == shared.digests()
+
+
+def test_after_a_killed_push_heal_has_dvc_push_all_where_it_says_that_nothing_is_missing(shared, monkeypatch):
+    """If this fails because DVC pushes the model without heal, change the page."""
+    model = stored(shared, "models/model.safetensors")
+    model.unlink()
+    assert shared.run(sys.executable, "-c", KILLED_PUSH, check=False).returncode == -signal.SIGKILL
+    assert shared.run("dvc", "push").stdout == "Everything is up to date.\n"
+    assert not model.exists()
+
+    monkeypatch.chdir(shared.path)
+    assert heal() == []
+    printed = execute(shared, blocks(PAGE)[KILLED])
+    assert printed.startswith("1 file pushed\n")
+    assert "in sync" in printed
+    assert model.exists()
+
+
+def test_a_file_of_a_folder_is_pushed_again_once_the_folders_list_is_gone(shared):
+    part = stored(shared, "data/windows/train/part-00000.parquet")
+    outputs = {output["path"]: output["md5"] for output in shared.yaml("dvc.lock")["stages"]["generate"]["outs"]}
+    listed = outputs["data/windows/train"]
+    part.unlink()
+    assert shared.run("dvc", "push").stdout == "Everything is up to date.\n"
+    (part.parents[1] / listed[:2] / listed[2:]).unlink()
+    assert shared.run("dvc", "push").stdout == "2 files pushed\n"
+    assert part.exists()
 
 
 def test_an_experiment_pushed_is_pulled_and_applied_elsewhere_with_the_same_bytes(finished, shared, tmp_path):

@@ -27,6 +27,7 @@ from quadrature.storage.files import write_json
 from quadrature.storage.history import Record, write_history
 from quadrature.storage.places import Place, join, parse_place
 from quadrature.storage.windows import Split
+from quadrature.training.arithmetic import arithmetic
 from quadrature.training.batches import SplitReader, in_order, open_split
 from quadrature.training.checkpoint import Checkpoints, checkpoints, prefixed, training_key, unpack, within
 from quadrature.training.distributed import LostRankError, Ranks, joined, start_processes
@@ -76,7 +77,8 @@ def run(arguments: argparse.Namespace, params: Params, device: torch.device, ran
     cell = f"{params.model.cell} {params.model.hidden_size} with {count(network):,} parameters"
     shared = f"processes {ranks.world_size}, threads {params.train.threads}"
     logging.info("device %s, %s, %s, %s windows", device, shared, cell, f"{windows.window_count:,}")
-    with checkpoints(name_training(params, folder, device), arguments.save_every) as saved:
+    trial = arithmetic(network, params.train, next(in_order(validation, params.train.batch_size)))
+    with checkpoints(name_training(params, folder, device, trial), arguments.save_every) as saved:
         resume(training, snapshots, saved, ranks)
         advance(training, windows, validation, snapshots, saved, ranks)
         write(network, training, snapshots)
@@ -84,9 +86,10 @@ def run(arguments: argparse.Namespace, params: Params, device: torch.device, ran
             saved.remove()
 
 
-def name_training(params: Params, folder: Place, device: torch.device) -> str:
+def name_training(params: Params, folder: Place, device: torch.device, trial: str) -> str:
     """Returns the digest of everything that determines the network's bits."""
     return training_key(
+        arithmetic=trial,
         params=params.model_dump(exclude={"train": {"processes", "threads"}}),
         windows=[Split(join(folder, split)).digest() for split in ("train", "validation")],
         device=torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,

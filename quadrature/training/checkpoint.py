@@ -42,9 +42,14 @@ _KEY = re.compile("[0-9a-f]{32}")
 _FILE = re.compile(r"lock|step-[0-9]{12}|\.step-[0-9]{12}\.tmp")
 
 
+_KERNELS = ("ATEN_", "DNNL_", "MKL_", "ONEDNN_")
+"""How the names of variables begin by which torch, oneDNN and MKL choose their code."""
+
+
 def training_key(**what: object) -> str:
-    """Returns a name for a training: a digest of the arguments, the code in use, torch and the processor."""
-    return fingerprint(torch=torch.__version__, cpu=torch.backends.cpu.get_cpu_capability(), **what)
+    """Returns a name for a training: a digest of the arguments, the code in use, torch and what chooses its kernels."""
+    kernels = {name: value for name, value in os.environ.items() if name.startswith(_KERNELS)}
+    return fingerprint(torch=torch.__config__.show(), kernels=kernels, **what)
 
 
 def state_folder() -> Path:

@@ -4,7 +4,7 @@ import pytest
 
 from tests.checkout import SMALL, Checkout
 from tests.forks import after_step, clear, interrupt, run_stage, written
-from tests.torture.conftest import CELLS
+from tests.torture.conftest import CELLS, TINY
 
 pytestmark = pytest.mark.slow
 
@@ -33,3 +33,26 @@ def test_training_stopped_after_any_step_ends_in_the_golden_bytes(tmp_path, tall
             assert f"resuming after step {step} " in resumed.stderr
             assert f"\n{60 - step} steps in" in resumed.stderr
             assert written(checkout, "train") == golden
+
+
+KERNELS = [
+    ("lstm", "DNNL_MAX_CPU_ISA", "SSE41"),
+    *(
+        pytest.param(cell, name, value, marks=pytest.mark.nightly)
+        for cell in CELLS
+        for name, value in {"MKL_CBWR": "COMPATIBLE", "ONEDNN_MAX_CPU_ISA": "AVX"}.items()
+    ),
+]
+"""Variables that make oneDNN and MKL compute as on another processor. They read them when they first compute."""
+
+
+@pytest.mark.parametrize(("cell", "name", "value"), KERNELS)
+def test_training_stopped_under_other_kernels_ends_in_the_bytes_that_these_make_alone(tmp_path, cell, name, value):
+    checkout = Checkout.make(tmp_path, {**TINY, "model.cell": cell})
+    run_stage(checkout, "generate")
+    assert run_stage(checkout, "train", **{name: value}).returncode == 0
+    alone = written(checkout, "train")
+    clear(checkout, "train")
+    assert run_stage(checkout, "train", torment=after_step(2, interrupt)).returncode == 75
+    assert run_stage(checkout, "train", **{name: value}).returncode == 0
+    assert written(checkout, "train") == alone

@@ -8,6 +8,7 @@ import hashlib
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
+from fnmatch import fnmatch
 from pathlib import Path
 
 import yaml
@@ -29,6 +30,7 @@ class Inputs:
 
     def __init__(self, stage: Mapping[str, object]) -> None:
         self._stage = stage
+        self._ignored = _ignored_names()
         self._before = self._read()
 
     def check(self) -> None:
@@ -48,7 +50,7 @@ class Inputs:
         found: dict[str, object] = dict(_parameters(self._stage))
         for path in _paths(self._stage, ("deps",)):
             for file in path.rglob("*") if path.is_dir() else [path]:
-                if file.is_file() and "__pycache__" not in file.parts:
+                if file.is_file() and not any(fnmatch(part, name) for part in file.parts for name in self._ignored):
                     found[str(file)] = _state(file)
         return found
 
@@ -69,6 +71,15 @@ def watch_inputs() -> Inputs | None:
             )
     stage = _section(_load(Path("dvc.yaml")), "stages", name)
     return Inputs(stage) if isinstance(stage, dict) else None
+
+
+def _ignored_names() -> list[str]:
+    """Returns the patterns in .dvcignore; DVC records no file of such a name."""
+    try:
+        lines = Path(".dvcignore").read_text().splitlines()
+    except (OSError, ValueError):
+        return []
+    return [line for line in lines if not line.startswith("#")]
 
 
 def _load(path: Path) -> object:

@@ -1,6 +1,7 @@
 """A stage whose parameters, code or inputs change while DVC runs it is refused, and its outputs are deleted."""
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ from dvc.utils.serialize import dump_yaml, modify_yaml
 
 from quadrature.runtime.errors import ParameterError
 from quadrature.runtime.unchanged import ChangedInputsError, watch_inputs
+from tests.checkout import PROJECT
 
 STAGE = {
     "cmd": "python -m stages.some",
@@ -31,6 +33,7 @@ def stage(tmp_path, monkeypatch):
     for name in ("code/one.py", "code/sub/two.py", "code.py", "table.csv", "models/some/a", "out.csv", "metrics.json"):
         write(name, "first")
     write("data/large.parquet", "x" * (2**20 + 1))
+    shutil.copy(PROJECT / ".dvcignore", tmp_path)
     return STAGE
 
 
@@ -87,7 +90,8 @@ def test_what_the_stage_does_not_declare_may_change():
     inputs = watch_inputs()
     set_parameter("train", "epochs", value=4)
     write("other.py", "")
-    write("code/__pycache__/one.cpython-311.pyc", "")
+    for name in ("__pycache__/one.cpython-311.pyc", ".one.py.swp", ".#one.py", "one.py~"):  # Python's and editors'
+        write(f"code/{name}", "")
     write("out.csv", "second")
     write("code.py", "first")  # the same content
     inputs.check()

@@ -26,6 +26,7 @@ from quadrature.prediction.columns import (
     signal_reader,
     window_reader,
 )
+from quadrature.prediction.metadata import output_metadata
 from quadrature.prediction.overlap import Overlap, ShortSignalError
 from quadrature.prediction.table_writer import TableWriter
 from quadrature.prediction.tables import Format, Table
@@ -135,7 +136,12 @@ def _write(estimates: Iterator[Estimates], table: Table, names: Sequence[str], o
         rows = part.rows.rename_columns(names)
         for name in added.column_names:
             rows = rows.append_column(name, added.column(name))
-        writer.write(spread(part.first, rows) if output.format == "csv" else rows)
+        if output.format == "csv":
+            rows = spread(part.first, rows)
+        elif part.first == 0:  # the writer takes it from the first rows
+            renamed = dict(zip(table.schema.names, names, strict=True))
+            rows = rows.replace_schema_metadata(output_metadata(part.rows.schema, renamed, added.schema))
+        writer.write(rows)
 
     with (
         replacing(output.place) as temporary,

@@ -1,12 +1,12 @@
 """`python -m quadrature COMMAND`: commands for models and runs. Each is a short file in quadrature/commands/."""
 
-import argparse
 import importlib
 import signal
 import sys
 from functools import partial
 
 from quadrature.runtime import lifecycle
+from quadrature.runtime.arguments import Parser
 
 COMMANDS = {
     "predict": "estimate the quadrature component of windows, or of a long signal",
@@ -20,7 +20,7 @@ COMMANDS = {
 def main() -> None:
     """Parses the command line and runs the command. Imports the modules of that command only."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # until the command has begun: stages/__init__.py says why
-    parser = argparse.ArgumentParser(prog="python -m quadrature", description=__doc__.partition(".")[0])
+    parser = Parser(prog="python -m quadrature", description=__doc__.partition(".")[0])
     parsers = parser.add_subparsers(required=True, metavar="COMMAND")
     for name, summary in COMMANDS.items():
         subparser = parsers.add_parser(name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.")

@@ -136,7 +136,7 @@ def load_rules(path: Path) -> list[Rule]:
         except ValidationError as error:
             problems += [f"rule {number}: {line}" for line in lines(list(describe(Rule, error, path)))]
     if problems:
-        raise ParameterError("\n".join(problems))
+        raise ParameterError(*problems)
     return rules
 
 

@@ -33,9 +33,7 @@ def main(_arguments: argparse.Namespace) -> None:
     stages = find_stale()
     lines = [f"{stage}: {reason}" for stage, reasons in stages.items() for reason in reasons]
     if lines:
-        raise QuadratureError(
-            "\n".join([*lines, "dvc.lock is stale: run `make repro`, then commit dvc.lock and metrics/"])
-        )
+        raise QuadratureError(*lines, "dvc.lock is stale: run `make repro`, then commit dvc.lock and metrics/")
     logging.info("dvc.lock is fresh: its %d stages belong to this code, these parameters and commands", len(stages))
 
 

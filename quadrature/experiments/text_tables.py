@@ -4,19 +4,20 @@ from collections.abc import Sequence
 
 from tabulate import tabulate
 
+from quadrature.runtime.errors import printable
+
 _MARKDOWN = str.maketrans({character: f"\\{character}" for character in "\\`*_[]<>|~#$"} | {"&": "&amp;"})
 
 
 def one_line(value: object) -> str:
     """Returns a value as text in one line, with unprintable characters as escapes."""
-    text = " ".join(str(value).split())
-    return "".join(character if character.isprintable() else ascii(character)[1:-1] for character in text)
+    return printable(" ".join(str(value).split()))
 
 
 def text_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     """Returns a table for a terminal, with a line for each row."""
-    cells = [[one_line(cell) for cell in row] for row in rows]
-    return tabulate(cells, header, tablefmt="simple", disable_numparse=True) + "\n"
+    cells = [[one_line(cell) for cell in row] for row in [header, *rows]]
+    return tabulate(cells[1:], cells[0], tablefmt="simple", disable_numparse=True) + "\n"
 
 
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:

@@ -1,7 +1,18 @@
-"""Number types for argparse, which say what they accept."""
+"""Number types for argparse, which say what they accept, and a parser that escapes what it quotes."""
 
 import argparse
 from collections.abc import Callable
+from typing import NoReturn
+
+from quadrature.runtime.errors import printable
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser of the command line whose errors are one line, with unprintable characters escaped."""
+
+    def error(self, message: str) -> NoReturn:
+        """Prints the error and exits with 2."""
+        super().error(printable(message))
 
 
 def whole_number(lowest: int, highest: int) -> Callable[[str], int]:

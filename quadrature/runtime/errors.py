@@ -17,10 +17,21 @@ def conflict_in(content: bytes) -> str | None:
     )
 
 
+def printable(text: str) -> str:
+    """Returns a text in one line, with escapes for characters that would move a terminal's cursor or set colours."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 class QuadratureError(Exception):
-    """A failure that a message explains: what is wrong, where, and what to do."""
+    """A failure that a message explains: what is wrong, where, and what to do. Each argument is one line of it.
+
+    A line may quote names and contents of other people's files, which are escaped.
+    """
 
     exit_code = 1
+
+    def __str__(self) -> str:
+        return "\n".join(printable(str(line)) for line in self.args)
 
 
 class ParameterError(QuadratureError):
@@ -33,11 +44,6 @@ class DataError(QuadratureError):
     """A file is missing, damaged, or not in the form that this project writes."""
 
     exit_code = 65
-
-    def __str__(self) -> str:
-        # One line, without terminal escapes: the message may quote names and contents of other people's files.
-        escaped = (c if c.isprintable() else c.encode("unicode_escape").decode() for c in super().__str__())
-        return "".join(escaped)
 
 
 class GitError(QuadratureError):

@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Literal, NoReturn, TextIO
 
-from quadrature.runtime.errors import Interruption, ParameterError, QuadratureError
+from quadrature.runtime.errors import Interruption, ParameterError, QuadratureError, printable
 from quadrature.runtime.unchanged import watch_inputs
 
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
@@ -24,6 +24,13 @@ _PARENT_SECONDS = 0.5
 
 _GRACE_SECONDS = 2.0
 """Seconds to wait after the parent has gone: if both were signalled, a second signal would end a save of the state."""
+
+
+class _Formatter(logging.Formatter):
+    """Escapes unprintable characters in each line: names and other people's texts reach the terminal here."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return "\n".join(map(printable, super().format(record).split("\n")))
 
 
 def run(main: Callable[[], None]) -> NoReturn:
@@ -37,7 +44,9 @@ def run(main: Callable[[], None]) -> NoReturn:
 
 def attempt(main: Callable[[], None]) -> int:
     """Runs main and returns the exit code. Afterwards signals are ignored."""
-    logging.basicConfig(format="%(message)s", level=logging.INFO, stream=sys.stderr)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Formatter())
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
     _on_signals(_interrupt)
     code = os.EX_OK
     try:

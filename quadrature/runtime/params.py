@@ -37,7 +37,7 @@ def load_params(model: type[Model], path: Path = Path("params.yaml")) -> Model:
     except ValidationError as error:
         problems += describe(model, error, path)
     if problems:
-        raise ParameterError("\n".join(lines(problems)))
+        raise ParameterError(*lines(problems))
     return params
 
 

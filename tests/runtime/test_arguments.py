@@ -4,7 +4,7 @@ import argparse
 
 import pytest
 
-from quadrature.runtime.arguments import seconds, whole_number
+from quadrature.runtime.arguments import Parser, seconds, whole_number
 
 
 @pytest.mark.parametrize(("text", "value"), [("3", 3), ("12", 12)])
@@ -27,3 +27,14 @@ def test_seconds_are_taken(text, value):
 def test_no_seconds_are_refused(text):
     with pytest.raises(argparse.ArgumentTypeError, match="is not a number of seconds from 0 to 1,000,000"):
         seconds(text)
+
+
+@pytest.mark.parametrize("arguments", [["--number=\x1b[2J\x07"], ["\x1b[2J\n\x07"]])
+def test_an_argument_cannot_move_the_cursor_by_its_refusal(arguments, capsys):
+    parser = Parser()
+    parser.add_argument("--number", type=whole_number(3, 12))
+    with pytest.raises(SystemExit):
+        parser.parse_args(arguments)
+    said = capsys.readouterr().err.removesuffix("\n").split("\n")
+    assert "\\x1b[2J" in said[-1]
+    assert all(line.isprintable() for line in said)

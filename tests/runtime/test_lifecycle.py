@@ -57,6 +57,18 @@ def test_a_signal_that_comes_as_a_failure_is_told_changes_nothing(number):
     assert (result.returncode, result.stderr) == (65, "what, where, what to do\n")
 
 
+@pytest.mark.parametrize("error", ["QuadratureError", "ParameterError", "DataError", "NonFiniteLossError"])
+def test_no_name_in_a_message_moves_the_cursor_or_makes_a_line_of_its_own(error):
+    body = rf"""
+    import logging
+    logging.warning("drawn in %s,\n\u2028as told", "\x1b[2J\r\u202e\udcff")
+    raise {error}("key \x1b[2J\r\x9b\n is unknown", "the second line")
+"""
+    said = run(body).stderr.split("\n")
+    assert said[:2] == [r"drawn in \x1b[2J\r\u202e\udcff,", r"\u2028as told"]
+    assert said[2:] == [r"key \x1b[2J\r\x9b\n is unknown", "the second line", ""]
+
+
 def test_a_command_that_is_done_exits_0():
     assert run("pass").returncode == 0
 

@@ -56,9 +56,8 @@ def main(arguments: argparse.Namespace) -> None:
         text = to_json(settings, metrics)
     else:
         text = markdown_table(header, rows) if arguments.markdown else text_table(header, rows)
-    output = standard("output")
-    output.write(text)
-    output.flush()
+    with standard("output") as output:
+        output.write(text)
 
 
 def choose_runs(named: Sequence[str], *, all_commits: bool) -> list[str]:

@@ -54,9 +54,8 @@ def main(arguments: argparse.Namespace) -> None:
         reference = metrics_of(rule.path, rule.against) if isinstance(rule.against, str) else None
         outcomes.append(judge(rule, metrics_of(rule.path), reference))
     rows = [("pass" if outcome.passed else "FAIL", *outcome[1:]) for outcome in outcomes]
-    output = standard("output")
-    output.write(markdown_table(HEADER, rows) if arguments.markdown else text_table(HEADER, rows))
-    output.flush()
+    with standard("output") as output:
+        output.write(markdown_table(HEADER, rows) if arguments.markdown else text_table(HEADER, rows))
     if failed := sum(not outcome.passed for outcome in outcomes):
         raise QuadratureError(f"{failed} of {len(outcomes)} gates failed; docs/ci.md says how to read them")
 

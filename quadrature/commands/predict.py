@@ -9,6 +9,7 @@ import argparse
 import shutil
 import signal
 import tempfile
+from collections.abc import Iterator
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import BinaryIO, get_args
@@ -25,10 +26,13 @@ from quadrature.runtime.arguments import whole_number
 from quadrature.runtime.errors import DataError, ParameterError
 from quadrature.runtime.launch import Launch, read_launch
 from quadrature.runtime.lifecycle import standard
+from quadrature.runtime.system_errors import naming
 from quadrature.storage.places import Place, fetch, is_folder, join, list_files, parse_place
 
 STANDARD = Path("-")
 """Stands for standard input or output."""
+
+_PART = 2**20  # bytes of standard input read at a time
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -139,14 +143,21 @@ def _find_input(place: Place, folder: Path) -> tuple[Path, Format, str]:
     """Returns a local path of the input, its format and its name in messages. Other inputs are copied."""
     if place == STANDARD:
         copy = folder / "input"  # a file, because reading parquet begins at its end
-        with copy.open("wb") as file:
-            shutil.copyfileobj(standard("input").buffer, file)
+        with naming(copy), copy.open("wb") as file:
+            for part in _standard_input():
+                file.write(part)
         return copy, sniff_format(copy), "standard input"
     kind: Format = "parquet" if isinstance(place, Path) and place.is_dir() else format_of(place)
     try:
         return fetch(place, folder), kind, str(place)
     except FileNotFoundError:
         raise DataError(f"{place} is missing") from None
+
+
+def _standard_input() -> Iterator[bytes]:
+    with standard("input") as stream:
+        while part := stream.buffer.read(_PART):
+            yield part
 
 
 def _find_output(place: Place, folder: Path, asked: Format | None, kind: Format, progress: bool) -> Output:
@@ -162,11 +173,9 @@ def _find_output(place: Place, folder: Path, asked: Format | None, kind: Format,
 
 def _send(result: BinaryIO) -> None:
     """Copies a file to standard output."""
-    output = standard("output").buffer
     if hasattr(signal, "SIGPIPE"):
         signal.signal(
             signal.SIGPIPE, signal.SIG_DFL
         )  # if the reader stops, end as `cat` does; nothing is left to clean
-    with result:
-        shutil.copyfileobj(result, output)
-    output.flush()
+    with result, standard("output") as output:
+        shutil.copyfileobj(result, output.buffer)

@@ -11,8 +11,9 @@ from safetensors.torch import save
 from quadrature.network.model import Execution, ModelParams, QuadratureNetwork
 from quadrature.runtime.errors import DataError
 from quadrature.runtime.settings import Section
+from quadrature.runtime.system_errors import reraise_systems
 from quadrature.storage import digest
-from quadrature.storage.files import canonical_json, replacing, reraise_systems
+from quadrature.storage.files import canonical_json, replacing
 
 
 class _Blueprint(Section):

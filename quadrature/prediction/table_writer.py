@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 
 from quadrature.prediction.tables import Format, error_text
 from quadrature.runtime.errors import DataError
+from quadrature.runtime.system_errors import reraise_systems
 
 
 class TableWriter:
@@ -29,6 +30,7 @@ class TableWriter:
                 self._parquet = self._parquet or _open_writer(self._file, table.schema)
                 self._parquet.write_table(table, row_group_size=len(table))
         except pa.ArrowException as error:
+            reraise_systems(error, self._label)
             advice = "; write parquet" if self._kind == "csv" else ""
             raise DataError(f"{self._label} cannot hold all columns ({error_text(error)}){advice}") from None
 

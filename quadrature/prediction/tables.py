@@ -19,6 +19,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from quadrature.runtime.errors import DataError
+from quadrature.runtime.system_errors import reraise_systems
 from quadrature.storage.places import Place
 
 Format = Literal["parquet", "csv"]
@@ -185,6 +186,7 @@ def _refusing(label: str, kind: str) -> Iterator[None]:
     except FileNotFoundError:
         raise DataError(f"{label} is missing") from None
     except (OSError, ValueError, csv.Error, pa.ArrowException) as error:
+        reraise_systems(error, label)
         raise DataError(f"{label} is not a readable {kind} file ({error_text(error)})") from None
 
 

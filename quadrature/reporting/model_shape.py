@@ -7,8 +7,8 @@ from typing import NamedTuple
 import safetensors
 
 from quadrature.runtime.errors import DataError
+from quadrature.runtime.system_errors import reraise_systems
 from quadrature.storage import digest
-from quadrature.storage.files import reraise_systems
 
 
 class Weights(NamedTuple):

@@ -15,6 +15,7 @@ from types import FrameType
 from typing import Literal, NoReturn, TextIO
 
 from quadrature.runtime.errors import Interruption, ParameterError, QuadratureError, printable
+from quadrature.runtime.system_errors import explain, naming
 from quadrature.runtime.unchanged import watch_inputs
 
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
@@ -59,16 +60,19 @@ def attempt(main: Callable[[], None]) -> int:
             if inputs is not None:
                 inputs.check()
             if sys.stdout is not None:  # None if it was closed
-                sys.stdout.flush()
+                with standard("output"):
+                    pass  # flushes it
         finally:
             _on_signals(signal.SIG_IGN)  # before logging: a signal there would print a traceback
     except (QuadratureError, Interruption) as error:
         logging.error("%s", error)
         code = error.exit_code
-    except OSError as error:
-        # Commands check the files they read. What remains is the disk and its permissions.
-        logging.error("%s", f"{error.filename}: {error.strerror}" if error.filename else error)
-        code = os.EX_IOERR
+    except (OSError, MemoryError, RuntimeError) as error:
+        # Commands check the files they read. What remains is the disk and its permissions, memory and threads.
+        if (told := explain(error)) is None:
+            raise
+        logging.error("%s", told)
+        code = told.exit_code
     return code
 
 
@@ -91,12 +95,16 @@ def held_back() -> Iterator[Callable[[], str | None]]:
         _on_signals(_interrupt)
 
 
-def standard(name: Literal["input", "output"]) -> TextIO:
-    """Returns standard input or output. Raises OSError if the stream is closed."""
+@contextmanager
+def standard(name: Literal["input", "output"]) -> Iterator[TextIO]:
+    """Yields standard input or output, flushed at the end. Raises OSError if the stream is closed or fails."""
     stream = sys.stdin if name == "input" else sys.stdout
-    if stream is None:
-        raise OSError(errno.EBADF, os.strerror(errno.EBADF), f"standard {name}")
-    return stream
+    with naming(f"standard {name}"):
+        if stream is None:
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+        yield stream
+        if name == "output":
+            stream.flush()
 
 
 def _check_arguments(arguments: Sequence[str]) -> None:

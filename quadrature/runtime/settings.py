@@ -11,6 +11,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from quadrature.runtime.errors import ParameterError
+from quadrature.runtime.system_errors import naming, refuse_special
 
 MAX_FILE_BYTES = 2**15
 """Largest accepted file of settings; a parser's time and memory grow with its size."""
@@ -88,9 +89,10 @@ _Loader.add_implicit_resolver(
 def parse(path: Path) -> tuple[dict[object, object], list[Problem]]:
     """Returns a file's settings, and a problem for each duplicate key. Raises ParameterError for any other file."""
     try:
-        with path.open("rb") as file:
+        refuse_special(path)
+        with naming(path), path.open("rb") as file:
             content = file.read(MAX_FILE_BYTES + 1)
-    except OSError as error:
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
         reason = "is missing" if isinstance(error, FileNotFoundError) else f"cannot be read ({error.strerror})"
         raise ParameterError(f"{path} {reason}; run from the project's root, where params.yaml is") from None
     return parse_content(content, str(path))

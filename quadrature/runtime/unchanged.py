@@ -84,7 +84,7 @@ def _ignored_names() -> list[str]:
 
 def _load(path: Path) -> object:
     try:
-        return yaml.safe_load(path.read_bytes())
+        return yaml.safe_load(path.read_bytes()) if path.is_file() else None
     except (OSError, ValueError, yaml.YAMLError, RecursionError):
         return None  # the reader that needs the file reports the mistake
 

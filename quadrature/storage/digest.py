@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Protocol
 
 from quadrature.runtime.errors import REMAKE, DataError
-from quadrature.storage.files import replacing, reraise_systems
+from quadrature.runtime.system_errors import reraise_systems
+from quadrature.storage.files import replacing
 
 ZEROS = "0" * 64
 """A placeholder that a writer puts after the word sha256; `write` replaces it."""

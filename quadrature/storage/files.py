@@ -8,6 +8,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from quadrature.runtime.system_errors import naming
+
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
@@ -19,18 +21,19 @@ def replacing(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     # Always the same name, so that the next process replaces the file that a killed one left.
     temporary = path.with_name(f".{path.name}.tmp")
-    descriptor = _open_locked(temporary)
-    try:
+    with naming(path, instead_of=temporary):
+        descriptor = _open_locked(temporary)
         try:
-            yield temporary
-            os.fsync(descriptor)
-            temporary.replace(path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
-        _sync(path.parent)
-    finally:
-        os.close(descriptor)
+            try:
+                yield temporary
+                os.fsync(descriptor)
+                temporary.replace(path)
+            except BaseException:
+                temporary.unlink(missing_ok=True)
+                raise
+            _sync(path.parent)
+        finally:
+            os.close(descriptor)
 
 
 def _open_locked(path: Path) -> int:
@@ -73,15 +76,6 @@ def write_json(path: Path, value: Mapping[str, object]) -> None:
     """Writes indented JSON, keys in the given order. Raises ValueError on NaN or infinity."""
     text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
     write_bytes(path, f"{text}\n".encode())
-
-
-def reraise_systems(error: Exception, path: Path | str) -> None:
-    """Raises an operating system's error again, with the file's name, which reads and some libraries leave out.
-
-    Returns for other errors: a library's OSError about a file's content has no errno, and a folder has no content.
-    """
-    if isinstance(error, OSError) and error.errno and not isinstance(error, IsADirectoryError):
-        raise OSError(error.errno, os.strerror(error.errno), str(path)) from None
 
 
 def canonical_json(value: object) -> str:

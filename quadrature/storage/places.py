@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.fs
 
 from quadrature.runtime.errors import ParameterError
+from quadrature.runtime.system_errors import naming
 from quadrature.storage import files
 
 Place = Path | str
@@ -107,7 +108,8 @@ def fetch(place: Place, folder: Path) -> Path:
         system, path = _connect(place)
         with system.open_input_file(path) as source, copy.open("wb") as file:
             while part := source.read_buffer(_PART):
-                file.write(part)
+                with naming(copy):
+                    file.write(part)
     return copy
 
 
@@ -120,7 +122,8 @@ def replacing(place: Place) -> Iterator[Path]:
         return
     with tempfile.TemporaryDirectory() as folder:
         temporary = Path(folder) / "object"
-        yield temporary
+        with naming(temporary):
+            yield temporary
         with _translating(place), ThreadPoolExecutor(1) as thread:
             # In a thread, where no signal is raised: pyarrow would close the interrupted stream and store the part.
             thread.submit(_upload, temporary, place).result()
@@ -162,4 +165,6 @@ def _translating(place: str) -> Iterator[None]:
     except FileNotFoundError:
         raise
     except OSError as error:
+        if error.filename:  # of a local copy
+            raise
         raise StoreError(f"{place}: {' '.join(str(error).split())}") from None

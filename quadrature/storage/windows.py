@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, Field, ValidationError
 
 from quadrature.runtime.errors import REMAKE, DataError
+from quadrature.runtime.system_errors import reraise_systems
 from quadrature.storage import digest
 from quadrature.storage.arrow import Columns, check_columns, open_writer, to_array, to_table
-from quadrature.storage.files import reraise_systems
 from quadrature.storage.places import Place, StoreError, join, reading, replacing
 
 WINDOW_COLUMNS = ("input", "target", "phase", "frequency", "amplitude")

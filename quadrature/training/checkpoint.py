@@ -70,8 +70,9 @@ class Checkpoints:
         for path in self._paths():
             try:
                 content = path.read_bytes()
-            except OSError:
-                content = b""
+            except OSError as error:
+                logging.warning("%s: %s; ignored", path, error.strerror)
+                continue
             packed = content[_DIGEST_BYTES:]
             if self._digest(packed) == content[:_DIGEST_BYTES]:
                 return packed

@@ -90,7 +90,14 @@ def test_a_full_disk_and_a_file_out_of_reach_are_one_line():
     assert (result.returncode, result.stderr.count("\n")) == (74, 1)
     assert "No space left on device" in result.stderr
     with Path("/dev/full").open("w") as full:
-        assert subprocess.run([sys.executable, "-c", PROGRAM.format(body="print(1)")], stdout=full).returncode == 74
+        command = [
+            sys.executable,
+            "-c",
+            PROGRAM.format(body="with lifecycle.standard('output') as out: print(1, file=out)"),
+        ]
+        result = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert result.stderr == "standard output: No space left on device; free some space on its disk\n"
+    assert result.returncode == 74
     result = run("Path('nowhere/file').read_text()")
     assert result.stderr == "nowhere/file: No such file or directory\n"
 

@@ -11,7 +11,7 @@ from safetensors.torch import save
 from quadrature.network.model import Execution, ModelParams, QuadratureNetwork
 from quadrature.runtime.errors import DataError
 from quadrature.runtime.settings import Section
-from quadrature.runtime.system_errors import reraise_systems
+from quadrature.runtime.system_errors import refuse_special, reraise_systems
 from quadrature.storage import digest
 from quadrature.storage.files import canonical_json, replacing
 
@@ -39,6 +39,7 @@ def load_model(path: Path, execution: Execution | None = None) -> QuadratureNetw
 
     `execution` overrides the execution that the network was trained with: the weights serve both.
     """
+    refuse_special(path)
     try:
         with path.open("rb") as whole:
             digest.check(whole)

@@ -5,6 +5,7 @@ interprets the columns.
 """
 
 import csv
+import io
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -19,7 +20,8 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from quadrature.runtime.errors import DataError
-from quadrature.runtime.system_errors import reraise_systems
+from quadrature.runtime.system_errors import refuse_special, reraise_systems
+from quadrature.storage.arrow import check_size
 from quadrature.storage.places import Place
 
 Format = Literal["parquet", "csv"]
@@ -113,6 +115,7 @@ def _open_files(label: str, path: Path) -> Table:
     starts, schema = [0], None
     for file in files:
         with _refusing(label if len(files) == 1 else str(file), "parquet"), _open_parquet(file) as opened:
+            check_size(file if len(files) > 1 else label, opened.metadata)
             starts.append(starts[-1] + opened.metadata.num_rows)
             found = opened.schema_arrow
         schema = schema or found
@@ -122,13 +125,17 @@ def _open_files(label: str, path: Path) -> Table:
 
 
 def _open_parquet(path: Path) -> pq.ParquetFile:
+    refuse_special(path)
     # With other values, pyarrow holds a row group, or all of them. It would take a relative path like s3:/x for a URL.
     return pq.ParquetFile(path.absolute(), pre_buffer=False, buffer_size=_BUFFER)
 
 
 def _text_schema(label: str, path: Path) -> pa.Schema:
     with _refusing(label, "CSV"), path.open(encoding="utf-8-sig", newline="") as file:
-        names = next(csv.reader(file), [])
+        head = file.read(_BLOCK + 1)
+        if len(head) > _BLOCK and "\n" not in head and "\r" not in head:
+            raise ValueError(f"its first line is longer than {_BLOCK:,} characters")
+        names = next(csv.reader(io.StringIO(head, newline="")), [])
     if not names:
         raise DataError(f"{label} is empty or begins with an empty line; its first line should name its columns")
     return pa.schema([(name, pa.string()) for name in names])

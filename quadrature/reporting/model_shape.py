@@ -7,7 +7,7 @@ from typing import NamedTuple
 import safetensors
 
 from quadrature.runtime.errors import DataError
-from quadrature.runtime.system_errors import reraise_systems
+from quadrature.runtime.system_errors import refuse_special, reraise_systems
 from quadrature.storage import digest
 
 
@@ -25,6 +25,7 @@ class Weights(NamedTuple):
 
 def read_weights(path: Path) -> list[Weights]:
     """Returns the tensors of a model file, sorted by name. Raises DataError if the file is missing or damaged."""
+    refuse_special(path)
     try:
         with path.open("rb") as whole:
             digest.check(whole)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 from quadrature.runtime.errors import REMAKE, DataError
-from quadrature.runtime.system_errors import reraise_systems
+from quadrature.runtime.system_errors import refuse_special, reraise_systems
 from quadrature.storage.files import replacing
 
 ZEROS = "0" * 64
@@ -113,6 +113,7 @@ def _hash(content: bytes) -> str:
 
 
 def _read(path: Path) -> bytes:
+    refuse_special(path)
     try:
         return path.read_bytes()
     except FileNotFoundError:

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.fs
 
 from quadrature.runtime.errors import ParameterError
-from quadrature.runtime.system_errors import naming
+from quadrature.runtime.system_errors import naming, refuse_special
 from quadrature.storage import files
 
 Place = Path | str
@@ -85,6 +85,7 @@ def reading(place: Place, whole: bool = True) -> Iterator[pa.NativeFile]:
     error of a store.
     """
     if isinstance(place, Path):
+        refuse_special(place)
         with pa.OSFile(str(place)) as file:
             yield file
         return
@@ -102,6 +103,7 @@ def reading(place: Place, whole: bool = True) -> Iterator[pa.NativeFile]:
 def fetch(place: Place, folder: Path) -> Path:
     """Returns a local path of a file; a store's file is copied into `folder` first. Raises as `reading` does."""
     if isinstance(place, Path):
+        refuse_special(place)
         return place
     copy = folder / place.rpartition("/")[2]
     with _translating(place):

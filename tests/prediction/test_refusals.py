@@ -1,5 +1,7 @@
 """Input that has no estimate is refused in one line, and the output is left unchanged."""
 
+import os
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -25,6 +27,13 @@ def parquet(**columns):
     return lambda path: pq.write_table(pa.table(columns), path)
 
 
+def bomb(path):
+    """Writes a list of 2^26 zeros in 600 bytes."""
+    offsets = pa.array([0, 2**26], pa.int32())
+    pq.write_table(pa.table({"input": pa.ListArray.from_arrays(offsets, np.zeros(2**26, np.int8))}), path)
+
+
+SPECIAL = "{} is not a regular file but a device or a pipe; copy its content to a file first"
 EMPTY = "{} is empty or begins with an empty line; its first line should name its columns"
 NO_ROWS = "{} holds no rows, so there is nothing to estimate"
 EITHER = "columns input_0, input_1, ...; its windows should be in one or the other"
@@ -39,6 +48,18 @@ REFUSED = {
     "in.txt": (lambda path: path.touch(), "{} ends in neither .parquet nor .csv; rename it"),
     "empty.csv": (lambda path: path.touch(), EMPTY),
     "header.csv": (text(HEADER), NO_ROWS),
+    "pipe.csv": (os.mkfifo, SPECIAL),
+    "pipe.parquet": (os.mkfifo, SPECIAL),
+    "zero.csv": (lambda path: path.symlink_to("/dev/zero"), SPECIAL),
+    "line.csv": (
+        lambda path: path.write_text(HEADER * 2**15),
+        "{} is not a readable CSV file (its first line is longer than 1,048,576 characters)",
+    ),
+    "bomb.parquet": (
+        bomb,
+        "{}: a row group's lists or pages would grow to 268,435,456 bytes, more than 2,048 times their size; "
+        "write it with row groups of fewer rows",
+    ),
     "rows.parquet": (parquet(input=pa.array([], pa.list_(pa.float32()))), NO_ROWS),
     "folder": (lambda path: path.mkdir(), "{} holds no part-*.parquet; give a file, or a folder of these"),
     "text.parquet": (text(HEADER, ROW), "{} is not a readable parquet file ("),

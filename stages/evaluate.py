@@ -23,7 +23,7 @@ from quadrature.runtime.params import load_params
 from quadrature.runtime.settings import Section
 from quadrature.scoring.baselines import LeastSquares, hilbert, zero
 from quadrature.scoring.floor import OptionalFloor
-from quadrature.scoring.leakage import SeenWindows, slices
+from quadrature.scoring.leakage import SMALL, TOLERANCE, SeenWindows, slices
 from quadrature.scoring.scores import Excess, Score
 from quadrature.signals.waves import GenerateParams
 from quadrature.storage.arrow import Columns
@@ -73,6 +73,7 @@ def main() -> None:
     if floor.is_withdrawn:
         excess = Excess()
         withdraw_floor()
+    warn_of_small_windows(params.generate)
     write_metrics(scores, excess, floor, seen)
 
 
@@ -134,6 +135,15 @@ def write_metrics(scores: Mapping[str, Score], excess: Excess, floor: OptionalFl
     )
     write_list(Path("data/digests/evaluate.sha256"), [METRICS])
     logging.info("windows %s, mse %.3g, %s", f"{network.windows:,}", network.mse, describe(figures))
+
+
+def warn_of_small_windows(params: GenerateParams) -> None:
+    """Logs a warning where windows are so small that different ones may be within the tolerance of seen_in_training."""
+    if max(params.amplitude.low, params.noise_std) < SMALL:
+        logging.warning(
+            "seen_in_training may be too high: inputs within %g count as the same, and amplitudes begin at %g",
+            TOLERANCE, params.amplitude.low,
+        )  # fmt: skip
 
 
 def describe(figures: Mapping[str, float | None]) -> str:

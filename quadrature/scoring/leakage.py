@@ -11,6 +11,9 @@ from quadrature.storage.arrow import Columns
 TOLERANCE = 1e-6
 """Two inputs are the same if they differ by no more than this at any instant."""
 
+SMALL = 1e3 * TOLERANCE
+"""Below this amplitude, and noise, the tolerance is more than a thousandth of the windows that it compares."""
+
 SLICE = 2**24
 """Bytes of a slice of the test split, at most. A slice holds at least one shard."""
 

@@ -1,7 +1,8 @@
 """`python -m quadrature heal`: fixes files that a killed DVC left torn, so that `dvc repro` runs again.
 
-DVC rewrites dvc.lock and .dvc/tmp/rwlock in place, so a kill can tear them. DVC writes a record of its run cache to a
-temporary file and renames it; after a kill, DVC takes the half-written temporary file for the newest record.
+DVC rewrites dvc.lock, .dvc/tmp/rwlock and .dvc/tmp/exps/rwlock in place, so a kill can tear them. DVC writes a record
+of its run cache to a temporary file and renames it; after a kill, DVC takes the half-written temporary file for the
+newest record. Experiments that were killed in DVC's queue are queued again.
 
 DVC also saves a list of the files that it pushes or pulls, output by output. After a kill it takes an incomplete list
 for the whole: `dvc push` says `Everything is up to date` where files are missing. Nothing shows whether a list is
@@ -13,24 +14,27 @@ can read are not touched, except an rwlock that names only dead processes. Nothi
 """
 
 import argparse
-import json
 import logging
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from contextlib import ExitStack, closing
 from itertools import chain
 from pathlib import Path
 
-import psutil
 from dvc import rwlock  # type: ignore[import-untyped]
 from dvc.exceptions import DvcException  # type: ignore[import-untyped]
+from dvc.fs import localfs  # type: ignore[import-untyped]
 from dvc.lock import LockError, make_lock  # type: ignore[import-untyped]
 from dvc.repo import Repo  # type: ignore[import-untyped]
 from dvc.schema import COMPILED_LOCKFILE_SCHEMA  # type: ignore[import-untyped]
 from dvc.utils import strictyaml  # type: ignore[import-untyped]
 
+from quadrature.experiments.abandoned import EXPERIMENTS, advise, is_running, read_rwlock, requeue
 from quadrature.runtime.errors import QuadratureError, conflict_in
 from quadrature.storage.files import write_bytes
 
@@ -41,14 +45,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(arguments: argparse.Namespace) -> None:
-    """Logs each fixed file. Exits with 1 if there was none, so that a script knows whether to try again."""
+    """Logs each fixed file, and what the user has to fix. Exits with 1 if nothing was fixed: no use in trying again."""
+    advice = [*advise()]
     fixed = heal()
-    for line in fixed:
+    for line in (*fixed, *advice):
         logging.info("%s", line)
-    if not fixed and not arguments.quiet:
+    if not (fixed or advice or arguments.quiet):
         logging.info("nothing to fix: DVC can read dvc.lock, .dvc/tmp/rwlock and its run cache")
     if not fixed:
         sys.exit(1)
+
+
+class BusyError(QuadratureError):
+    """Another process is using DVC's files."""
+
+    exit_code = 75
 
 
 class GitError(QuadratureError):
@@ -59,6 +70,7 @@ class GitError(QuadratureError):
 
 LOCKFILE = Path("dvc.lock")
 DVC_STATE = Path(".dvc/tmp")
+RENAME_SECONDS = 2.0
 
 
 def heal() -> list[str]:
@@ -69,41 +81,71 @@ def heal() -> list[str]:
     if not DVC_STATE.parent.is_dir():
         raise QuadratureError(f"there is no {DVC_STATE.parent} here; run from the project's root")
     DVC_STATE.mkdir(exist_ok=True)
+    folders = [*filter(Path.is_dir, (DVC_STATE, EXPERIMENTS))]  # each with a list of who reads and writes: rwlock
     try:
-        with make_lock(str(DVC_STATE / "lock")), make_lock(str(DVC_STATE / rwlock.RWLOCK_LOCK)):
+        with ExitStack() as locks:
+            for path in (DVC_STATE / "lock", *(folder / rwlock.RWLOCK_LOCK for folder in folders)):
+                locks.enter_context(make_lock(str(path)))
+            databases = [*_heal_databases()]  # before DVC opens them
             repo = Repo()
-            runs = Path(repo.stage_cache.cache_dir)
-            fixed = [*_heal_rwlock(DVC_STATE / rwlock.RWLOCK_FILE), *_heal_lockfile(), *_heal_run_cache(runs)]
             repo.drop_data_index()  # its lists for push and pull
-            return fixed
+            return [
+                *databases,
+                *chain(*(_heal_rwlock(folder / rwlock.RWLOCK_FILE) for folder in folders)),
+                *_heal_lockfile(),
+                *_heal_run_cache(Path(repo.stage_cache.cache_dir)),
+                *requeue(repo),
+            ]
     except LockError:
-        raise QuadratureError("another DVC is at work here; wait until it ends") from None
+        raise BusyError("another DVC is at work here; wait until it ends") from None
     except DvcException as error:
         raise QuadratureError(f"DVC cannot open this project: {error}") from None
 
 
+class _Closed(Repo):  # type: ignore[misc]
+    """A project whose state databases are not opened."""
+
+    def __init__(self) -> None:
+        self._fs, self._config, self._remote, self._remote_config = localfs, None, None, None
+        self.root_dir, self.dvc_dir = self._get_repo_dirs()
+
+
+def _heal_databases() -> Iterator[str]:
+    """Deletes SQLite files in which DVC remembers digests and links, if they are damaged: DVC computes them again.
+
+    Raises BusyError if another process holds one, OSError if the system does not open it.
+    """
+    for path in Path(_Closed().site_cache_dir).rglob("*.db"):
+        try:
+            with closing(sqlite3.connect(path, timeout=1.0, isolation_level=None)) as connection:
+                connection.execute("BEGIN IMMEDIATE")  # as DVC does, which waits for its turn without end
+                found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
+                raise OSError(f"DVC's database {path} cannot be used: {error}") from None
+            raise BusyError(f"another process holds DVC's database {path}; wait until it ends, or end it") from None
+        except sqlite3.DatabaseError as error:
+            found = str(error)
+        if found != "ok":
+            for file in path.parent.glob(f"{path.name}*"):  # with its journals
+                file.unlink()
+            yield f"DVC's database {path} was damaged; removed, DVC makes it again"
+
+
 def _heal_rwlock(path: Path) -> Iterator[str]:
-    """Deletes rwlock if it is unreadable or names only dead processes."""
+    """Deletes rwlock if it is unreadable or names only processes that have ended."""
     if not path.exists():
         return
-    try:
-        lists = rwlock.SCHEMA(json.loads(path.read_bytes()))
-    except (ValueError, rwlock.Invalid):
+    lists = read_rwlock(path)
+    if lists is None:
         path.unlink()
         yield f"{path} was torn; removed"
         return
-    pids = [entry["pid"] for entry in [*lists["write"].values(), *chain(*lists["read"].values())]]
-    if pids and not any(map(_is_alive, pids)):
+    written = path.stat().st_mtime
+    entries = [*lists["write"].values(), *chain(*lists["read"].values())]
+    if entries and not any(is_running(each["pid"], each["cmd"], written) for each in entries):
         path.unlink()
         yield f"{path} named only dead processes; removed"
-
-
-def _is_alive(pid: int) -> bool:
-    """Whether a process runs and is not a zombie: killed, but not waited for. DVC counts a zombie as alive."""
-    try:
-        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
-    except psutil.NoSuchProcess:
-        return False
 
 
 def _heal_lockfile() -> Iterator[str]:
@@ -152,8 +194,15 @@ def _is_torn(lockfile: Path) -> bool:
 
 
 def _heal_run_cache(runs: Path) -> Iterator[str]:
-    """Deletes half-written records of runs. A record cut before its outputs stops DVC, which does not name the file."""
-    for path in runs.glob("*/*/.*.tmp"):
+    """Deletes half-written records of runs. A record cut before its outputs stops DVC, which does not name the file.
+
+    DVC renames a record milliseconds after it has begun it. An experiment, or a project with the same cache, may be
+    about to: only those that remain are deleted.
+    """
+    found = [*runs.glob("*/*/.*.tmp")]
+    if found:
+        time.sleep(RENAME_SECONDS)
+    for path in filter(Path.exists, found):
         path.unlink(missing_ok=True)
         yield f"{os.path.relpath(path)} was half written; removed"
 

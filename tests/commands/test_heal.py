@@ -4,27 +4,34 @@ import argparse
 import json
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
+import threading
+import time
+from contextlib import closing
 from functools import partial
+from pathlib import Path
 
 import pytest
 from dvc.lock import make_lock
+from dvc.repo import Repo
 from dvc.schema import COMPILED_LOCKFILE_SCHEMA
 from dvc.utils import strictyaml
 
 from quadrature.commands.heal import heal, main
+from quadrature.experiments.abandoned import advise
 from quadrature.runtime.errors import QuadratureError
 from tests.checkout import git
 from tests.forked_python.server import forking
 
 
-def rwlock(pid):
-    entry = {"pid": pid, "cmd": "dvc repro"}
+def rwlock(pid, command="dvc repro"):
+    entry = {"pid": pid, "cmd": command}
     return json.dumps({"write": {"/there/model": entry}, "read": {"/there/windows": [entry]}}).encode()
 
 
-RWLOCK = rwlock(1)  # a process that always runs
+RWLOCK = rwlock(os.getpid(), f"pytest {sys.orig_argv[-1]}")  # as this process, which runs
 
 
 @pytest.fixture
@@ -113,11 +120,14 @@ def test_a_torn_dvc_lock_that_no_commit_has_is_removed_and_each_copy_is_kept(pro
 
 
 @pytest.mark.parametrize("torn", [b"", RWLOCK[: len(RWLOCK) // 2], RWLOCK[:-1], b"[]", b'{"write": 3}', b"\xff"])
-def test_a_torn_rwlock_is_removed(project, torn):
-    rwlock = project / ".dvc/tmp/rwlock"
-    rwlock.write_bytes(torn)
-    assert heal() == [".dvc/tmp/rwlock was torn; removed"]
-    assert not rwlock.exists()
+def test_a_torn_rwlock_is_removed_of_the_project_and_of_its_experiments(project, torn):
+    (project / ".dvc/tmp/exps").mkdir()
+    names = (".dvc/tmp/rwlock", ".dvc/tmp/exps/rwlock")
+    for name in names:
+        (project / name).write_bytes(torn)
+    assert [*advise()] == []
+    assert heal() == [f"{name} was torn; removed" for name in names]
+    assert not any((project / name).exists() for name in names)
 
 
 def test_an_rwlock_of_only_dead_processes_is_removed(project):
@@ -131,7 +141,58 @@ def test_an_rwlock_of_only_dead_processes_is_removed(project):
     killed.wait()
 
 
-def test_a_half_written_record_of_a_run_is_removed(project, finished):
+def test_a_later_process_with_the_number_of_a_dead_one_is_not_taken_for_it(project):
+    path = project / ".dvc/tmp/rwlock"
+    for program, earlier in (("true; sleep 60", 0), ("true repro; sleep 60", 10)):
+        with subprocess.Popen(["sh", "-c", program]) as later:
+            path.write_bytes(rwlock(later.pid))
+            os.utime(path, (time.time() - earlier,) * 2)
+            found = heal()
+            later.kill()
+        assert found == [".dvc/tmp/rwlock named only dead processes; removed"]
+
+
+def databases(project):
+    with Repo(str(project)) as repo:
+        return sorted(Path(repo.site_cache_dir).rglob("*.db"))
+
+
+def half(content):
+    return content[: len(content) // 2]
+
+
+def zeros_after_the_header(content):
+    return content[:100] + bytes(len(content) - 100)
+
+
+def no_database(content):
+    return b"x" * len(content)
+
+
+@pytest.mark.parametrize("damage", [half, zeros_after_the_header, no_database])
+def test_a_damaged_database_of_dvcs_is_removed_and_dvc_makes_it_again(project, damage):
+    found = databases(project)
+    assert len(found) == 2
+    for path in found:
+        path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(sqlite3.DatabaseError):
+        Repo(str(project))
+    assert sorted(heal()) == [f"DVC's database {path} was damaged; removed, DVC makes it again" for path in found]
+    assert databases(project) == found
+    assert heal() == []
+
+
+def test_a_database_that_another_process_holds_is_left_alone(project):
+    path = databases(project)[0]
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("BEGIN IMMEDIATE")
+        with pytest.raises(QuadratureError, match=f"^another process holds DVC's database {path}; wait .+") as caught:
+            heal()
+    assert caught.value.exit_code == 75
+    assert heal() == []
+
+
+def test_a_half_written_record_of_a_run_is_removed_but_not_one_that_dvc_is_about_to_rename(project, finished):
     """Ctrl-C while DVC writes a record leaves one without outputs, which DVC takes for the newest."""
     shutil.copytree(finished.path / ".dvc/cache", project / ".dvc/cache")
     (project / "dvc.lock").unlink()
@@ -141,6 +202,9 @@ def test_a_half_written_record_of_a_run_is_removed(project, finished):
         half.write_text(whole.read_text().partition("outs:")[0])
     repro = partial(subprocess.run, [shutil.which("dvc"), "repro"], capture_output=True, text=True, check=False)
     assert repro().stderr.endswith("ERROR: failed to reproduce 'generate': 'outs'\n")
+    in_progress = records[0].with_name(".another.tmp")
+    in_progress.write_bytes(records[0].read_bytes())
+    threading.Timer(0.5, in_progress.rename, [records[0]]).start()
     assert sorted(heal()) == [f"{half.relative_to(project)} was half written; removed" for half in torn]
     assert sorted(project.glob(".dvc/cache/runs/*/*/*")) == records
     assert repro().returncode == 0

@@ -25,6 +25,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from itertools import chain
 from pathlib import Path
+from tempfile import TemporaryFile
 
 from dvc import rwlock  # type: ignore[import-untyped]
 from dvc.exceptions import DvcException  # type: ignore[import-untyped]
@@ -36,7 +37,7 @@ from dvc.utils import strictyaml  # type: ignore[import-untyped]
 
 from quadrature.experiments.abandoned import EXPERIMENTS, advise, is_running, read_rwlock, requeue
 from quadrature.runtime.errors import QuadratureError, conflict_in
-from quadrature.storage.files import write_bytes
+from quadrature.storage.files import reraise_systems, write_bytes
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -86,7 +87,9 @@ def heal() -> list[str]:
         with ExitStack() as locks:
             for path in (DVC_STATE / "lock", *(folder / rwlock.RWLOCK_LOCK for folder in folders)):
                 locks.enter_context(make_lock(str(path)))
-            databases = [*_heal_databases()]  # before DVC opens them
+            folder = Path(_Closed().site_cache_dir)
+            _check_room(folder)
+            databases = [*_heal_databases(folder)]  # before DVC opens them
             repo = Repo()
             repo.drop_data_index()  # its lists for push and pull
             return [
@@ -110,12 +113,23 @@ class _Closed(Repo):  # type: ignore[misc]
         self.root_dir, self.dvc_dir = self._get_repo_dirs()
 
 
-def _heal_databases() -> Iterator[str]:
+def _check_room(folder: Path) -> None:
+    """Raises OSError if a folder's disk has no megabyte left: DVC waits without end where its databases cannot grow."""
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with TemporaryFile(dir=folder) as file:
+            file.write(bytes(2**20))
+    except OSError as error:
+        reraise_systems(error, folder)
+        raise
+
+
+def _heal_databases(folder: Path) -> Iterator[str]:
     """Deletes SQLite files in which DVC remembers digests and links, if they are damaged: DVC computes them again.
 
     Raises BusyError if another process holds one, OSError if the system does not open it.
     """
-    for path in Path(_Closed().site_cache_dir).rglob("*.db"):
+    for path in folder.rglob("*.db"):
         try:
             with closing(sqlite3.connect(path, timeout=1.0, isolation_level=None)) as connection:
                 connection.execute("BEGIN IMMEDIATE")  # as DVC does, which waits for its turn without end

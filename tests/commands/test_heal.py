@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+import re
 import shutil
 import sqlite3
 import subprocess
@@ -190,6 +191,21 @@ def test_a_database_that_another_process_holds_is_left_alone(project):
             heal()
     assert caught.value.exit_code == 75
     assert heal() == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="mounts")
+def test_a_disk_too_full_for_dvcs_databases_is_told_before_dvc_waits_for_room_without_end(project):
+    disk = project / "disk"
+    disk.mkdir()
+    mount = 'mount -t tmpfs -o size=512k tmpfs "$DVC_SITE_CACHE_DIR" || exit 99; exec "$0" -m quadrature heal'
+    told = subprocess.run(
+        ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", mount, sys.executable],
+        env={**os.environ, "DVC_SITE_CACHE_DIR": str(disk)}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    if told.returncode == 99 or told.stderr.startswith("unshare"):
+        pytest.skip("users may not mount a disk of their own here")
+    assert told.returncode == 74
+    assert re.fullmatch(f"{disk}/repo/[0-9a-f]+: No space left on device.*\n", told.stderr)
 
 
 def test_a_half_written_record_of_a_run_is_removed_but_not_one_that_dvc_is_about_to_rename(project, finished):

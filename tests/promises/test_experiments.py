@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from quadrature.storage.windows import ESTIMATE_COLUMNS
-from tests.checkout import SMALL, git
+from tests.checkout import SMALL, Checkout, git
 from tests.forked_python.server import forking
 from tests.reporting.test_report import HOSTILE, assert_page_can_be_read, assert_page_stands_alone, outline
 
@@ -83,6 +83,15 @@ def test_however_a_run_is_started_its_lock_is_the_same(finished, queued, seeds, 
     assert lock(run, "direct") == golden
     assert lock(temp, "apart") == golden
     assert lock(queued, f"sweep-{seeds + 1}") == golden  # the product of the choices in order: gru with seed 0
+
+
+@pytest.mark.parametrize("command", [("make", "--old-file", "environment", "sweep"), ("bash", ".ci/run")])
+def test_a_shallow_clone_in_which_dvc_loses_experiments_is_refused(finished, tmp_path, command):
+    git("clone", "--quiet", "--depth=1", f"file://{finished.path}", "shallow", cwd=tmp_path)
+    refused = Checkout(tmp_path / "shallow").run(*command, check=False)
+    assert refused.returncode != 0
+    assert "this clone is shallow, and DVC loses experiments in one: git fetch --unshallow" in refused.stderr
+    assert "Queue" not in refused.stdout
 
 
 def test_an_experiment_shows_what_it_changed(queued):

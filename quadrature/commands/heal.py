@@ -46,14 +46,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(arguments: argparse.Namespace) -> None:
-    """Logs each fixed file, and what the user has to fix. Exits with 1 if nothing was fixed: no use in trying again."""
+    """Logs each fixed file, and each command that the user should run.
+
+    Exits with 75 if there is such a command, as the files may not be the user's, else with 1 if nothing was fixed.
+    """
     advice = [*advise()]
     fixed = heal()
     for line in (*fixed, *advice):
         logging.info("%s", line)
-    if not (fixed or advice or arguments.quiet):
-        logging.info("nothing to fix: DVC can read dvc.lock, .dvc/tmp/rwlock and its run cache")
+    if advice:
+        sys.exit(os.EX_TEMPFAIL)
     if not fixed:
+        if not arguments.quiet:
+            logging.info("nothing to fix: DVC can read dvc.lock, .dvc/tmp/rwlock and its run cache")
         sys.exit(1)
 
 

@@ -18,7 +18,6 @@ import logging
 import os
 import shutil
 import sqlite3
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -36,8 +35,11 @@ from dvc.schema import COMPILED_LOCKFILE_SCHEMA  # type: ignore[import-untyped]
 from dvc.utils import strictyaml  # type: ignore[import-untyped]
 
 from quadrature.experiments.abandoned import EXPERIMENTS, advise, is_running, read_rwlock, requeue
-from quadrature.runtime.errors import QuadratureError, conflict_in
-from quadrature.storage.files import reraise_systems, write_bytes
+from quadrature.experiments.git import git
+from quadrature.experiments.project import opened
+from quadrature.runtime.errors import GitError, QuadratureError, conflict_in
+from quadrature.runtime.system_errors import naming
+from quadrature.storage.files import write_bytes
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -68,12 +70,6 @@ class BusyError(QuadratureError):
     exit_code = 75
 
 
-class GitError(QuadratureError):
-    """Git cannot answer, so nothing is known of what it holds."""
-
-    exit_code = 69
-
-
 LOCKFILE = Path("dvc.lock")
 DVC_STATE = Path(".dvc/tmp")
 RENAME_SECONDS = 2.0
@@ -95,7 +91,7 @@ def heal() -> list[str]:
             folder = Path(_Closed().site_cache_dir)
             _check_room(folder)
             databases = [*_heal_databases(folder)]  # before DVC opens them
-            repo = Repo()
+            repo = locks.enter_context(opened())
             repo.drop_data_index()  # its lists for push and pull
             return [
                 *databases,
@@ -121,12 +117,8 @@ class _Closed(Repo):  # type: ignore[misc]
 def _check_room(folder: Path) -> None:
     """Raises OSError if a folder's disk has no megabyte left: DVC waits without end where its databases cannot grow."""
     folder.mkdir(parents=True, exist_ok=True)
-    try:
-        with TemporaryFile(dir=folder) as file:
-            file.write(bytes(2**20))
-    except OSError as error:
-        reraise_systems(error, folder)
-        raise
+    with naming(folder), TemporaryFile(dir=folder) as file:
+        file.write(bytes(2**20))
 
 
 def _heal_databases(folder: Path) -> Iterator[str]:
@@ -187,18 +179,12 @@ def _heal_lockfile() -> Iterator[str]:
 
 def _read_committed(path: Path) -> bytes | None:
     """Returns a file of the last commit; None if there is no commit, or the commit lacks the file. Raises GitError."""
-    if _git("rev-parse", "--quiet", "--verify", "HEAD", allowed=(0, 1)) and _git("ls-tree", "HEAD", "--", str(path)):
-        return _git("show", f"HEAD:./{path}")
+    try:
+        if git("rev-parse", "--quiet", "--verify", "HEAD", allowed=(0, 1)) and git("ls-tree", "HEAD", "--", str(path)):
+            return git("show", f"HEAD:./{path}")
+    except GitError as error:
+        raise GitError(f"{error}; {path} is torn and stays as it is: repair git first") from None
     return None
-
-
-def _git(*arguments: str, allowed: tuple[int, ...] = (0,)) -> bytes:
-    """Returns git's output. Raises GitError if git ends with another exit code than those allowed."""
-    done = subprocess.run(["git", *arguments], capture_output=True, check=False)  # noqa: S603, S607, no part is input
-    if done.returncode not in allowed:
-        reason = next(iter(done.stderr.decode(errors="replace").splitlines()), f"exit code {done.returncode}")
-        raise GitError(f"git refuses: {reason}; {LOCKFILE} is torn and stays as it is: repair git first")
-    return done.stdout
 
 
 def _is_torn(lockfile: Path) -> bool:

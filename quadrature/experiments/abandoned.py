@@ -5,7 +5,6 @@ user's edits to git's stash, detaches HEAD, sets the experiment's parameters, an
 """
 
 import json
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,9 @@ import psutil
 from dvc import rwlock  # type: ignore[import-untyped]
 from dvc.repo import Repo  # type: ignore[import-untyped]
 from dvc.repo.experiments.refs import EXEC_BASELINE, WORKSPACE_STASH  # type: ignore[import-untyped]
+
+from quadrature.experiments.git import git
+from quadrature.runtime.errors import GitError
 
 EXPERIMENTS = Path(".dvc/tmp/exps")
 ARGUMENTS = ".dvc/tmp/repro.dat"  # of an experiment's `dvc repro`
@@ -117,8 +119,10 @@ def read_rwlock(path: Path) -> dict[str, Any] | None:
 
 def _git(*arguments: str) -> str:
     """Returns git's output, empty if git has no answer."""
-    done = subprocess.run(["git", *arguments], capture_output=True, check=False, text=True)  # noqa: S603, S607, no part is input
-    return done.stdout.strip() if done.returncode == 0 else ""
+    try:
+        return git(*arguments).decode(errors="surrogateescape").strip()
+    except GitError:
+        return ""
 
 
 def _names_running(path: Path) -> bool:

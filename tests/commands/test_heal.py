@@ -53,7 +53,7 @@ def another_owner(_project, monkeypatch):
 
 def no_such_commit(project, _monkeypatch):
     (project / ".git/refs/heads/main").write_text(f"{'1' * 40}\n")
-    return "fatal: "
+    return "not a tree object"
 
 
 def broken_object(project, _monkeypatch):
@@ -61,7 +61,7 @@ def broken_object(project, _monkeypatch):
     path = project / ".git/objects" / commit[:2] / commit[2:]
     path.chmod(0o644)
     path.write_bytes(b"")
-    return "error: object file"
+    return "loose object .* is corrupt"
 
 
 @pytest.mark.parametrize("harm", [another_owner, no_such_commit, broken_object])
@@ -179,7 +179,7 @@ def test_a_damaged_database_of_dvcs_is_removed_and_dvc_makes_it_again(project, d
     with pytest.raises(sqlite3.DatabaseError):
         Repo(str(project))
     assert sorted(heal()) == [f"DVC's database {path} was damaged; removed, DVC makes it again" for path in found]
-    assert databases(project) == found
+    assert {*found} <= {*databases(project)}
     assert heal() == []
 
 

@@ -2,6 +2,7 @@
 # changed: this directory, its own interpreter, the dependencies in pyproject.toml, or constraints.txt. PYTHON is the
 # interpreter that .venv is made from; to change to another, `make clean` first.
 PYTHON ?= python3
+export PYTHON
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -72,13 +73,32 @@ clean:  ## Remove .venv and every output that is not in git, but for DVC's cache
 	@rm -rf .venv .venv-bench data models metrics/report.html
 
 environment:  ## Make or renew .venv for the pipeline (the targets above do it by themselves)
-	@$(STAMP) | cmp -s - .venv/stamp || $(MAKE) --no-print-directory .venv
+	@$(CURRENT) || { $(MAKE) --no-print-directory able && "$$PYTHON" $(ALONE) $(MAKE) --no-print-directory .venv; }
 
 tools: environment  ## Add to .venv what tests and checks need (as above)
-	@[ -e .venv/tools.txt ] || $(MAKE) --no-print-directory .venv/tools.txt
+	@[ -e .venv/tools.txt ] || .venv/bin/python $(ALONE) $(MAKE) --silent --no-print-directory .venv/tools.txt
 
-STAMP = { echo "$(CURDIR)"; .venv/bin/python --version; sed -n '/^dependencies = /,/^]/p; /^dev = /,/^]/p' pyproject.toml; \
+# The shell asks for the folder's name itself: were the name a part of the command, it could be a command, too.
+STAMP = { pwd -P; .venv/bin/python --version; sed -n '/^dependencies = /,/^]/p; /^dev = /,/^]/p' pyproject.toml; \
 	cat constraints.txt; } 2>/dev/null
+CURRENT = $(STAMP) | cmp -s - .venv/stamp
+
+# Runs a command alone: another `make` in this folder waits until the command and all that it started have ended.
+define RUN_ALONE
+import fcntl, os, sys
+try:
+    file = os.open("Makefile", os.O_RDWR)
+    os.set_inheritable(file, True)
+    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+except BlockingIOError:
+    print("Waiting for another make in this folder to end its set-up", flush=True)
+    fcntl.flock(file, fcntl.LOCK_EX)
+except OSError:
+    pass  # the file may not be written, or its file system has no locks
+os.execvp(sys.argv[1], sys.argv[1:])
+endef
+export RUN_ALONE
+ALONE = -c "$$RUN_ALONE"
 
 # Python reads the requirements for pip, which cannot take them from pyproject.toml without installing the project.
 RUNTIME = ["project"]["dependencies"]
@@ -106,14 +126,21 @@ import os, sys; own = os.path.join(sys.prefix, "dvc"); os.access(own, os.W_OK) a
 endef
 export FIRST_ON_PATH
 
-.venv:
+able:
 	@command -v git >/dev/null || { echo "git is missing; install it and run make again" >&2; exit 1; }
-	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is missing; install Python 3.11 or newer, or say make PYTHON=..." >&2; exit 1; }
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "$$($(PYTHON) --version) is too old; install Python 3.11 or newer, or say make PYTHON=..." >&2; exit 1; }
-	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "$(PYTHON) has no venv module; install it (Debian: apt install python3-venv)" >&2; exit 1; }
+	@command -v "$$PYTHON" >/dev/null || { echo "$$PYTHON is missing; install Python 3.11 or newer, or say make PYTHON=..." >&2; exit 1; }
+	@"$$PYTHON" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "$$("$$PYTHON" --version) is too old; install Python 3.11 or newer, or say make PYTHON=..." >&2; exit 1; }
+	@"$$PYTHON" -c 'import ensurepip, venv' 2>/dev/null || { echo "$$PYTHON has no venv module; install it (Debian: apt install python3-venv)" >&2; exit 1; }
+	@# pip writes the folder's name between double quotes into programs that a shell reads.
+	@cd -P . && case $$PWD in *[\"\$$\`:\\]*|*[[:cntrl:]]*) echo 'the path of this folder has one of " $$ ` : \ or a line break in it; rename the folder' >&2; exit 1;; esac
+
+.venv:
+	@$(CURRENT) || $(MAKE) --no-print-directory .venv/renewed
+
+.venv/renewed:
 	@echo "Setting up .venv (a few minutes the first time)"
 	@rm -rf .venv
-	@$(PYTHON) -m venv .venv
+	@"$$PYTHON" -m venv .venv
 	@$(call requirements,$(RUNTIME)) >.venv/requirements.txt
 	@$(call install,.venv,.venv/requirements.txt,constraints.txt)
 	@$(call compile,.venv)
@@ -138,4 +165,4 @@ export FIRST_ON_PATH
 	@touch .venv-bench/stamp
 
 .DEFAULT_GOAL := help
-.PHONY: help repro quick test test-all article bench sweep check verify gate audit sbom format lock clean environment tools .venv
+.PHONY: help repro quick test test-all article bench sweep check verify gate audit sbom format lock clean environment tools able .venv .venv/renewed

@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import stat
+import subprocess
 import sys
 import tomllib
 from pathlib import Path
@@ -33,6 +34,13 @@ def installed(checkout):
     return checkout.run(".venv/bin/python", "-c", program).stdout.split()
 
 
+def start(checkout, *command, **env):
+    return subprocess.Popen(
+        command, cwd=checkout.path, env={**checkout.env, **env}, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+
+
 def wants_to_set_up(checkout):
     """Whether `make environment` would make .venv again: with a missing Python it then fails."""
     said = checkout.run("make", "environment", "PYTHON=python9", check=False).stderr
@@ -41,13 +49,18 @@ def wants_to_set_up(checkout):
 
 def test_the_environment_is_made_when_and_only_when_it_is_missing_or_out_of_date(make_checkout, tmp_path):
     """And the development tools are added exactly when they are needed."""
-    checkout = make_checkout("a folder with spaces")
+    checkout = make_checkout("it's a folder; touch & #spaces %")
     shrink_requirements(checkout)
     make = ("make", "environment")
 
-    first = checkout.run(*make, PIP_FIND_LINKS=str(tmp_path / "nowhere"))
-    assert (first.stdout.count("\n"), first.stderr) == (1, "")
-    assert "Setting up .venv" in first.stdout
+    python = stub(tmp_path / "my programs", "python 3", f'exec {sys.executable} "$@"')
+    two = [start(checkout, *make, f"PYTHON={python}", PIP_FIND_LINKS=str(tmp_path / "nowhere")) for _ in range(2)]
+    said = sorted(process.communicate()[0] for process in two)
+    assert [process.returncode for process in two] == [0, 0], said
+    assert said == [
+        "Setting up .venv (a few minutes the first time)\n",
+        "Waiting for another make in this folder to end its set-up\n",
+    ]
     assert "nowhere" in (checkout.path / ".venv/pip.log").read_text()  # pip warns of it
     assert installed(checkout) == ["1.17.0", "None"]
     assert checkout.run(*make).stdout == ""
@@ -106,6 +119,15 @@ def stub(folder, name, script):
     (folder / name).write_text(f"#!/bin/sh\n{script}\n")
     (folder / name).chmod((folder / name).stat().st_mode | stat.S_IXUSR)
     return str(folder / name)
+
+
+def test_no_shell_runs_a_part_of_the_folders_name(checkout):
+    """make does not, nor does pip, which would write the name into programs that a shell reads."""
+    for name in ("a$(touch X)b", "a`touch X`b", 'a"; touch X; "b', "a\\b", "a:b", "a\nb", "a\n"):
+        checkout.path = checkout.path.rename(checkout.path.with_name(name))
+        checkout.run("make", "--dry-run", "verify")
+        assert refusal(checkout).startswith("the path of this folder has one of ")
+        assert not list(checkout.path.parent.rglob("X"))
 
 
 def refusal(checkout, *arguments, **env):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from packaging.requirements import Requirement
 
-from tests.checkout import PROJECT
+from tests.checkout import PROJECT, git
 
 
 def shrink_requirements(checkout, **versions):
@@ -162,6 +162,14 @@ def test_make_alone_lists_the_targets_a_phrase_each(checkout):
     text = (PROJECT / "Makefile").read_text()
     assert [line.split()[1] for line in lines] == re.findall(r"^([a-z-]+):.*##", text, re.MULTILINE)
     assert all(len(line.split()) > 3 and len(line) <= 110 for line in lines)
+
+
+def test_a_clone_has_the_same_bytes_whatever_git_does_to_line_endings(checkout):
+    clone = checkout.path.with_name("clone")
+    git("clone", "--quiet", "--config", "core.autocrlf=true", str(checkout.path), str(clone), cwd=checkout.path)
+    for name in git("ls-files", "-z", cwd=checkout.path).split("\0")[:-1]:
+        assert (clone / name).read_bytes() == (checkout.path / name).read_bytes(), name
+    assert git("status", "--porcelain", cwd=clone) == ""
 
 
 def test_make_format_mends_what_make_check_refuses(checkout):

@@ -7,8 +7,10 @@ export PYTHON
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
 
+# DVC is make's own child: a shell between them, as a `||` needs one, would not pass on a signal.
 repro: environment  ## Run the pipeline: the stages whose code, parameters or data changed
-	@.venv/bin/dvc repro || { .venv/bin/python -m quadrature heal --quiet && .venv/bin/dvc repro; }
+	@.venv/bin/python -m quadrature heal --quiet || [ $$? -eq 1 ]  # it found nothing to fix
+	@.venv/bin/dvc repro
 
 quick: tools  ## Run the fast unit tests, while editing
 	@$(PYTEST) -m "not slow and not nightly"

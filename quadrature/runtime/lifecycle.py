@@ -26,6 +26,9 @@ _PARENT_SECONDS = 0.5
 _GRACE_SECONDS = 2.0
 """Seconds to wait after the parent has gone: if both were signalled, a second signal would end a save of the state."""
 
+_REPEATED = (signal.SIGHUP, signal.SIGXCPU)
+"""A terminal closes, or the processor time is over: the system may send these again, which is no call for haste."""
+
 
 class _Formatter(logging.Formatter):
     """Escapes unprintable characters in each line: names and other people's texts reach the terminal here."""
@@ -53,7 +56,7 @@ def attempt(main: Callable[[], None]) -> int:
     try:
         try:
             _check_arguments(sys.argv[1:])
-            if "DVC_ROOT" in os.environ:
+            if {"DVC_ROOT", "TORCHELASTIC_RUN_ID"} & os.environ.keys():  # started by DVC, or by torchrun
                 threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
             inputs = watch_inputs()
             main()
@@ -87,6 +90,7 @@ def held_back() -> Iterator[Callable[[], str | None]]:
     def hold(number: int, _frame: FrameType | None) -> None:
         held.append(signal.Signals(number).name)
         _on_signals(_interrupt)
+        _ignore_repeated()
 
     _on_signals(hold)
     try:
@@ -117,7 +121,7 @@ def _check_arguments(arguments: Sequence[str]) -> None:
 
 
 def _end_with(parent: int) -> None:
-    """Interrupts this process when its parent dies: a killed DVC leaves its stage running.
+    """Interrupts this process when its parent dies: a killed DVC leaves its stage running, a launcher its processes.
 
     An orphaned stage would write its outputs beside those of the next run. A process that was an orphan from the start
     is recognized by its parent's session, which differs from its own. Launchers, too, start each rank in a new session.
@@ -133,7 +137,16 @@ def _end_with(parent: int) -> None:
 def _on_signals(handler: Callable[[int, FrameType | None], None] | signal.Handlers) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, handler)
+    for number in _REPEATED:
+        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup ignores SIGHUP, and _ignore_repeated does
+            signal.signal(number, handler)
+
+
+def _ignore_repeated() -> None:
+    for number in _REPEATED:
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _interrupt(number: int, _frame: FrameType | None) -> None:
+    _ignore_repeated()
     raise Interruption(f"interrupted by {signal.Signals(number).name}; nothing half-written was left")

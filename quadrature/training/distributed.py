@@ -6,6 +6,7 @@ take the same step. So they hold the same weights, to the last bit those of a si
 
 import logging
 import os
+import signal
 import sys
 import uuid
 from collections.abc import Iterator, Sequence
@@ -104,9 +105,12 @@ def start_processes(count: int, program: Sequence[str]) -> None:
 
     logging.getLogger("torch.distributed").setLevel(logging.CRITICAL)
     os.environ.pop("DVC_STAGE", None)  # DVC runs this process, which runs the others
+    handled = ["SIGTERM", "SIGINT"]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as under nohup
+        handled.append("SIGHUP")
     config = LaunchConfig(
         min_nodes=1, max_nodes=1, nproc_per_node=count, run_id=uuid.uuid4().hex, rdzv_backend="c10d",
-        rdzv_endpoint="localhost:0", max_restarts=0,
+        rdzv_endpoint="localhost:0", max_restarts=0, signals_to_handle=",".join(handled),
     )  # fmt: skip
     try:
         elastic_launch(config, sys.executable)(*program)

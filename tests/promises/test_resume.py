@@ -123,6 +123,8 @@ def test_other_parameters_do_not_go_on_from_it_but_other_threads_and_processes_d
         "all, as Ctrl-C does",
         pytest.param("one process", marks=pytest.mark.nightly),
         pytest.param("the one that started them", marks=pytest.mark.nightly),
+        pytest.param("the one that started them, as a terminal that closes", marks=pytest.mark.nightly),
+        pytest.param("the one that started them, by SIGKILL", marks=pytest.mark.nightly),
     ],
 )
 def test_a_signal_to_a_training_of_several_processes_ends_it_with_75_and_it_goes_on(generated, expected, whom):
@@ -134,10 +136,14 @@ def test_a_signal_to_a_training_of_several_processes_ends_it_with_75_and_it_goes
             os.killpg(process.pid, signal.SIGINT)
         case "one process":
             os.kill(workers(process)[1], signal.SIGKILL)
-        case _:
+        case "the one that started them":
             process.send_signal(signal.SIGTERM)
-    _, log = process.communicate(timeout=60)
-    assert process.returncode == 75, log
+        case "the one that started them, as a terminal that closes":
+            process.send_signal(signal.SIGHUP)
+        case "the one that started them, by SIGKILL":
+            process.kill()
+    _, log = process.communicate(timeout=60)  # to the end of its processes, which write to the same pipe
+    assert process.returncode == (-signal.SIGKILL if whom.endswith("SIGKILL") else 75), log
     assert "the next run resumes after step" in log
     assert "no state was saved" not in log
     assert "Traceback" not in log

@@ -108,7 +108,7 @@ def test_a_mistake_of_ours_keeps_its_traceback():
     assert "ZeroDivisionError" in result.stderr
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGXCPU])
 def test_a_signal_ends_a_command_with_75_and_leaves_no_temporary_file(tmp_path, number):
     target = tmp_path / "output"
     target.write_text("old")
@@ -148,6 +148,26 @@ def test_ctrl_c_as_libraries_are_loaded_ends_a_command_as_it_ends_any_program(tm
         process.send_signal(signal.SIGINT)
         assert process.communicate(timeout=20)[1] == b""
     assert process.returncode == -signal.SIGINT
+
+
+def test_a_terminal_that_closes_and_a_limit_of_time_may_signal_twice_without_cutting_a_save_short():
+    body = """
+    import os, signal
+    with lifecycle.held_back() as signalled:
+        for number in (signal.SIGXCPU, signal.SIGXCPU, signal.SIGHUP, signal.SIGHUP):
+            os.kill(os.getpid(), number)
+        print(signalled())
+    os.kill(os.getpid(), signal.SIGHUP)
+    print("saved")
+"""
+    done = run(body)
+    assert (done.returncode, done.stdout) == (0, "SIGXCPU\nsaved\n")
+
+
+def test_under_nohup_a_closed_terminal_stops_nothing():
+    body = "import os, signal; os.kill(os.getpid(), signal.SIGHUP); print('done')"
+    command = ["nohup", sys.executable, "-c", PROGRAM.format(body=body)]
+    assert subprocess.run(command, capture_output=True, text=True, check=False).stdout == "done\n"
 
 
 def test_a_signal_that_a_librarys_guard_meets_still_ends_the_command():
@@ -224,10 +244,20 @@ def test_a_command_says_what_it_is_for(name, monkeypatch, capsys):
 @pytest.mark.parametrize("late", [False, True], ids=["at work", "before its first line"])
 @pytest.mark.parametrize("by_dvc", [True, False])
 def test_a_stage_ends_with_the_dvc_that_started_it_and_other_commands_go_on(tmp_path, by_dvc, late):
+    assert_ends_with_its_parent(tmp_path, {"DVC_ROOT": "/"} if by_dvc else {}, late)
+
+
+@pytest.mark.slow
+def test_a_process_of_several_ends_with_the_launcher_that_started_it(tmp_path):
+    assert_ends_with_its_parent(tmp_path, {"TORCHELASTIC_RUN_ID": "7", "RANK": "1", "WORLD_SIZE": "2"}, late=False)
+
+
+def assert_ends_with_its_parent(tmp_path, variables, late):
+    """Kills a command's parent; asserts that the command ends if, and only if, it has variables."""
     body = f"Path({str(tmp_path / 'begun')!r}).touch(); time.sleep(60)"
     begin = f'echo $$ > {tmp_path}/pid; {"sleep 1;" if late else ""} exec {sys.executable} -c "$PROGRAM"'
     starter = "import subprocess, sys; subprocess.run(['sh', '-c', sys.argv[1]])"
-    env = {**os.environ, "PROGRAM": PROGRAM.format(body=body), **({"DVC_ROOT": "/"} if by_dvc else {})}
+    env = {**os.environ, "PROGRAM": PROGRAM.format(body=body), **variables}
     parent = subprocess.Popen(
         [sys.executable, "-c", starter, begin], env=env, stderr=subprocess.PIPE, text=True, start_new_session=True
     )
@@ -237,7 +267,7 @@ def test_a_stage_ends_with_the_dvc_that_started_it_and_other_commands_go_on(tmp_
     time.sleep(0.0 if late else 1.5 * (lifecycle._PARENT_SECONDS + lifecycle._GRACE_SECONDS))
     assert is_alive(pid)  # with its parent
     parent.kill()
-    if by_dvc:
+    if variables:
         assert wait_until(lambda: not is_alive(pid))
         assert parent.stderr.read() == "interrupted by SIGTERM; nothing half-written was left\n"
     else:

@@ -4,6 +4,9 @@
 PYTHON ?= python3
 export PYTHON
 
+# Under the first Python finds no stage, under the second DVC's own warnings stop it.
+unexport PYTHONSAFEPATH PYTHONWARNINGS
+
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
 
@@ -122,9 +125,19 @@ compile = PYTHONDONTWRITEBYTECODE= $(1)/bin/python -m compileall -q -j 0 -x '/te
 #
 # And DVC keeps what it knows of files with a library that unpickles what it finds, so that whoever can write there can
 # run code: by default any user, below /var/tmp. Here its owner alone can; where that is someone else, it is the default.
+#
+# And DVC asks for the user's name and home folder, which a container's user may lack (docker run --user 12345).
 define FIRST_ON_PATH
-import os, sys; os.environ["PATH"] = os.path.join(sys.prefix, "bin") + os.pathsep + os.environ.get("PATH", os.defpath)
-import os, sys; own = os.path.join(sys.prefix, "dvc"); os.access(own, os.W_OK) and os.environ.setdefault("DVC_SITE_CACHE_DIR", own)
+import os, pwd, sys
+os.environ["PATH"] = os.path.join(sys.prefix, "bin") + os.pathsep + os.environ.get("PATH", os.defpath)
+own = os.path.join(sys.prefix, "dvc")
+if os.access(own, os.W_OK):
+    os.environ.setdefault("DVC_SITE_CACHE_DIR", own)
+try:
+    pwd.getpwuid(os.getuid())
+except KeyError:
+    os.environ.setdefault("USER", str(os.getuid()))
+    os.environ.setdefault("HOME", own)
 endef
 export FIRST_ON_PATH
 
@@ -147,7 +160,8 @@ able:
 	@$(call install,.venv,.venv/requirements.txt,constraints.txt)
 	@$(call compile,.venv)
 	@mkdir -m 700 .venv/dvc
-	@.venv/bin/python -c 'import os, sysconfig; open(sysconfig.get_path("purelib") + "/first_on_path.pth", "w").write(os.environ["FIRST_ON_PATH"])'
+	@.venv/bin/python -c 'import os, sysconfig; open(sysconfig.get_path("purelib") + "/first_on_path.py", "w").write(os.environ["FIRST_ON_PATH"])'
+	@.venv/bin/python -c 'import sysconfig; open(sysconfig.get_path("purelib") + "/first_on_path.pth", "w").write("import first_on_path\n")'
 	@$(STAMP) >.venv/stamp
 
 .venv/tools.txt:

@@ -1,6 +1,7 @@
 """`python -m quadrature COMMAND`: commands for models and runs. Each is a short file in quadrature/commands/."""
 
 import importlib
+import os
 import signal
 import sys
 from functools import partial
@@ -20,7 +21,8 @@ COMMANDS = {
 def main() -> None:
     """Parses the command line and runs the command. Imports the modules of that command only."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # until the command has begun: stages/__init__.py says why
-    parser = Parser(prog="python -m quadrature", description=__doc__.partition(".")[0])
+    os.environ.pop("MPLBACKEND", None)  # so it does here
+    parser = Parser(prog="python -m quadrature", description="Commands for models and runs.")
     parsers = parser.add_subparsers(required=True, metavar="COMMAND")
     for name, summary in COMMANDS.items():
         subparser = parsers.add_parser(name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.")

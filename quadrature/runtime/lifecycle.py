@@ -48,6 +48,8 @@ def run(main: Callable[[], None]) -> NoReturn:
 
 def attempt(main: Callable[[], None]) -> int:
     """Runs main and returns the exit code. Afterwards signals are ignored."""
+    if sys.stderr is None:  # it was closed
+        sys.stderr = open(os.devnull, "w")  # noqa: PTH123, SIM115, it stays open: no output may become file 2
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Formatter())
     logging.basicConfig(level=logging.INFO, handlers=[handler])

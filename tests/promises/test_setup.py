@@ -9,6 +9,7 @@ import sys
 import tomllib
 from pathlib import Path
 
+import pytest
 from packaging.requirements import Requirement
 
 from tests.checkout import PROJECT, git
@@ -63,6 +64,8 @@ def test_the_environment_is_made_when_and_only_when_it_is_missing_or_out_of_date
     ]
     assert "nowhere" in (checkout.path / ".venv/pip.log").read_text()  # pip warns of it
     assert installed(checkout) == ["1.17.0", "None"]
+    path = checkout.run(".venv/bin/python", "-c", "import os; print(os.environ['PATH'])").stdout
+    assert path.startswith(f"{checkout.path}/.venv/bin{os.pathsep}")
     assert checkout.run(*make).stdout == ""
 
     (tmp_path / "no-such-version").write_text("iniconfig==0.0.1")
@@ -112,6 +115,19 @@ def test_a_program_of_the_environment_puts_it_first_on_path(checkout):
     program = "import os; print(os.environ['PATH'].split(os.pathsep)[0])"
     result = checkout.run(sys.executable, "-c", program, PATH=os.defpath)
     assert result.stdout.strip() == str(Path(sys.prefix) / "bin")
+
+
+def test_a_user_whom_the_system_does_not_know_has_a_name_and_a_home(checkout):
+    """As in `docker run --user 12345`. DVC needs both."""
+    (program,) = re.findall(
+        r"^define FIRST_ON_PATH\n(.*?)^endef$", (PROJECT / "Makefile").read_text(), re.DOTALL | re.MULTILINE
+    )
+    program += "\nimport getpass; print(getpass.getuser(), os.path.expanduser('~'))"
+    unknown = ("unshare", "--user", "--map-user=12345", "env", "-u", "HOME", "-u", "USER", "-u", "LOGNAME")
+    if shutil.which("unshare") is None or checkout.run(*unknown, "true", check=False).returncode:
+        pytest.skip("no user namespaces here")
+    said = checkout.run(*unknown, sys.executable, "-S", "-c", program).stdout
+    assert said == f"12345 {sys.base_prefix}/dvc\n"
 
 
 def stub(folder, name, script):

@@ -80,8 +80,15 @@ def test_a_command_that_is_done_ends_at_once():
     assert (done.returncode, done.stdout) == (0, "done\n")
 
 
-def test_a_command_needs_no_standard_output():
+def test_a_command_needs_no_standard_output_and_no_standard_error():
     command = ["sh", "-c", 'exec "$@" >&-', "sh", sys.executable, "-c", PROGRAM.format(body="pass")]
+    assert subprocess.run(command, check=False).returncode == 0
+    body = """
+    import os, tqdm
+    for _ in tqdm.tqdm([1], disable=None):
+        assert os.path.samestat(os.fstat(2), os.stat(os.devnull))  # and no file of ours, where a library may write
+"""
+    command = ["sh", "-c", 'exec "$@" 2>&-', "sh", sys.executable, "-c", PROGRAM.format(body=body)]
     assert subprocess.run(command, check=False).returncode == 0
 
 

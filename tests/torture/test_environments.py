@@ -29,6 +29,12 @@ FACTORS = {
     "processors": ("one", "all"),
     "OMP_NUM_THREADS": ("1", "4"),
     "MKL_NUM_THREADS": ("1", "4"),
+    "MPLBACKEND": ("module://matplotlib_inline.backend_inline", ""),  # as Jupyter sets it
+    "PYTHONOPTIMIZE": ("2", ""),
+    "PYTHONSAFEPATH": ("1", ""),
+    "PYTHONWARNINGS": ("error", ""),
+    "TMPDIR": ("/nowhere", ""),
+    "COLUMNS": ("0", "80"),
 }
 
 
@@ -136,7 +142,9 @@ def test_the_bytes_are_golden_in(environment, project_of, tally, tmp_path):
     with tally.trying("environments unlike the first"):
         checkout.run(*command, *REPRO, **variables)
         assert checkout.digests() == project.digests
+        variables |= {"PYTHONSAFEPATH": "", "PYTHONWARNINGS": ""}  # make keeps them from the programs that it starts
         assert checkout.run(*command, "dvc", "status", "--quiet", **variables, check=False).returncode == 0
+        checkout.run(*command, "python", "-m", "quadrature", "compare", **variables)
 
 
 def under(kernel, project, *stages):

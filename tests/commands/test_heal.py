@@ -120,7 +120,11 @@ def test_a_torn_dvc_lock_that_no_commit_has_is_removed_and_each_copy_is_kept(pro
         assert copy in (project / ".dvc/tmp" / copy).read_text()
 
 
-@pytest.mark.parametrize("torn", [b"", RWLOCK[: len(RWLOCK) // 2], RWLOCK[:-1], b"[]", b'{"write": 3}', b"\xff"])
+@pytest.mark.parametrize(
+    "torn",
+    [b"", RWLOCK[: len(RWLOCK) // 2], RWLOCK[:-1], b"[]", b'{"write": 3}', b"\xff"],
+    ids=["empty", "half", "all but a byte", "a list", "a number", "no text"],
+)
 def test_a_torn_rwlock_is_removed_of_the_project_and_of_its_experiments(project, torn):
     (project / ".dvc/tmp/exps").mkdir()
     names = (".dvc/tmp/rwlock", ".dvc/tmp/exps/rwlock")

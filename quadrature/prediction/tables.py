@@ -19,9 +19,9 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 
+from quadrature.prediction.footer import check_size
 from quadrature.runtime.errors import DataError
 from quadrature.runtime.system_errors import refuse_special, reraise_systems
-from quadrature.storage.arrow import check_size
 from quadrature.storage.places import Place
 
 Format = Literal["parquet", "csv"]
@@ -115,7 +115,7 @@ def _open_files(label: str, path: Path) -> Table:
     starts, schema = [0], None
     for file in files:
         with _refusing(label if len(files) == 1 else str(file), "parquet"), _open_parquet(file) as opened:
-            check_size(file if len(files) > 1 else label, opened.metadata)
+            check_size(label if len(files) == 1 else str(file), opened)
             starts.append(starts[-1] + opened.metadata.num_rows)
             found = opened.schema_arrow
         schema = schema or found

@@ -16,9 +16,6 @@ Columns = Mapping[str, NDArray[np.floating]]
 """Arrays by column name: (count, length) float32 for a list column, (count,) float64 for a number."""
 
 
-MAX_EXPANDED, MAX_EXPANSION = 2**27, 2048
-"""Bytes that lists and pages of a row group may take, unless they are less than so many times their bytes on disk."""
-
 NULLABLE = ("posterior_mean",)  # null in arrow, NaN in numpy
 
 
@@ -54,29 +51,6 @@ def open_writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
         column_encoding=dict.fromkeys(leaves, "BYTE_STREAM_SPLIT"),
         write_statistics=False,
     )
-
-
-def check_size(place: Place, metadata: pq.FileMetaData) -> None:
-    """Raises DataError if a row group's columns would take much more memory than any data of their bytes.
-
-    A list of 10^9 equal numbers takes 618 bytes of a file, and pyarrow decodes a list, or a page, as a whole. Columns
-    of numbers without lists are decoded a part at a time, so that only their pages count.
-    """
-    schema = metadata.schema
-    repeated = [schema.column(index).max_repetition_level > 0 for index in range(metadata.num_columns)]
-    for number in range(metadata.num_row_groups):
-        group, total = metadata.row_group(number), 0
-        if group.total_byte_size <= MAX_EXPANDED and not any(repeated):
-            continue
-        for index in range(metadata.num_columns):
-            chunk = group.column(index)
-            size = max(chunk.total_uncompressed_size, 4 * chunk.num_values if repeated[index] else 0)
-            total += size if size > MAX_EXPANSION * chunk.total_compressed_size else 0
-        if total > MAX_EXPANDED:
-            raise DataError(
-                f"{place}: a row group's lists or pages would grow to {total:,} bytes, more than {MAX_EXPANSION:,} "
-                "times their size; write it with row groups of fewer rows"
-            )
 
 
 def check_columns(place: Place, names: Sequence[str], rows: int, expected: Sequence[str]) -> None:

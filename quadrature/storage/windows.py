@@ -22,7 +22,7 @@ from pydantic import BaseModel, Field, ValidationError
 from quadrature.runtime.errors import REMAKE, DataError
 from quadrature.runtime.system_errors import reraise_systems
 from quadrature.storage import digest
-from quadrature.storage.arrow import Columns, check_columns, check_size, open_writer, to_array, to_table
+from quadrature.storage.arrow import Columns, check_columns, open_writer, to_array, to_table
 from quadrature.storage.places import Place, StoreError, join, reading, replacing
 
 WINDOW_COLUMNS = ("input", "target", "phase", "frequency", "amplitude")
@@ -218,7 +218,6 @@ def _opening(place: Place, whole: bool = True) -> Iterator[pq.ParquetFile]:
                 digest.check(source)
                 source.seek(0)
             with pq.ParquetFile(source) as file:
-                check_size(place, file.metadata)
                 yield file
     except FileNotFoundError:
         raise DataError(f"{place} is missing; run `dvc repro` to make it") from None

@@ -33,6 +33,17 @@ def bomb(path):
     pq.write_table(pa.table({"input": pa.ListArray.from_arrays(offsets, np.zeros(2**26, np.int8))}), path)
 
 
+def contradiction(path):
+    """Writes a file with another number of counts than levels in its footer, at which pyarrow ends the process."""
+    windows = pa.array(GOOD[:3], pa.list_(pa.field("element", pa.float32(), nullable=False), LENGTH))
+    schema = pa.schema([pa.field("input", windows.type, nullable=False)])
+    pq.write_table(pa.table({"input": windows}, schema=schema), path, store_schema=False)
+    content = path.read_bytes()
+    footer = content.rindex(b"element")
+    assert content[footer:].count(b"<)&") == 1  # a list of two numbers
+    path.write_bytes(content[:footer] + content[footer:].replace(b"<)&", b"<)f"))
+
+
 SPECIAL = "{} is not a regular file but a device or a pipe; copy its content to a file first"
 EMPTY = "{} is empty or begins with an empty line; its first line should name its columns"
 NO_ROWS = "{} holds no rows, so there is nothing to estimate"
@@ -59,6 +70,10 @@ REFUSED = {
         bomb,
         "{}: a row group's lists or pages would grow to 268,435,456 bytes, more than 2,048 times their size; "
         "write it with row groups of fewer rows",
+    ),
+    "contradiction.parquet": (
+        contradiction,
+        "{} is not a readable parquet file (the metadata of its columns contradict each other)",
     ),
     "rows.parquet": (parquet(input=pa.array([], pa.list_(pa.float32()))), NO_ROWS),
     "folder": (lambda path: path.mkdir(), "{} holds no part-*.parquet; give a file, or a folder of these"),

@@ -20,7 +20,9 @@ def test_the_pages_commands_compare_a_run_with_the_committed_results(again):
 
 
 def test_the_page_says_of_every_kernel_that_is_tried_what_it_keeps():
-    rows = dict(re.findall(r"^\| `(\w+=\w+)`[^|]*\| (\w+ \| \w+ \| \w+) \|$", TEXT, re.MULTILINE))
+    """The first table, of the machine with the most kernels."""
+    table = TEXT[: TEXT.index("the machine's own", TEXT.index("the machine's own") + 1)]
+    rows = dict(re.findall(r"^\| `(\w+=\w+)`[^|]*\| (\w+ \| \w+ \| \w+) \|$", table, re.MULTILINE))
     assert rows.keys() == {f"{variable}={value}" for variable, value in KERNELS}
     for variable, value in KERNELS:
         if value in KEEPING:

@@ -234,17 +234,6 @@ def test_a_shard_with_more_or_fewer_windows_than_the_first_is_refused(tmp_path):
         read(tmp_path)
 
 
-def test_lists_that_would_take_much_more_than_their_bytes_are_refused_before_they_are_decoded(tmp_path):
-    path = shard_path(tmp_path, 0)
-    big = pa.FixedSizeListArray.from_arrays(pa.array(np.zeros(2**26, np.int8)), 2**26)
-    others = {name: pa.array([0.0]) for name in WINDOW_COLUMNS[2:]}
-    write_table(path, pa.table({"input": big, "target": big, **others}))
-    assert path.stat().st_size < 10_000
-    for reader in (read, lambda folder: Split(folder), lambda _: read_windows(path, ["phase"])):
-        with pytest.raises(DataError, match=f"^{path}: a row group's lists or pages would grow to 536,870,912 bytes"):
-            reader(tmp_path)
-
-
 def test_a_pipe_in_the_place_of_a_shard_is_refused(tmp_path):
     os.mkfifo(shard_path(tmp_path, 0))
     with pytest.raises(DataError, match="is not a regular file but a device or a pipe"):

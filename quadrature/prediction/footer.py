@@ -1,5 +1,6 @@
 """How much memory a parquet file would take, by its footer, before any of it is decoded."""
 
+import faulthandler
 import os
 import resource
 
@@ -37,6 +38,7 @@ def _expanded_bytes(metadata: pq.FileMetaData) -> int:
     child = os.fork()
     if child == 0:
         try:
+            faulthandler.disable()
             resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
             os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
             groups = map(metadata.row_group, range(metadata.num_row_groups))

@@ -30,7 +30,7 @@ FACTORS = {
     "OMP_NUM_THREADS": ("1", "4"),
     "MKL_NUM_THREADS": ("1", "4"),
     "MPLBACKEND": ("module://matplotlib_inline.backend_inline", ""),  # as Jupyter sets it
-    "PYTHONOPTIMIZE": ("2", ""),
+    "PYTHONOPTIMIZE": ("", "2"),
     "PYTHONSAFEPATH": ("1", ""),
     "PYTHONWARNINGS": ("error", ""),
     "TMPDIR": ("/nowhere", ""),

@@ -41,7 +41,7 @@ check: tools  ## Format check, lint, types, and a look at the workflows
 
 sweep: environment  ## Try CELLS x WIDTHS x SEEDS as experiments of an epoch, JOBS at a time, and compare them
 	@[ "$$(git rev-parse --is-shallow-repository)" != true ] || { echo "this clone is shallow, and DVC loses experiments in one: git fetch --unshallow" >&2; exit 1; }
-	@.venv/bin/dvc repro --quiet generate
+	@.venv/bin/dvc repro --quiet targets
 	@.venv/bin/dvc exp run --queue --set-param model.cell=$(CELLS) --set-param model.hidden_size=$(WIDTHS) \
 		--set-param train.seed=$(SEEDS) --set-param train.epochs=1 --set-param train.threads=1
 	@.venv/bin/dvc exp run --run-all --jobs $(JOBS)

@@ -17,6 +17,7 @@ from pydantic import Field
 from quadrature.network.device import Device, set_up_device
 from quadrature.network.model import QuadratureNetwork, predict
 from quadrature.network.model_file import load_model
+from quadrature.posterior.mean import PosteriorMean, PrefixMean
 from quadrature.runtime import lifecycle
 from quadrature.runtime.errors import DataError
 from quadrature.runtime.params import load_params
@@ -54,7 +55,8 @@ def main() -> None:
     network = load_model(MODEL).to(device)
 
     least_squares, seen = LeastSquares(network.window_length), 0
-    floor, excess = OptionalFloor(params.generate, params.threads), Excess()
+    posterior = PosteriorMean if network.params.sees_whole_window else PrefixMean
+    floor, excess = OptionalFloor(params.generate, params.threads, posterior), Excess()
     scores = {name: Score() for name in ("prediction", "least_squares", "hilbert", "zero")}
     with writing(PREDICTIONS) as predictions:
         for number, shards in enumerate(slices(read_split(TEST, WINDOW_COLUMNS, network.window_length))):

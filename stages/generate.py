@@ -5,7 +5,6 @@ The bytes do not depend on the number of threads nor, under torchrun, on the num
 
 import argparse
 import logging
-from pathlib import PurePath
 
 import pyarrow as pa
 from tqdm import tqdm
@@ -15,12 +14,11 @@ from quadrature.runtime.arguments import whole_number
 from quadrature.runtime.launch import Launch, read_launch
 from quadrature.runtime.params import load_params
 from quadrature.runtime.settings import Section
-from quadrature.runtime.threads import Workers
-from quadrature.signals.drawing import drawing
+from quadrature.signals.drawing import draw_missing, drawing
 from quadrature.signals.waves import SPLITS, GenerateParams, draw_shard, shard_count
 from quadrature.storage import places
 from quadrature.storage.fingerprint import fingerprint
-from quadrature.storage.windows import is_whole, shard_path, writing
+from quadrature.storage.windows import WindowWriter
 
 
 class Params(Section):
@@ -41,7 +39,7 @@ def main() -> None:
     key = fingerprint(params=params.model_dump(), pyarrow=pa.__version__, processes=launch.world_size)
     with drawing(windows, SPLITS, key, launch) as folder:
         for split in SPLITS:
-            draw_split(params, split, places.join(folder, split), launch, threads)
+            draw_split(params, split, folder, launch, threads)
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -57,25 +55,15 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def draw_split(params: GenerateParams, split: str, folder: places.Place, launch: Launch, threads: int) -> None:
-    """Draws and writes this process's shards of a split, except those that an earlier run has finished."""
+    """Draws and writes this process's shards of a split."""
     shards = shard_count(params, split)
-    there = set(places.list_files(folder))
 
-    def draw(shard: int) -> bool:
-        path = shard_path(folder, shard)
-        if PurePath(path).name in there and is_whole(path, shard, shards):
-            return False
-        with writing(path, shard, shards) as file:
-            file.write(draw_shard(params, split, shard))
-        return True
+    def draw(shard: int, file: WindowWriter) -> None:
+        file.write(draw_shard(params, split, shard))
 
-    own = launch.own_items(range(shards))
-    with Workers(threads) as workers:
-        drawn = workers.map(draw, own)
-        progress = tqdm(drawn, split, len(own), unit="shard", disable=launch.rank > 0 or None)
-        found = len(own) - sum(progress)
-    if found:
-        logging.info("%s: %d of %d shards were already drawn by an interrupted run", split, found, len(own))
+    drawn = draw_missing(folder, split, shards, launch, threads, draw)
+    for _ in tqdm(drawn, split, len(launch.own_items(range(shards))), unit="shard", disable=launch.rank > 0 or None):
+        pass
 
 
 if __name__ == "__main__":

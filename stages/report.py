@@ -37,6 +37,7 @@ class Params(Section):
     device: str
     generate: GenerateParams
     model: NetworkParams
+    targets: dict[str, object]
     train: dict[str, object]
     evaluate: dict[str, object]
     plot: dict[str, object]

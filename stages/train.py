@@ -1,6 +1,6 @@
-"""Trains the network: windows -> models/model.safetensors, data/snapshots.parquet, metrics/{train.json,history.csv}.
+"""Trains the network: windows, targets -> models/model.safetensors, data/snapshots.parquet, metrics/.
 
-data/digests/train.sha256 lists the digests of the two files in metrics/.
+metrics/ gets train.json and history.csv; data/digests/train.sha256 lists their digests.
 """
 
 import argparse
@@ -8,7 +8,7 @@ import logging
 import sys
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import torch
 from pydantic import Field
@@ -24,9 +24,9 @@ from quadrature.runtime.params import load_params
 from quadrature.runtime.settings import Section
 from quadrature.storage.digest import write_list
 from quadrature.storage.files import write_json
-from quadrature.storage.history import Record, write_history
+from quadrature.storage.history import History, Record, write_history
 from quadrature.storage.places import Place, join, parse_place
-from quadrature.storage.windows import Split
+from quadrature.storage.windows import TARGET_COLUMNS, Split
 from quadrature.training.arithmetic import arithmetic
 from quadrature.training.batches import SplitReader, in_order, open_split
 from quadrature.training.checkpoint import Checkpoints, checkpoints, prefixed, training_key, unpack, within
@@ -41,6 +41,7 @@ class Params(Section):
     device: Device
     model: ModelParams
     train_windows: Annotated[int, Field(ge=1, alias="generate.windows.train")]
+    target: Annotated[Literal["posterior_mean", "clean"], Field(alias="targets.kind")]
     train: TrainParams
 
 
@@ -58,8 +59,9 @@ def main() -> None:
 
 def run(arguments: argparse.Namespace, params: Params, device: torch.device, ranks: Ranks) -> None:
     """Trains; the main process logs, saves and writes for all."""
-    folder, memory = parse_place(arguments.windows), arguments.memory * 10**6
-    windows = open_split(join(folder, "train"), device, memory)
+    folder, targets = parse_place(arguments.windows), join(parse_place(arguments.targets), "train")
+    memory = arguments.memory * 10**6
+    windows = open_split(join(folder, "train"), device, memory, targets=targets)
     validation = open_split(join(folder, "validation"), device, memory, windows.window_length)
 
     network = QuadratureNetwork(params.model, windows.window_length)
@@ -78,20 +80,21 @@ def run(arguments: argparse.Namespace, params: Params, device: torch.device, ran
     shared = f"processes {ranks.world_size}, threads {params.train.threads}"
     logging.info("device %s, %s, %s, %s windows", device, shared, cell, f"{windows.window_count:,}")
     trial = arithmetic(network, params.train, next(in_order(validation, params.train.batch_size)))
-    with checkpoints(name_training(params, folder, device, trial), arguments.save_every) as saved:
+    with checkpoints(name_training(params, folder, targets, device, trial), arguments.save_every) as saved:
         resume(training, snapshots, saved, ranks)
         advance(training, windows, validation, snapshots, saved, ranks)
-        write(network, training, snapshots)
+        write(network, training, snapshots, params.target)
         if saved is not None:
             saved.remove()
 
 
-def name_training(params: Params, folder: Place, device: torch.device, trial: str) -> str:
+def name_training(params: Params, folder: Place, targets: Place, device: torch.device, trial: str) -> str:
     """Returns the digest of everything that determines the network's bits."""
     return training_key(
         arithmetic=trial,
         params=params.model_dump(exclude={"train": {"processes", "threads"}}),
         windows=[Split(join(folder, split)).digest() for split in ("train", "validation")],
+        targets=Split(targets, leading=TARGET_COLUMNS).digest(),
         device=torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
     )
 
@@ -149,12 +152,12 @@ def advance(
         logging.info("%d steps in %.1f seconds", training.step - first, time.perf_counter() - started)
 
 
-def write(network: QuadratureNetwork, training: Training, snapshots: Snapshots) -> None:
-    """Writes the outputs."""
+def write(network: QuadratureNetwork, training: Training, snapshots: Snapshots, target: str) -> None:
+    """Writes the outputs; `target` is the kind of target that train_mse is measured against."""
     snapshots.write(Path("data/snapshots.parquet"))
     save_model(network, Path("models/model.safetensors"))
     history, metrics = Path("metrics/history.csv"), Path("metrics/train.json")
-    write_history(history, training.records)
+    write_history(history, History(training.records, target))
     last = training.records[-1]
     write_json(
         metrics,
@@ -163,6 +166,7 @@ def write(network: QuadratureNetwork, training: Training, snapshots: Snapshots) 
             "steps": last.step,
             "parameters": count(network),
             "train_mse": last.train_mse,
+            "train_target": target,
             "validation_mse": last.validation_mse,
         },
     )
@@ -176,10 +180,11 @@ def count(network: QuadratureNetwork) -> int:
 
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m stages.train", description="Train the network.")
-    parser.add_argument(
-        "--windows", default="data/windows", metavar="FOLDER",
-        help="folder of the windows: a path, s3://bucket/folder or gs://bucket/folder (default: data/windows)",
-    )  # fmt: skip
+    for name in ("windows", "targets"):
+        parser.add_argument(
+            f"--{name}", default=f"data/{name}", metavar="FOLDER",
+            help=f"folder of the {name}: a path, s3://bucket/folder or gs://bucket/folder (default: data/{name})",
+        )  # fmt: skip
     parser.add_argument(
         "--memory", type=whole_number(0, 10**9), default=1000, metavar="MB",
         help="megabytes of windows to hold in memory; the rest is read again in each epoch (default: 1000)",

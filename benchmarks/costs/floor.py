@@ -55,8 +55,8 @@ def measure(setting: str, windows: int) -> None:
     """Prints as JSON the seconds that a setting's floor takes in this process, and the row's last cells."""
     import numpy as np
 
+    from quadrature.posterior.refined import PosteriorError
     from quadrature.scoring.floor import Floor
-    from quadrature.scoring.posterior import NoFloorError
     from quadrature.signals.waves import draw_shard
 
     params = settle(SETTINGS[setting], windows)
@@ -66,7 +66,7 @@ def measure(setting: str, windows: int) -> None:
         floor = Floor(params, test, 2)
         estimates = floor.estimate(test)
         floor.end()
-    except NoFloorError as reason:
+    except PosteriorError as reason:
         figures = f"none: {reason} | 0 | "
     else:
         mse = np.square(estimates[floor.rows] - test["target"][floor.rows]).mean()

@@ -16,6 +16,7 @@ Changes = Mapping[str, object]
 """Parameters by their dotted paths."""
 
 WINDOWS = 2**20  # of the default task
+DEFAULT: Changes = {"generate.windows.train": WINDOWS}
 ARTICLE: Changes = {
     "generate.windows": {"train": 100, "validation": 100, "test": 100},
     "generate.length": 10,
@@ -29,6 +30,7 @@ ARTICLE: Changes = {
 
 OURS_DEFAULT: Changes = {
     "generate.windows.train": 6 * 65536,
+    "train.gradient_shards": 4,
     "train.epochs": 1,
     "train.batch_size": 512,
     "train.learning_rate": 0.02,
@@ -90,9 +92,8 @@ def ladder(first: int, last: int, factor: float = 1.25) -> tuple[int, ...]:
 
 def tasks() -> list[Task]:
     """Returns the default task and the article's."""
-    default = Task(
-        "default", "default task", 64, "64x1024", 1.05 * FLOOR_MSE, WINDOWS, {}, OURS_DEFAULT, ladder(2**19, 3 * 2**20)
-    )
+    passes, target = ladder(2**19, 3 * 2**20), 1.05 * FLOOR_MSE
+    default = Task("default", "default task", 64, "64x1024", target, WINDOWS, DEFAULT, OURS_DEFAULT, passes)
     article = Task(
         "article", "article's windows", 16, "16x32", 2e-11, 100, ARTICLE, OURS_ARTICLE, ladder(5_000, 100_000)
     )
@@ -107,20 +108,21 @@ def tiny_tasks() -> list[Task]:
 
 
 def make_tree(folder: Path, changes: Changes) -> Path:
-    """Copies the code to a folder, changes its parameters and draws its windows; returns the folder."""
+    """Copies the code to a folder, changes its parameters, and makes its windows and targets; returns the folder."""
     for package in ("benchmarks", "quadrature", "stages"):
         shutil.copytree(PROJECT / package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
         # Processes are timed from their start. Compile for them, as they may not be allowed to write bytecode.
         compileall.compile_dir(folder / package, quiet=1)
     set_params(folder, changes)
-    run([sys.executable, "-m", "stages.generate"], folder)
+    for stage in ("generate", "targets"):
+        run([sys.executable, "-m", f"stages.{stage}"], folder)
     return folder
 
 
 def set_params(folder: Path, changes: Changes) -> None:
-    """Writes params.yaml with the project's own parameters and some changes."""
+    """Writes params.yaml with the project's own parameters, clean targets, and some changes."""
     tree: dict[str, Any] = yaml.safe_load(PARAMETERS.read_text())
-    for path, value in {"device": "cpu", **changes}.items():
+    for path, value in {"device": "cpu", "targets.kind": "clean", **changes}.items():
         *sections, key = path.split(".")
         section = tree
         for name in sections:

@@ -45,6 +45,11 @@ class ModelParams(Section):
     execution: Execution
     head: Literal["last", "every"]
 
+    @property
+    def sees_whole_window(self) -> bool:
+        """Whether an estimate of a sample comes from the whole window, or only from the samples up to it."""
+        return self.head == "last" or self.bidirectional
+
     @field_validator("nonlinearity")
     @classmethod
     def _is_a_choice_of_rnn_alone(cls, nonlinearity: str, info: ValidationInfo) -> str:

@@ -6,7 +6,7 @@ The colours are Okabe and Ito's, which colour-blind readers can distinguish. For
 import io
 import math
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Annotated, NamedTuple
 
@@ -23,7 +23,7 @@ from quadrature.plotting.error_tables import wrapped
 from quadrature.runtime.settings import Section
 from quadrature.signals.waves import sine_and_cosine
 from quadrature.storage.arrow import Columns
-from quadrature.storage.history import Record
+from quadrature.storage.history import History
 
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#767676"
 
@@ -98,23 +98,25 @@ def task(window: Columns, span: float) -> bytes:
         return svg(figure)
 
 
-def learning_curves(history: Sequence[Record]) -> bytes:
+def learning_curves(history: History) -> bytes:
     """Draws the mean squared errors and the learning rate against the epoch."""
-    epochs = [record.epoch for record in history]
-    marker = "o" if len(history) < 20 else ""
+    records = history.records
+    epochs = [record.epoch for record in records]
+    marker = "o" if len(records) < 20 else ""
+    train, validation = "train (running mean)", "validation"
+    if history.train_target == "posterior_mean":
+        train, validation = "train, against the posterior mean", "validation, against the true cosine"
     with style():
         figure = Figure(figsize=(6.4, 4.8))
         errors, rates = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+        errors.semilogy(epochs, [record.train_mse for record in records], color=BLUE, marker=marker, label=train)
         errors.semilogy(
-            epochs, [record.train_mse for record in history], color=BLUE, marker=marker, label="train (running mean)"
-        )
-        errors.semilogy(
-            epochs, [record.validation_mse for record in history], "--", color=ORANGE, marker=marker, label="validation"
+            epochs, [record.validation_mse for record in records], "--", color=ORANGE, marker=marker, label=validation
         )
         errors.set(ylabel=MSE, title="Learning curves")
         plain_powers(errors.yaxis)
         errors.legend()
-        rates.plot(epochs, [record.learning_rate for record in history], color=GREY, marker=marker)
+        rates.plot(epochs, [record.learning_rate for record in records], color=GREY, marker=marker)
         rates.set(xlabel="epoch", ylabel="learning rate", ylim=(0.0, None))
         return svg(figure)
 

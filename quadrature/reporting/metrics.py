@@ -47,6 +47,7 @@ class TrainMetrics(Metrics):
     steps: int
     parameters: int
     train_mse: float
+    train_target: str  # posterior_mean | clean: the kind of target that train_mse is measured against
     validation_mse: float
 
 

@@ -3,13 +3,15 @@
 from collections.abc import Iterator, Sequence
 
 from quadrature.reporting.metrics import TestMetrics
-from quadrature.storage.history import Record
+from quadrature.storage.history import History
 
 DIVERGED = 2.0
 """A run has diverged if its last validation error is this many times its lowest."""
 
 OVERFITTED = 1.5
 """A run has overfitted if its last validation error is this many times its training error."""
+
+_FEWER = "the network overfits. Use more training windows or fewer epochs."
 
 LUCK = 3.0
 """An excess this many standard errors below zero is not due to chance."""
@@ -44,7 +46,7 @@ def excess_in_words(test: TestMetrics) -> str:
     return f"{100.0 * abs(test.excess):.1f}{error} % {'above' if test.excess >= 0.0 else 'below'}"
 
 
-def warnings(test: TestMetrics, history: Sequence[Record]) -> Iterator[str]:
+def warnings(test: TestMetrics, history: History) -> Iterator[str]:
     """Yields the problems of a run, worst first."""
     worse = [words for name, words in BASELINES.items() if test.mse >= getattr(test.baselines, name)]
     if worse:
@@ -54,19 +56,24 @@ def warnings(test: TestMetrics, history: Sequence[Record]) -> Iterator[str]:
             f"{_percent(test.seen_in_training)} of the test windows were also in training: "
             "for these, the errors show how well the network remembers, not how well it estimates."
         )
-    lowest = min(history, key=lambda record: record.validation_mse)
-    last = history[-1]
+    lowest = min(history.records, key=lambda record: record.validation_mse)
+    last = history.records[-1]
     if last.validation_mse >= DIVERGED * lowest.validation_mse:
         yield (
             f"Training diverged: the validation error ended at {last.validation_mse:.3g}, after "
             f"{lowest.validation_mse:.3g} at epoch {lowest.epoch:.3g}. "
             "Lower train.learning_rate, or choose a schedule that ends low."
         )
-    elif last.validation_mse >= OVERFITTED * last.train_mse:
-        yield (
-            f"The validation error is {last.validation_mse / last.train_mse:.1f} times the training error: the network "
-            "overfits. Use more training windows or fewer epochs."
-        )
+    elif history.train_target == "clean":
+        if last.validation_mse >= OVERFITTED * last.train_mse:
+            ratio = last.validation_mse / last.train_mse
+            yield f"The validation error is {ratio:.1f} times the training error: {_FEWER}"
+    elif test.excess is not None and test.floor_mse is not None:
+        # Both are errors against the posterior mean: the training error, and by which the error exceeds the floor.
+        surely = (test.excess - LUCK * (test.excess_standard_error or 0.0)) * test.floor_mse
+        if surely >= OVERFITTED * last.train_mse:
+            ratio = test.excess * test.floor_mse / last.train_mse
+            yield f"The excess over the floor is {ratio:.1f} times that of the training windows: {_FEWER}"
     if test.floor_mse is None:
         reason = f": {test.floor_missing}" if test.floor_missing else ""
         yield f"There is no floor to compare the error with{reason}."
@@ -76,9 +83,10 @@ def warnings(test: TestMetrics, history: Sequence[Record]) -> Iterator[str]:
         yield "The error is further below the floor than chance explains: the test windows do not match params.yaml."
 
 
-def alternatives(test: TestMetrics, history: Sequence[Record]) -> dict[str, str]:
+def alternatives(test: TestMetrics, history: History) -> dict[str, str]:
     """Returns the alternative text of each picture, by its name in metrics/plots."""
-    first, last = history[0], history[-1]
+    first, last = history.records[0], history.records[-1]
+    aim = " against the posterior mean" if history.train_target == "posterior_mean" else ""
     floor = "" if test.floor_mse is None else f", the floor's {test.floor_mse:.3g}"
     over = (
         f"On average over all windows the network's is {test.mse:.3g}{floor}, "
@@ -89,7 +97,8 @@ def alternatives(test: TestMetrics, history: Sequence[Record]) -> dict[str, str]
         "predictions": "Test windows: samples of the sine, the true cosine, and the network's estimate of it.",
         "learning_curves": (
             f"Learning curves: the validation error goes from {first.validation_mse:.3g} at epoch {first.epoch:.3g} "
-            f"to {last.validation_mse:.3g} at epoch {last.epoch:.3g}; the training error ends at {last.train_mse:.3g}."
+            f"to {last.validation_mse:.3g} at epoch {last.epoch:.3g}; "
+            f"the training error{aim} ends at {last.train_mse:.3g}."
         ),
         "error_by_position": f"Mean squared error at each sample of the window. {over}",
         "error_by_signal": f"Mean squared error by frequency and by phase of the first sample. {over}",

@@ -13,7 +13,7 @@ from pydantic import Field, ValidationError
 from quadrature.runtime.errors import ParameterError
 from quadrature.runtime.settings import Section, describe, fields_of, lines, one_line, parse, unknown
 
-SECTIONS = ("device", "generate", "model", "train", "evaluate", "plot")
+SECTIONS = ("device", "generate", "targets", "model", "train", "evaluate", "plot")
 """The top-level names of params.yaml; any stage reports a misspelt one."""
 
 

@@ -1,35 +1,24 @@
 """The floor: posterior means for the windows of a split, the estimates with the least expected error. numpy only.
 
-quadrature/scoring/posterior.py defines and computes them. Here a pilot on a few windows decides how small the cells
-must be, and for how many windows the floor is affordable.
+quadrature/posterior defines and computes them. Here a pilot on a few windows decides for how many windows the floor is
+affordable.
 """
 
 import logging
 import math
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from quadrature.scoring.posterior import NoFloorError, PosteriorMean
-from quadrature.scoring.prior import PRIOR_PHASES, Prior
+from quadrature.posterior.mean import PosteriorMean, PrefixMean
+from quadrature.posterior.prior import PRIOR_PHASES, Prior
+from quadrature.posterior.refined import PosteriorError
+from quadrature.posterior.resolution import OPERATIONS_PER_SECOND, fine_enough, rounding_mse
 from quadrature.signals.waves import SPLITS, GenerateParams
 from quadrature.storage.arrow import Columns
 
-PILOT = 128
-"""Windows of the pilot; fewer if so many would take more than a hundredth of BUDGET for each size of cells."""
-
-TOLERANCE = 0.005
-"""The largest relative numerical error: the cells are halved until halving changes the pilot's mse by no more."""
-
-SPACINGS = (1.0, 0.5, 0.25, 0.125)
-"""The sizes of cells tried to reach TOLERANCE: values of `spacing` for Prior.grids."""
-
-MAX_CELLS = 2**20
-"""Cells of the coarsest grid, at most; a split that needs more has no floor."""
-
-BUDGET = 2**36
-"""Arithmetic operations for the floor of a split, about half a minute of two cores. It limits the number of windows."""
+BUDGET = 32 * OPERATIONS_PER_SECOND
+"""Arithmetic operations for the floor of a split. It limits the number of windows."""
 
 
 class Floor:
@@ -38,18 +27,25 @@ class Floor:
     They do not depend on the number of threads.
     """
 
-    def __init__(self, params: GenerateParams, first: Columns, threads: int) -> None:
-        """Runs the pilot on the first shard of the split. Raises NoFloorError if it shows that there is no floor."""
+    def __init__(
+        self,
+        params: GenerateParams,
+        first: Columns,
+        threads: int,
+        kind: type[PosteriorMean | PrefixMean] = PosteriorMean,
+    ) -> None:
+        """Runs the pilot on the first shard of the split. Raises PosteriorError if it shows that there is no floor."""
         if not params.noise_std:
-            raise NoFloorError("generate.noise_std is 0, so nothing but rounding limits an estimate")
+            raise PosteriorError("generate.noise_std is 0, so nothing but rounding limits an estimate")
         if not params.amplitude.high:
-            raise NoFloorError("generate.amplitude is 0, so every target is 0")
-        prior = Prior(params)
-        pilot, self.numerical_error = _fine_enough(prior, first, threads)
-        """Relative change of the pilot's mean squared error when the cells are halved."""
+            raise PosteriorError("generate.amplitude is 0, so every target is 0")
+        prior = Prior(params, params.windows.test)
+        pilot = fine_enough(prior, first["input"], first["target"], threads, kind)
+        self.numerical_error = pilot.numerical_error
+        """Relative change of the pilot's mean squared error when the waves' spacing is halved."""
         self.rows = _affordable(params, pilot.operations)
         """Rows of the split that have an estimate, ascending."""
-        self._posterior, self._threads, self._rounding = pilot.posterior, threads, _rounding(prior)
+        self._posterior, self._threads, self._rounding = pilot.posterior, threads, rounding_mse(prior)
         self._passed = self._samples = 0
         self._squares = 0.0
         words = (f"{self.numerical_error:.1g}", f"{len(self.rows):,}", f"{params.windows.test:,}")
@@ -58,7 +54,7 @@ class Floor:
     def estimate(self, shard: Columns) -> NDArray[np.float64]:
         """Returns the estimates of the next shard of the split, (count, window_length); NaN for windows without one.
 
-        Raises NoFloorError if a posterior cannot be computed; then no window has a floor.
+        Raises PosteriorError if a posterior cannot be computed; then no window has a floor.
         """
         start, stop = self._passed, self._passed + len(shard["input"])
         chosen = self.rows[slice(*np.searchsorted(self.rows, (start, stop)))] - start
@@ -72,16 +68,18 @@ class Floor:
         return estimates
 
     def end(self) -> None:
-        """Checks the errors after the last shard. Raises NoFloorError if they are no larger than float32's rounding."""
+        """Checks the errors after the last shard. Raises PosteriorError if they are not above float32's rounding."""
         if self._squares <= self._samples * self._rounding:
-            raise NoFloorError("for all the noise, the prior leaves nothing but float32's rounding to estimate")
+            raise PosteriorError("for all the noise, the prior leaves nothing but float32's rounding to estimate")
 
 
 class OptionalFloor:
     """The floor of a test split, a shard at a time, or the reason why the split has none."""
 
-    def __init__(self, params: GenerateParams, threads: int) -> None:
-        self._params, self._threads = params, threads
+    def __init__(
+        self, params: GenerateParams, threads: int, kind: type[PosteriorMean | PrefixMean] = PosteriorMean
+    ) -> None:
+        self._params, self._threads, self._kind = params, threads, kind
         self._floor: Floor | None = None
         self._has_estimated = False
         self.missing: str | None = None
@@ -101,9 +99,9 @@ class OptionalFloor:
         """Returns the estimates of the next shard as Floor.estimate does; all are NaN once the floor is missing."""
         if self.missing is None:
             try:
-                self._floor = self._floor or Floor(self._params, shard, self._threads)
+                self._floor = self._floor or Floor(self._params, shard, self._threads, self._kind)
                 estimates = self._floor.estimate(shard)
-            except NoFloorError as reason:
+            except PosteriorError as reason:
                 self._withdraw(reason)
             else:
                 self._has_estimated = True
@@ -115,54 +113,12 @@ class OptionalFloor:
         if self._floor:
             try:
                 self._floor.end()
-            except NoFloorError as reason:
+            except PosteriorError as reason:
                 self._withdraw(reason)
 
-    def _withdraw(self, reason: NoFloorError) -> None:
+    def _withdraw(self, reason: PosteriorError) -> None:
         logging.warning("no floor, so floor_mse and excess are null: %s", reason)
         self.missing, self._floor = str(reason), None
-
-
-class _Pilot(NamedTuple):
-    """The posterior mean tried on a few windows."""
-
-    posterior: PosteriorMean
-    mse: float
-    operations: float  # arithmetic operations per window
-
-
-def _rounding(prior: Prior) -> float:
-    """Returns the mean squared error of float32's rounding; a floor below it has no meaning."""
-    return (prior.amplitude.high * 2.0**-24) ** 2
-
-
-def _fine_enough(prior: Prior, shard: Columns, threads: int) -> tuple[_Pilot, float]:
-    """Returns the pilot with the largest cells within TOLERANCE, and its numerical error. Raises NoFloorError."""
-    one = _pilot(prior, SPACINGS[0], shard["input"][:1], shard["target"][:1], threads)
-    count = np.clip(BUDGET // 100 // one.operations, 4, PILOT)
-    sample = np.unique(np.linspace(0, len(shard["input"]) - 1, int(count)).astype(np.intp))
-    windows, target = shard["input"][sample], shard["target"][sample]
-    pilot = _pilot(prior, SPACINGS[0], windows, target, threads)
-    for spacing in SPACINGS[1:]:
-        finer = _pilot(prior, spacing, windows, target, threads)
-        numerical_error = abs(finer.mse - pilot.mse) / max(pilot.mse, _rounding(prior))
-        if numerical_error <= TOLERANCE:
-            return pilot, numerical_error
-        pilot = finer
-    raise NoFloorError(f"cells of any size that was tried leave a numerical error of {numerical_error:.1%}")
-
-
-def _pilot(
-    prior: Prior, spacing: float, windows: NDArray[np.floating], target: NDArray[np.floating], threads: int
-) -> _Pilot:
-    posterior = PosteriorMean(prior, spacing)
-    if posterior.coarse_cells > MAX_CELLS:
-        raise NoFloorError(
-            f"it would take {posterior.coarse_cells:,} cells of phase and frequency, and {MAX_CELLS:,} are the most; "
-            "lower generate.span or the range of generate.frequency"
-        )
-    mean, operations = posterior.estimate(windows, threads)
-    return _Pilot(posterior, float(np.square(mean - target).mean()), operations / len(windows))
 
 
 def _affordable(params: GenerateParams, operations: float) -> NDArray[np.intp]:

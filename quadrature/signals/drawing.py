@@ -13,16 +13,16 @@ import fcntl
 import logging
 import os
 import shutil
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from quadrature.runtime.launch import Launch
 from quadrature.runtime.threads import Workers
 from quadrature.storage import places
 from quadrature.storage.files import move_into
 from quadrature.storage.places import Place
-from quadrature.storage.windows import shard_number
+from quadrature.storage.windows import WindowWriter, is_whole, shard_number, shard_path, writing
 
 
 @contextmanager
@@ -114,3 +114,30 @@ def _locked(folder: Path, kind: int = fcntl.LOCK_EX) -> Iterator[bool]:
         yield folder.is_dir() and os.path.samestat(os.fstat(descriptor), folder.stat())
     finally:
         os.close(descriptor)
+
+
+def draw_missing(
+    folder: Place, split: str, shards: int, launch: Launch, threads: int, draw: Callable[[int, WindowWriter], None]
+) -> Iterator[int]:
+    """Draws this process's shards of a split, except those that an earlier run finished; yields their numbers in order.
+
+    `draw` writes a shard to a file. Threads draw several shards at the same time.
+    """
+    place = places.join(folder, split)
+    there = set(places.list_files(place))
+
+    def is_new(shard: int) -> bool:
+        path = shard_path(place, shard)
+        if PurePath(path).name in there and is_whole(path, shard, shards):
+            return False
+        with writing(path, shard, shards) as file:
+            draw(shard, file)
+        return True
+
+    own, found = launch.own_items(range(shards)), 0
+    with Workers(threads) as workers:
+        for shard, new in zip(own, workers.map(is_new, own), strict=True):
+            found += not new
+            yield shard
+    if found:
+        logging.info("%s: %d of %d shards were already drawn by an interrupted run", split, found, len(own))

@@ -1,9 +1,9 @@
 """Windows in parquet files: one row per window, written atomically, checked when read. Imports no torch and no pandas.
 
-A split is a folder of shards, part-00000.parquet and so on; all but the last hold the same number of windows.
-data/predictions.parquet has the test split's rows plus estimates of the target; data/snapshots.parquet repeats a few
-windows for each snapshot of training. A file's footer holds, under the key `quadrature`, the file's place among the
-shards and its SHA-256. So a truncated, edited or misplaced file is refused.
+A split is a folder of shards, part-00000.parquet and so on; all but the last hold the same number of windows. A split
+of targets has one column. data/predictions.parquet has the test split's rows plus estimates of the target;
+data/snapshots.parquet repeats a few windows for each snapshot of training. A file's footer holds, under the key
+`quadrature`, the file's place among the shards and its SHA-256. So a truncated, edited or misplaced file is refused.
 """
 
 import hashlib
@@ -26,6 +26,7 @@ from quadrature.storage.arrow import Columns, check_columns, open_writer, to_arr
 from quadrature.storage.places import Place, StoreError, join, reading, replacing
 
 WINDOW_COLUMNS = ("input", "target", "phase", "frequency", "amplitude")
+TARGET_COLUMNS = ("target",)
 ESTIMATE_COLUMNS = ("prediction", "posterior_mean", "least_squares", "hilbert")
 SNAPSHOT_COLUMNS = ("step", "input", "target", "prediction")
 
@@ -97,13 +98,13 @@ class Split:
     sizes: tuple[int, ...]
     """Windows in each shard."""
 
-    def __init__(self, folder: Place, length: int | None = None) -> None:
-        """Opens a split, of windows of `length` samples if given. Raises DataError as `read` does."""
-        self._folder = folder
-        first = _read_header(shard_path(folder, 0), 0, None)
+    def __init__(self, folder: Place, length: int | None = None, leading: Sequence[str] = WINDOW_COLUMNS) -> None:
+        """Opens a split of the columns `leading`, windows of `length` samples if given. Raises DataError as `read`."""
+        self._folder, self._leading = folder, leading
+        first = _read_header(shard_path(folder, 0), 0, None, leading[0])
         shards = first.footer.shards
         try:
-            last = _read_header(shard_path(folder, shards - 1), shards - 1, shards)
+            last = _read_header(shard_path(folder, shards - 1), shards - 1, shards, leading[0])
         except DataError:
             with _opening(shard_path(folder, 0)):
                 pass  # raises the better error if it is the first shard that has changed
@@ -119,7 +120,7 @@ class Split:
         differs from the first shard in the windows' length or number.
         """
         path = shard_path(self._folder, shard)
-        arrays = _read(path, columns, shard, len(self.sizes))
+        arrays = _read(path, columns, shard, len(self.sizes), self._leading)
         for name in columns:
             if len(arrays[name]) != self.sizes[shard]:
                 raise DataError(f"{path} holds {len(arrays[name])} windows, not {self.sizes[shard]}; {REMAKE}")
@@ -129,9 +130,9 @@ class Split:
 
     def digest(self) -> str:
         """Returns a digest of the digests in all shards' footers. Raises DataError."""
-        shards = range(len(self.sizes))
-        footers = (_read_header(shard_path(self._folder, shard), shard, len(self.sizes)).footer for shard in shards)
-        return hashlib.sha256("".join(footer.model_dump_json() for footer in footers).encode()).hexdigest()
+        paths = [shard_path(self._folder, shard) for shard in range(len(self.sizes))]
+        headers = (_read_header(path, shard, len(paths), self._leading[0]) for shard, path in enumerate(paths))
+        return hashlib.sha256("".join(header.footer.model_dump_json() for header in headers).encode()).hexdigest()
 
 
 def read_split(
@@ -184,15 +185,15 @@ class _Header(NamedTuple):
     window_length: int
 
 
-def _read_header(place: Place, shard: int, shards: int | None) -> _Header:
-    """Reads a shard's header; `shards` is None for the first shard, which names their number."""
+def _read_header(place: Place, shard: int, shards: int | None, column: str) -> _Header:
+    """Reads the header of a shard; `shards` is None for the first, which names their number. `column` holds lists."""
     with _opening(place, whole=False) as file:
         footer = _footer(place, file)
         _check_place(place, footer, shard, shards or footer.shards)
         names = file.schema_arrow.names
-        kind = file.schema_arrow.field(names.index("input")).type if "input" in names else None
+        kind = file.schema_arrow.field(names.index(column)).type if column in names else None
         if not (kind and pa.types.is_fixed_size_list(kind)):
-            raise DataError(f"{place} has no column `input` of windows; {REMAKE}")
+            raise DataError(f"{place} has no column `{column}` of windows; {REMAKE}")
         return _Header(footer, file.metadata.num_rows, kind.list_size)
 
 

@@ -21,9 +21,10 @@ import torch
 from torch import Tensor
 
 from quadrature.network.device import compute_alone
+from quadrature.runtime.errors import REMAKE, DataError
 from quadrature.runtime.threads import prefetch
 from quadrature.storage.places import Place
-from quadrature.storage.windows import Split
+from quadrature.storage.windows import TARGET_COLUMNS, Split
 
 
 class Batch(NamedTuple):
@@ -51,19 +52,28 @@ class SplitReader(NamedTuple):
         return cls(batches[0].input.shape[1], [len(batch.input) for batch in batches], batches.__getitem__)
 
 
-def open_split(folder: Place, device: torch.device, memory: int, window_length: int | None = None) -> SplitReader:
+def open_split(
+    folder: Place, device: torch.device, memory: int, window_length: int | None = None, targets: Place | None = None
+) -> SplitReader:
     """Opens a split, holding up to `memory` bytes of it on the device; other shards are read each time they are needed.
 
-    Raises DataError as windows.Split does: at once for the shards that are held, for the others when they are read.
+    The targets are those in the folder `targets` if given, a row for each window. Raises DataError as windows.Split
+    does: at once for the shards that are held, for the others when they are read.
     """
     split = Split(folder, window_length)
+    aims = Split(targets, split.window_length, TARGET_COLUMNS) if targets is not None else split
+    if aims.sizes != split.sizes:
+        counts = f"{sum(aims.sizes):,} windows, not of the {sum(split.sizes):,}"
+        raise DataError(f"{targets} holds targets of {counts} in {folder}; {REMAKE}")
     held: list[Batch] = []
 
     def get(shard: int) -> Batch:
         return held[shard] if shard < len(held) else read(shard)
 
     def read(shard: int) -> Batch:
-        columns = split.read(shard, ("input", "target"))
+        columns = split.read(shard, ("input", "target") if aims is split else ("input",))
+        if aims is not split:
+            columns |= aims.read(shard, ("target",))
         inputs, target = (torch.tensor(columns[name]).to(device) for name in ("input", "target"))
         return Batch(inputs.unsqueeze(-1), target)
 

@@ -16,7 +16,7 @@ from quadrature.runtime.launch import Launch
 from quadrature.runtime.params import SECTIONS, load_params
 from quadrature.signals.drawing import drawing
 from quadrature.signals.waves import SPLITS
-from stages import evaluate, generate, plot, train
+from stages import evaluate, generate, plot, targets, train
 from tests.checkout import PROJECT
 from tests.forked_python.server import forking, variables
 
@@ -25,13 +25,14 @@ def test_the_benchmarks_parameters_are_exactly_those_that_the_stages_know():
     """None is missing and none is unknown: a new parameter must be added there, too."""
     models = {
         "generate": generate.GenerateParams,
+        "targets": targets.TargetsParams,
         "model": train.ModelParams,
         "train": train.TrainParams,
         "evaluate": evaluate.EvaluateParams,
         "plot": plot.PlotParams,
     }
     assert {"device", *models} == {*SECTIONS}
-    for stage in (evaluate, generate, plot, train):
+    for stage in (evaluate, generate, plot, targets, train):
         load_params(stage.Params, task.PARAMETERS)
     tree = load_yaml(str(task.PARAMETERS))
     assert {*tree} == {*SECTIONS}

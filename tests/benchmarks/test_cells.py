@@ -53,8 +53,8 @@ def test_the_committed_table_and_picture_are_those_of_the_committed_trials(check
 
 def test_the_pages_snippet_tracks_with_a_model_of_the_pipeline(checkout, monkeypatch):
     checkout.set(**{"model.head": "every"})
-    checkout.stage("generate")
-    checkout.stage("train")
+    for stage in ("generate", "targets", "train"):
+        checkout.stage(stage)
     (snippet,) = re.findall(r"^```python\n(.*?)^```$", (PROJECT / PAGE).read_text(), re.MULTILINE | re.DOTALL)
     monkeypatch.chdir(checkout.path)
     names = {}

@@ -49,7 +49,7 @@ def test_a_command_of_the_page_prints_its_table(name, checkout):
     rows = table(checkout, name, arguments)
     if name == "profile":
         seconds = {what.strip("*"): float(figure) for what, figure in rows}
-        stages = ("generate", "train", "evaluate", "plot", "report")
+        stages = ("generate", "targets", "train", "evaluate", "plot", "report")
         assert seconds["all stages"] == pytest.approx(sum(seconds[stage] for stage in stages), abs=0.05)
         assert {"loop.train", "floor.OptionalFloor.estimate", "animation.training"} <= set(seconds)
         assert 0.0 < seconds["dvc repro** when nothing changed, median of 1"] < seconds["dvc repro"]

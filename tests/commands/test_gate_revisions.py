@@ -63,7 +63,7 @@ def test_the_projects_own_metrics_pass_its_own_gates(committed, tmp_path):
     assert len(rows) >= 6
     assert {row[0] for row in rows.values()} == {"pass"}
     assert rows["mse"][3].endswith(" at main")
-    assert rows["excess"][4] == "at most 0.02"
+    assert rows["excess"][4] == "at most 0.005"
 
 
 @pytest.mark.slow

@@ -101,11 +101,11 @@ STALE = {
     "changed parameter": (
         lambda: set_parameter("train", "learning_rate", 0.005),
         ["train", "report"],
-        "train.learning_rate is 0.005 and was 0.02",
+        "train.learning_rate is 0.005 and was 0.03",
     ),
     "parameter of one key": (
         lambda: set_parameter("generate", "span", 3.0),
-        ["generate", "evaluate", "plot", "report"],
+        ["generate", "targets", "evaluate", "plot", "report"],
         "generate.span is 3.0 and was 3.141592653589793",
     ),
     "parameter gone": (

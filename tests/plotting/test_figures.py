@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from quadrature.plotting import figures
 from quadrature.plotting.error_tables import make_tables
 from quadrature.plotting.figures import PlotParams, choose_windows, phase_ticks, style
-from quadrature.storage.history import Record
+from quadrature.storage.history import History, Record
 from quadrature.storage.windows import ESTIMATE_COLUMNS
 from tests.signals.test_waves import draw, settings
 
@@ -35,7 +35,7 @@ def tables(columns):
 def pictures(columns, tables, monkeypatch):
     """The matplotlib figure of each picture."""
     monkeypatch.setattr(figures, "svg", lambda figure: figure)
-    history = [Record(0.5, 8, 0.01, 0.3, 0.2), Record(1.0, 16, 0.0, 0.0031, 0.003)]
+    history = History([Record(0.5, 8, 0.01, 0.3, 0.2), Record(1.0, 16, 0.0, 0.0031, 0.003)], "clean")
     first, fastest = choose_windows([columns], 6)
     return {
         "task": figures.task(fastest, PARAMS.span),

@@ -216,7 +216,7 @@ def test_the_summary_shows_gates_metrics_and_parameters_beside_the_base(changed,
     assert sum(row[0] == "pass" for row in cells) == 2
     assert [row[1] for row in cells if row[0].startswith("metrics/")] == ["mse"]
     assert [row[:4] for row in cells if row[0] == "params.yaml"] == [
-        ["params.yaml", "train.learning_rate", "0.02", "0.005"]
+        ["params.yaml", "train.learning_rate", "0.03", "0.005"]
     ]
 
     assert changed.run("bash", ".ci/summary", "HEAD", GITHUB_STEP_SUMMARY="").stdout.count("None changed.") == 2

@@ -20,6 +20,7 @@ def project(finished, tmp_path_factory):
     project = finished.copy(tmp_path_factory.mktemp("family") / "checkout")
     project.set(**{"generate.noise_std": 0.0})
     project.stage("generate")
+    project.stage("targets")
     return project
 
 
@@ -53,6 +54,8 @@ def test_each_member_of_the_family_runs_and_twice_gives_the_same_bytes(project, 
 def test_so_it_does_through_the_pipeline_and_going_back_runs_nothing(finished, again, cell, execution, head):
     choose(forking(again), cell, execution, head)
     expected = ["train", "evaluate", "plot", "report"] if (cell, execution, head) != ("gru", "sequence", "last") else []
+    if head != "last":
+        expected.insert(0, "targets")
     assert again.repro() == expected
     golden = again.digests()
     assert is_better_than_zero(again)

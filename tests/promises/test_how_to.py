@@ -45,6 +45,7 @@ def test_the_commands_run_in_their_order(sweep, prepared):
 def test_the_network_learns_windows_of_ones_own(prepared):
     """Square waves: the pipeline trains on them and does not replace them by sines."""
     (prepared.path / "own_windows.py").write_text(snippets("use my own windows")[0])
+    prepared.set(**{"targets.kind": "clean"})
     before = prepared.digests()
     run_commands(prepared, commands_in(SECTIONS["use my own windows"]))
     after = prepared.digests()

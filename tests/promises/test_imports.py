@@ -16,6 +16,7 @@ COSTLY = {"PIL", "dvc", "jinja2", "matplotlib", "pandas", "pyarrow", "safetensor
 
 LOADED = {
     "generate": {"pyarrow"},
+    "targets": {"pyarrow"},
     "train": {"pyarrow", "safetensors", "torch"},
     "evaluate": {"pyarrow", "safetensors", "scipy", "torch"},
     "plot": {"PIL", "matplotlib", "pandas", "pyarrow"},

@@ -17,8 +17,8 @@ def undisturbed(tmp_path_factory):
     """A checkout with drawn windows, and the digests of an undisturbed training's outputs."""
     checkout = Checkout.make(tmp_path_factory.mktemp("undisturbed") / "checkout")
     checkout.set(**{"train.gradient_shards": 2, "train.epochs": 40})
-    checkout.stage("generate")
-    checkout.stage("train")
+    for stage in ("generate", "targets", "train"):
+        checkout.stage(stage)
     expected = take_digests(checkout)
     assert states(checkout) == []
     return checkout, expected
@@ -111,7 +111,7 @@ def test_other_parameters_do_not_go_on_from_it_but_other_threads_and_processes_d
     assert run_stage(generated, "train", torment=after_step(50, interrupt)).returncode == 75
     generated.set(**{"train.learning_rate": 0.011})
     assert "going on" not in generated.stage("train").stderr
-    generated.set(**{"train.learning_rate": 0.02, "train.threads": 2, "train.processes": 2})
+    generated.set(**{"train.learning_rate": 0.03, "train.threads": 2, "train.processes": 2})
     _, (log, _) = train_together(generated, 2)
     assert "resuming after step 50 " in log
 

@@ -30,7 +30,8 @@ IMPORTS = {
     "signals": "runtime storage",
     "network": "runtime storage",
     "training": "runtime storage network",
-    "scoring": "storage signals",
+    "posterior": "runtime storage signals",
+    "scoring": "storage signals posterior",
     "plotting": "runtime storage signals",
     "reporting": "runtime storage",
     "prediction": "runtime storage network",
@@ -43,8 +44,11 @@ PACKAGES = ("stages", *(f"quadrature/{folder}" for folder in IMPORTS))
 
 UNUSED = {
     "generate": "storage/history",
+    "targets": "storage/history",
     "train": "",
-    "evaluate": "runtime/arguments runtime/launch signals/drawing storage/fingerprint storage/history",
+    "evaluate": (
+        "posterior/targets runtime/arguments runtime/launch signals/drawing storage/fingerprint storage/history"
+    ),
     "plot": "runtime/arguments runtime/launch runtime/threads signals/drawing storage/fingerprint",
     "report": (
         "runtime/arguments runtime/launch runtime/threads signals/drawing"

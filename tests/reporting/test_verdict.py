@@ -5,7 +5,7 @@ import pytest
 from quadrature.reporting import metrics
 from quadrature.reporting.metrics import Baselines
 from quadrature.reporting.verdict import alternatives, verdict, warnings
-from quadrature.storage.history import Record
+from quadrature.storage.history import History, Record
 
 WELL = metrics.TestMetrics(
     mse=0.0029, rmse=0.054, max_abs_error=0.5, floor_mse=0.00286, floor_windows=8192, excess=0.014,
@@ -15,8 +15,8 @@ WELL = metrics.TestMetrics(
 FALLING = [Record(0.5, 8, 0.01, 0.3, 0.2), Record(1.0, 16, 0.0, 0.0031, 0.003)]
 
 
-def said(history=FALLING, **changes):
-    return list(warnings(WELL.model_copy(update=changes), history))
+def said(records=FALLING, train_target="clean", **changes):
+    return list(warnings(WELL.model_copy(update=changes), History(records, train_target)))
 
 
 def test_the_verdict_is_one_sentence_with_the_floor_and_both_baselines():
@@ -100,9 +100,28 @@ def test_a_run_that_diverged_and_one_that_overfitted_are_told_apart():
     assert said([Record(1.0, 16, 0.0, 0.0021, 0.003)]) == []
 
 
+def test_against_the_posterior_mean_the_training_error_is_compared_with_the_excess():
+    """The floor's part of the validation error is not in it. Here the excess is 4e-5 +- 7e-6."""
+
+    def end(train_mse, **changes):
+        return said([Record(1.0, 16, 0.0, train_mse, 0.003)], "posterior_mean", **changes)
+
+    assert end(3.9e-5) == end(2e-5) == []
+    (warning,) = end(1e-5)
+    assert warning.startswith(
+        "The excess over the floor is 4.0 times that of the training windows: the network overfit"
+    )
+    assert end(1e-9, excess=0.005) == []  # within three standard errors of none
+    assert end(1e-5, floor_mse=None, excess=None, excess_standard_error=None, floor_missing="no noise") == [
+        "There is no floor to compare the error with: no noise."
+    ]
+
+
 def test_the_words_for_each_picture_hold_its_figures():
-    words = alternatives(WELL, FALLING)
+    words = alternatives(WELL, History(FALLING, "clean"))
     assert (
         "goes from 0.2 at epoch 0.5 to 0.003 at epoch 1; the training error ends at 0.0031" in words["learning_curves"]
     )
     assert "the network's is 0.0029, the floor's 0.00286" in words["error_by_position"]
+    words = alternatives(WELL, History(FALLING, "posterior_mean"))
+    assert "the training error against the posterior mean ends at 0.0031" in words["learning_curves"]

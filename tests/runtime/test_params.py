@@ -10,11 +10,13 @@ from stages.evaluate import Params as EvaluateStage
 from stages.generate import Params as GenerateStage
 from stages.plot import Params as PlotStage
 from stages.report import Params as ReportStage
+from stages.targets import Params as TargetsStage
 from stages.train import Params as TrainStage
 from tests.checkout import OWN_PARAMETERS, PROJECT
 
 STAGES = {
     "generate": GenerateStage,
+    "targets": TargetsStage,
     "train": TrainStage,
     "evaluate": EvaluateStage,
     "plot": PlotStage,
@@ -78,14 +80,14 @@ def test_a_strange_choice_is_told_the_legal_ones(tmp_path):
 
 def test_every_mistake_is_named_in_one_error(tmp_path):
     text = (
-        TEXT.replace("  epochs: 3", "  epochs: 0\n  epochz: 1")
+        TEXT.replace("  epochs: 8", "  epochs: 0\n  epochz: 1")
         .replace("num_layers: 1", "num_layers: 1.5")
         .replace("  bias: true ", "  # ")
         .replace("cell: gru", "cell: gruu")
         .replace("bidirectional: false", "bidirectional: no")
         .replace("  shuffle_windows:", "  threads: 2\n  shuffle_windows:")
-        .replace("learning_rate: 0.02", "learning_rate: .nan")
-        .replace("batch_size: 1024", "batch_size: 2097152")
+        .replace("learning_rate: 0.03", "learning_rate: .nan")
+        .replace("batch_size: 256", "batch_size: 2097152")
         .replace("dropout: 0.0", "dropout: 1.5")
         .replace("nonlinearity: tanh", "nonlinearity: [relu]")
     )
@@ -99,7 +101,7 @@ def test_every_mistake_is_named_in_one_error(tmp_path):
         "model.cell in params.yaml is the text 'gruu'; did you mean gru?",
         "model.bidirectional in params.yaml is the text 'no'; it should be a valid boolean",
         "train.learning_rate in params.yaml is nan; it should be a finite number",
-        "train.batch_size in params.yaml is 2097152; it should not be above generate.windows.train, 1048576",
+        "train.batch_size in params.yaml is 2097152; it should not be above generate.windows.train, 262144",
         "model.dropout in params.yaml is 1.5; it should be less than 1",
         "model.nonlinearity in params.yaml is ['relu']; choose one of tanh, relu",
     ):
@@ -129,7 +131,7 @@ def test_every_mistake_is_named_in_one_error(tmp_path):
             "generate.length in params.yaml is 2048; times shard_windows it makes 134,217,728 samples",
         ),
         (
-            "test: 8192}  # windows in each split\n  shard_windows: 65536 ",
+            "test: 32768}  # windows in each split\n  shard_windows: 65536 ",
             "test: 20000000}\n  shard_windows: 1 ",
             "generate.shard_windows in params.yaml is 1; it makes 20,000,000 shards of windows.test",
         ),
@@ -152,8 +154,8 @@ def test_values_out_of_range_are_refused(tmp_path, old, new, expected):
 
 
 def test_a_batch_larger_than_the_training_split_is_refused(tmp_path):
-    assert refusal(tmp_path, TEXT.replace("train: 1048576", "train: 100")) == [
-        "train.batch_size in params.yaml is 1024; it should not be above generate.windows.train, 100"
+    assert refusal(tmp_path, TEXT.replace("train: 262144", "train: 100")) == [
+        "train.batch_size in params.yaml is 256; it should not be above generate.windows.train, 100"
     ]
 
 
@@ -234,7 +236,7 @@ def test_a_scalar_is_read_as_dvc_reads_it_or_is_text_that_no_number_or_boolean_a
 @pytest.mark.parametrize(("scalar", "value"), [("1e-3", 0.001), (".5", 0.5), ("1e0", 1.0), ("2", 2.0), ("1.", 1.0)])
 def test_numbers_that_yaml_1_1_reads_as_text_are_numbers(tmp_path, scalar, value):
     path = tmp_path / "params.yaml"
-    path.write_text(TEXT.replace("learning_rate: 0.02", f"learning_rate: {scalar}").replace("clip: 1.0", "clip: null"))
+    path.write_text(TEXT.replace("learning_rate: 0.03", f"learning_rate: {scalar}").replace("clip: 1.0", "clip: null"))
     params = load_params(TrainStage, path).train
     assert (params.learning_rate, params.gradient_clip) == (value, None)
 

@@ -9,16 +9,16 @@ import pytest
 import torch
 
 from quadrature.network.model import QuadratureNetwork, initialize, predict
+from quadrature.posterior.refined import PosteriorError
 from quadrature.scoring import floor
 from quadrature.scoring.baselines import LeastSquares, hilbert, zero
 from quadrature.scoring.floor import Floor, OptionalFloor
-from quadrature.scoring.posterior import NoFloorError
 from quadrature.scoring.scores import Excess
 from quadrature.signals.waves import draw_shard, shard_count
 from quadrature.training.batches import Batch, SplitReader
 from tests.checkout import PROJECT
 from tests.network.test_model import make_params as make_model
-from tests.scoring.test_posterior import make_params
+from tests.posterior.test_mean import make_params
 from tests.training.test_loop import make_training, train
 
 
@@ -51,7 +51,7 @@ def test_a_floor_that_costs_too_much_is_for_a_random_part_of_the_windows(monkeyp
     params = make_params(windows=3000, shard_windows=1000)
     split = shards(params)
     _, whole = estimates_of(params, split, 2)
-    monkeypatch.setattr(floor, "BUDGET", floor.BUDGET // 600)
+    monkeypatch.setattr(floor, "BUDGET", floor.BUDGET // 6000)
     with caplog.at_level("INFO"):
         part, estimates = estimates_of(params, split, 2)
     assert 128 <= len(part.rows) < 1000
@@ -60,13 +60,14 @@ def test_a_floor_that_costs_too_much_is_for_a_random_part_of_the_windows(monkeyp
     assert abs(part.rows.mean() - 1500) < 200  # from all over the split
     known = ~np.isnan(estimates[:, 0])
     assert (np.flatnonzero(known) == part.rows).all()
-    np.testing.assert_allclose(estimates[known], whole[known], rtol=0, atol=1e-12)
+    # Single precision: BLAS rounds a row by its place in the matrix.
+    np.testing.assert_allclose(estimates[known], whole[known], rtol=0, atol=1e-5)
 
 
 @pytest.mark.slow
 def test_a_shard_without_any_chosen_window_has_no_estimates(monkeypatch):
     params = make_params(windows=3000, shard_windows=10)
-    monkeypatch.setattr(floor, "BUDGET", floor.BUDGET // 600)
+    monkeypatch.setattr(floor, "BUDGET", floor.BUDGET // 6000)
     part, estimates = estimates_of(params, shards(params), 2)
     empty = next(first for first in range(0, 3000, 10) if not ((part.rows >= first) & (part.rows < first + 10)).any())
     assert np.isnan(estimates[empty : empty + 10]).all()
@@ -84,7 +85,7 @@ def test_a_shard_without_any_chosen_window_has_no_estimates(monkeypatch):
 )
 def test_windows_without_a_floor_are_told_why(changes, reason):
     params = make_params(windows=10, **changes)
-    with pytest.raises(NoFloorError, match=reason):
+    with pytest.raises(PosteriorError, match=reason):
         estimates_of(params, shards(params))
 
 
@@ -111,7 +112,7 @@ def test_a_floor_that_turns_out_to_be_missing_is_withdrawn_and_no_error_is_raise
     def fail(self, *arguments):
         if failing == "estimate" and not self._passed:
             return method(self, *arguments)
-        raise NoFloorError("the reason")
+        raise PosteriorError("the reason")
 
     monkeypatch.setattr(Floor, failing, fail)
     floor = OptionalFloor(params, 1)
@@ -188,7 +189,7 @@ HOSTILE = {
 }
 """Settings of benchmarks/costs/floor.py, and the floor of 512 windows; None if there is no floor.
 
-tests/scoring/test_posterior.py shows that such figures are right. Nothing distinguishes undersampled waves from their
+tests.posterior.test_mean.py shows that such figures are right. Nothing distinguishes undersampled waves from their
 mirror images, so their floor is near the error of estimating zero, with and without noise.
 """
 

@@ -200,15 +200,18 @@ def test_training_on_windows_in_the_store_gives_the_bytes_of_training_on_them_he
     params = yaml.safe_load((made.parent.parent / "params.yaml").read_text())
     params["train"] |= {"epochs": 1, "batch_size": 100, "shuffle_windows": 500, "threads": 1}
     found = {}
-    for place in (made, "s3://bucket/windows"):
+    for place, targets in ((made, tmp_path / "targets"), ("s3://bucket/windows", "s3://bucket/targets")):
         folder = tmp_path / str(len(found))
         folder.mkdir()
         (folder / "params.yaml").write_text(yaml.safe_dump(params))
-        train = ["-m", "stages.train", "--windows", place, "--memory", "0"]  # read anew in each pass
+        places = ["--windows", place, "--targets", targets]
+        assert end(start(server, folder, "-m", "stages.targets", *places))[0] == 0
+        train = ["-m", "stages.train", *places, "--memory", "0"]  # read anew in each pass
         code, log = end(start(server, folder, *train, QUADRATURE_STATE_DIR=str(folder / "state")))
         assert code == 0, log
         found[place] = content(folder)
     here, there = found.values()
+    assert server.objects("targets/") == content(tmp_path / "targets")
     assert "models/model.safetensors" in here
     assert here == there
 

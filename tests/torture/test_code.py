@@ -184,13 +184,15 @@ def cases(program, canary):
         "models/model.safetensors",
         *(f"data/windows/{split}/part-00000.parquet" for split in ("test", "train")),
     )
+    targets = "data/targets/train/part-00000.parquet"
     predict = (*PREDICT, model, "--input")
     for name, content in {**anything, **models(program)}.items():
         takers = ((*predict, "input.parquet"), ("stages.evaluate",), ("stages.report",))
         yield name, content, model, takers
     for name, content in {**anything, **tables(program)}.items():
         yield name, content, test, (("stages.evaluate",), (*predict, test))
-        yield name, content, train, (("stages.train",),)
+        yield name, content, train, (("stages.targets",), ("stages.train",))
+        yield name, content, targets, (("stages.train",),)
         yield name, content, "data/predictions.parquet", (("stages.plot",),)
         yield name, content, "data/snapshots.parquet", (("stages.plot",),)
     for name, content in {**anything, **texts(program)}.items():
@@ -198,7 +200,7 @@ def cases(program, canary):
         yield name, content, "metrics/history.csv", (("stages.plot",), ("stages.report",))
         yield name, content, "metrics/error_by_phase.csv", (("quadrature", "compare", "workspace", "--html", "a.html"),)
     for name, content in {**anything, **settings(program)}.items():
-        stages = tuple((f"stages.{stage}",) for stage in ("generate", "train", "evaluate", "plot", "report"))
+        stages = tuple((f"stages.{stage}",) for stage in ("generate", "targets", "train", "evaluate", "plot", "report"))
         yield name, content, "params.yaml", (*stages, ("quadrature", "compare", "workspace"))
         yield name, content, "gates.yaml", (("quadrature", "gate"),)
         yield name, content, "dvc.lock", (("quadrature", "compare", "workspace"), ("quadrature", "heal"))

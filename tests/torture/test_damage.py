@@ -94,6 +94,7 @@ def test_a_damaged_file_ends_the_process_with_65_and_a_line(done, chosen, name):
             assert ended.returncode == 65
             assert ended.stderr.splitlines()[-1].startswith(f"{file} ")
         path.write_bytes(content)
+    assert run_stage(done, name).returncode == 0  # makes what the refusals removed
 
 
 def test_damage_in_dvcs_cache_is_refused_and_mended_as_the_document_says(again):

@@ -173,7 +173,7 @@ def test_kernels_keep_the_bytes(keeping, project_of, tally):
 def test_other_kernels_keep_all_that_no_network_enters(other, project_of, tally):
     cell, *kernel = other
     project = project_of(cell)
-    checkout = under(kernel, project, "generate", "train", "evaluate")
+    checkout = under(kernel, project, "generate", "targets", "train", "evaluate")
     with tally.trying("windows and floor under other kernels"):
         assert windows(checkout) == windows(project.golden)
         assert without_network(checkout) == pytest.approx(without_network(project.golden), rel=1e-9)

@@ -18,6 +18,7 @@ def test_training_stopped_after_any_step_ends_in_the_golden_bytes(tmp_path, tall
     checkout = Checkout.make(tmp_path, {**SMALL, **STEPS, "model.cell": cell})
     options = ("train", "--memory", str(memory), "--save-every", "1000")
     run_stage(checkout, "generate")
+    run_stage(checkout, "targets")
     log = run_stage(checkout, *options).stderr
     assert "60 steps in" in log, log
     golden = written(checkout, "train")
@@ -50,6 +51,7 @@ KERNELS = [
 def test_training_stopped_under_other_kernels_ends_in_the_bytes_that_these_make_alone(tmp_path, cell, name, value):
     checkout = Checkout.make(tmp_path, {**TINY, "model.cell": cell})
     run_stage(checkout, "generate")
+    run_stage(checkout, "targets")
     assert run_stage(checkout, "train", **{name: value}).returncode == 0
     alone = written(checkout, "train")
     clear(checkout, "train")

@@ -77,7 +77,7 @@ def outside(tmp_path_factory, cage):
     small |= {"train.batch_size": 64, "model.hidden_size": 4, "train.threads": 1, "train.shuffle_windows": 64}
     small |= {"train.snapshots": 2, "train.validations_per_epoch": 1, "generate.shard_windows": 64}
     checkout = Checkout.make(folder / "in/project", small)
-    for stage in ("generate", "train"):
+    for stage in ("generate", "targets", "train"):
         ended = cage.run(f"stages.{stage}", cwd=checkout.path, seconds=60.0, env=checkout.env)
         assert ended.code == 0, ended
     (checkout.path / "input.csv").write_text(f"{','.join(f'input_{i}' for i in range(10))}\n{'0.5,' * 9}0.5\n")

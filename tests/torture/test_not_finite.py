@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from quadrature.storage.windows import WINDOW_COLUMNS, read_split, shard_path, writing
+from quadrature.storage.windows import TARGET_COLUMNS, WINDOW_COLUMNS, Split, shard_path, writing
 from quadrature.training.batches import Batch, SplitReader, epoch_batches
 from tests.checkout import SMALL, Checkout
 from tests.forks import after_step, clear, interrupt, run_stage, written
@@ -25,9 +25,14 @@ POISONS = {
 """Changes that overflow a number: parameters, and a value in one window. `gradient` has a finite loss."""
 
 
+def draw(checkout):
+    run_stage(checkout, "generate")
+    run_stage(checkout, "targets")
+
+
 def make_checkout(path, parameters=None):
     checkout = Checkout.make(path, {**SMALL, **STEPS, **(parameters or {})})
-    run_stage(checkout, "generate")
+    draw(checkout)
     for output in checkout.path.glob("metrics/*.*"):
         output.unlink()
     return checkout
@@ -50,10 +55,14 @@ def first_window(checkout, step, sizes):
 
 
 def poison(checkout, step, column, value):
-    """Writes a far too large value into the first window of a training step."""
-    folder = checkout.path / "data/windows/train"
-    shards = [{name: array.copy() for name, array in shard.items()} for shard in read_split(folder, WINDOW_COLUMNS)]
-    shard, row = first_window(checkout, step, [len(shard["input"]) for shard in shards])
+    """Writes a far too large value into the input or target of the first window of a training step."""
+    kind, columns = ("targets", TARGET_COLUMNS) if column == "target" else ("windows", WINDOW_COLUMNS)
+    folder = checkout.path / "data" / kind / "train"
+    split = Split(folder, leading=columns)
+    shards = [
+        {name: array.copy() for name, array in split.read(shard, columns).items()} for shard in range(len(split.sizes))
+    ]
+    shard, row = first_window(checkout, step, split.sizes)
     shards[shard][column][row, 0] = value
     with writing(shard_path(folder, shard), shard, len(shards)) as file:
         file.write(shards[shard])
@@ -65,7 +74,7 @@ def test_windows_that_a_step_cannot_take_end_training_at_that_step(tmp_path, tal
     once = {"train.epochs": 1, "train.batch_size": 64}
     checkout = make_checkout(tmp_path, {**once, **parameters})
     for step in chosen(range(1, 31)):
-        run_stage(checkout, "generate")
+        draw(checkout)
         poison(checkout, step, column, value)
         with tally.trying(f"a step whose {what} is not finite"):
             for begun in ("", f"resuming after step {step - 1} of an interrupted run\n"):

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from quadrature.network.model import ModelParams
 from quadrature.plotting.figures import PlotParams
+from quadrature.posterior.targets import TargetsParams
 from quadrature.runtime.errors import ParameterError
 from quadrature.runtime.params import load_params
 from quadrature.runtime.settings import Section
@@ -36,6 +37,7 @@ class Everything(Section):
 
     device: str
     generate: GenerateParams
+    targets: TargetsParams
     model: ModelParams
     train: TrainParams
     evaluate: EvaluateParams

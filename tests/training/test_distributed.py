@@ -39,7 +39,7 @@ def test_the_pages_commands_run_one_after_another_and_dvc_takes_their_results(pr
     clear(project, "train")
     run_commands(project, [command for command in commands(PAGE) if "benchmarks." not in command])
     assert project.run("dvc", "status", "--quiet", check=False).returncode == 0
-    assert (project.path / "data/many/train/part-00000.parquet").exists()
+    assert (project.path / "data/many/targets/train/part-00000.parquet").exists()
 
 
 @pytest.mark.parametrize(

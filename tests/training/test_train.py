@@ -20,6 +20,7 @@ def drawn(tmp_path_factory):
     checkout = Checkout.make(tmp_path_factory.mktemp("drawn") / "checkout")
     checkout.set(**{"train.gradient_shards": 4})
     checkout.stage("generate")
+    checkout.stage("targets")
     return checkout
 
 

@@ -1,6 +1,6 @@
 """The prior distribution of a window's wave, and grids of cells over phase and frequency. numpy only.
 
-The symbols are those of quadrature/scoring/posterior.py. A cell is fit for a noise if its widths are at most the
+The symbols are those of quadrature/posterior/mean.py. A cell is fit for a noise if its widths are at most the
 Cramer-Rao bounds of phase and of frequency, each with the other parameters known, for the highest amplitude:
 
     phase_width     = noise / (amplitude.high sqrt(window_length))
@@ -11,8 +11,9 @@ cos^2 by 1 in the Fisher information (Kay, Fundamentals of Statistical Signal Pr
 chapter 3).
 """
 
+import copy
 import math
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,23 +40,53 @@ class Grid(NamedTuple):
 
 
 class Prior:
-    """The distribution of the waves in the test split that `params` describes, and the noise in their windows."""
+    """The distribution of the waves in a split of `windows` windows, and the noise in these."""
 
-    def __init__(self, params: GenerateParams) -> None:
+    def __init__(self, params: GenerateParams, windows: int) -> None:
         # Windows are stored as float32. The rounding is noise too, uniform within half a unit in the last place.
         rounding = params.amplitude.high * 2.0**-24 / math.sqrt(12.0)
         self.noise = math.hypot(params.noise_std, rounding)
         self.amplitude = params.amplitude
         self.frequency = params.frequency
-        self.instants = np.linspace(0.0, params.span, params.length)
+        self.instants = np.linspace(0.0, params.span, params.length)  # of the samples, radians at frequency 1
+        self.step = params.span / (params.length - 1)  # from one instant to the next
         self.phases: Floats | None = None
         if params.phase == "consecutive":
-            starts = params.span * np.arange(min(params.windows.test, PRIOR_PHASES))
+            starts = params.span * np.arange(min(windows, PRIOR_PHASES))
             self.phases = np.sort(np.mod(starts, 2.0 * np.pi))
             self._sums = np.concatenate([[0.0], np.cumsum(self.phases)])
         else:
-            # Phase is uniform at any instant. At the middle of the window its posterior is uncorrelated with frequency.
-            self.instants -= params.span / 2.0
+            self._center()
+
+    def _center(self) -> None:
+        """Measures instants from the middle, where the posteriors of phase and frequency are uncorrelated.
+
+        A uniform phase is uniform at any instant.
+        """
+        self.instants -= self.instants.mean()
+
+    def prefix(self, length: int) -> Self:
+        """Returns the prior of the first `length` samples of a window."""
+        prior = copy.copy(self)
+        prior.instants = self.instants[:length].copy()
+        if self.phases is None:
+            prior._center()
+        return prior
+
+    @property
+    def length(self) -> int:
+        """The number of samples in a window."""
+        return len(self.instants)
+
+    @property
+    def has_constant_amplitude(self) -> bool:
+        """Whether amplitude is known."""
+        return self.amplitude.low == self.amplitude.high
+
+    @property
+    def least_deviations(self) -> tuple[float, float]:
+        """The least standard deviations of phase and frequency: their Cramer-Rao bounds, at most half a radian."""
+        return self._deviations(self.noise)
 
     def grids(self, spacing: float) -> list[Grid]:
         """Returns grids from the coarsest to the finest; the finest is fit for the true noise.
@@ -103,13 +134,18 @@ class Prior:
 
     def _counts(self, noise: float, spacing: float) -> tuple[int, int]:
         """Returns the numbers of cells along phase and along frequency that are fit for a noise."""
-        bound = noise / self.amplitude.high
-        phase = min(bound / math.sqrt(len(self.instants)), 0.5)
+        phase, frequency = self._deviations(noise)
         if self.phases is not None:
             phase /= 2.0  # the mean of a few discrete phases represents a cell less well than the mean of a density
-        frequency = min(bound / math.sqrt(np.square(self.instants).sum()), 0.5 / np.abs(self.instants).max())
         spread = self.frequency.high - self.frequency.low
         return (
             math.ceil(2.0 * np.pi / (spacing * phase)),
             max(math.ceil(4.0 / spacing), math.ceil(spread / (spacing * frequency))) if spread else 1,
         )
+
+    def _deviations(self, noise: float) -> tuple[float, float]:
+        bound = noise / self.amplitude.high
+        farthest = float(np.abs(self.instants).max())  # 0 for a single sample, which says nothing of frequency
+        norm = math.sqrt(np.square(self.instants).sum())
+        frequency = min(bound / norm, 0.5 / farthest) if farthest else math.inf
+        return min(bound / math.sqrt(self.length), 0.5), frequency

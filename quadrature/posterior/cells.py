@@ -5,13 +5,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from quadrature.scoring.prior import Floats, Grid
+from quadrature.posterior.prior import Floats, Grid
 
 
 class Cells(NamedTuple):
     """Cells of some windows' posteriors; each array is (cells,).
 
-    quadrature/scoring/posterior.py defines likeliest, residual, slope and energy.
+    quadrature/posterior/amplitude.py and refined.py define likeliest, residual, slope and energy.
     """
 
     window: NDArray[np.intp]  # row of the window

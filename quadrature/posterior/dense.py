@@ -1,0 +1,118 @@
+"""The posterior mean by one grid of waves for all windows. numpy only; the symbols are those of posterior/mean.py.
+
+The likelihood is a smooth function of phase and frequency. Along phase it is periodic, so equally spaced phases
+converge exponentially (Trefethen and Weideman, The Exponentially Convergent Trapezoidal Rule, SIAM Review 56, 2014).
+Along frequency the prior ends abruptly, so Gauss-Legendre nodes are used. Both rules need only about one wave for each
+standard deviation of a posterior, and the same grid serves every window. The correlations of many windows with all
+waves are then one product of matrices, and so are the posterior means.
+"""
+
+import functools
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quadrature.posterior.amplitude import likeliest_amplitude, over_amplitude
+from quadrature.posterior.prior import Floats, Prior
+
+MAX_WAVES = 2**18
+"""Waves of the grid, at most. With more, the search from coarse to fine of posterior/refined.py is faster."""
+
+MAX_TABLE = 2**22
+"""Sines in the grid's table, waves times instants, at most: 16 MB, and a few times that while it is made."""
+
+CHUNK = 2**18
+"""Pairs of window and wave computed at a time; an array of them fits a processor's cache."""
+
+_TYPICAL = math.sqrt(2.0)
+"""The ratio of a posterior's typical standard deviation to the least: the mean of cos^2 is a half."""
+
+_NODES = 0.9
+"""Gauss-Legendre nodes for each of these deviations. With these constants the default's error is 1e-5 of the floor."""
+
+CUT = 18.0
+"""Waves less probable than a window's best wave by this many nats are dropped; exp(-18) is 1.5e-8."""
+
+
+class Dense:
+    """The posterior mean for windows drawn from `prior`; `spacing` scales the distances between waves."""
+
+    def __init__(self, prior: Prior, spacing: float) -> None:
+        self._prior, self._spacing = prior, spacing
+        self._shape = phases, frequencies = _counts(prior, spacing)
+        self.rows = min(max(16, CHUNK // (phases * frequencies)), 256)
+        """Windows for one call of `estimate`."""
+        # Single precision halves the time. Log likelihoods differ by up to about this exponent, and float32 keeps it to
+        # seven digits.
+        exponent = prior.length * (prior.amplitude.high / prior.noise) ** 2 / 2.0
+        self._dtype = np.float32 if exponent < 2.0**13 else np.float64
+
+    @staticmethod
+    def fits(prior: Prior, spacing: float) -> bool:
+        """Whether the grid is small enough. Discrete phases have no grid."""
+        waves = math.prod(_counts(prior, spacing))
+        return prior.phases is None and waves <= MAX_WAVES and waves * prior.length <= MAX_TABLE
+
+    def estimate(self, windows: NDArray[np.floating]) -> tuple[Floats, int]:
+        """Returns the posterior means of up to `rows` windows, and the number of operations, approximately."""
+        # Always as many rows, so that a window's bits depend on its place alone, not on how many windows come with it.
+        padded = np.zeros((self.rows, windows.shape[1]), self._dtype)
+        padded[: len(windows)] = windows
+        mean = self._estimate(padded)[: len(windows)]
+        waves = math.prod(self._shape)
+        # Each takes as long as an operation of Refined; there are eight times as many.
+        return mean, len(windows) * waves * (self._prior.length + 14) // 8
+
+    def _estimate(self, windows: NDArray[np.floating]) -> Floats:
+        sine, cosine, energy, weight = self._tables
+        correlation = windows @ sine
+        likeliest = likeliest_amplitude(self._prior, correlation, energy)
+        # The logarithm of the likelihood, in place: allocating arrays would dominate the time.
+        gain = likeliest * energy
+        gain *= -0.5
+        gain += correlation
+        gain *= likeliest
+        gain *= self._prior.noise**-2
+        gain -= gain.max(axis=1, keepdims=True)
+        if self._prior.has_constant_amplitude:
+            np.maximum(gain, -60.0, out=gain)  # smaller ones would become denormal numbers, which are slow
+            mass = np.exp(gain, out=gain)
+            mass *= weight
+            total, moments = mass.sum(axis=1, dtype=np.float64), mass
+            moments *= self._prior.amplitude.low
+        else:
+            window, wave = near = np.nonzero(gain > -CUT)
+            density = np.exp(gain[near]) * weight[wave]
+            slope = correlation[near] - likeliest[near] * energy[wave]
+            mass, moment = over_amplitude(self._prior, density, likeliest[near], slope, energy[wave])
+            total, moments = np.bincount(window, mass, len(windows)), gain
+            moments[...] = 0.0
+            moments[near] = moment
+        mean: Floats = (moments @ cosine) / total[:, None]
+        return mean
+
+    @functools.cached_property
+    def _tables(self) -> tuple[NDArray[np.floating], ...]:
+        """Sines (window_length, waves), cosines (waves, window_length), energies and weights (waves,)."""
+        phases, frequencies = self._shape
+        node, weight = np.polynomial.legendre.leggauss(frequencies)
+        low, high = self._prior.frequency.low, self._prior.frequency.high
+        frequency = 0.5 * (low + high) + 0.5 * (high - low) * node
+        phase = 2.0 * np.pi / phases * (np.arange(phases) + 0.5)
+        argument = np.add.outer(np.outer(self._prior.instants, frequency), phase).reshape(self._prior.length, -1)
+        sine = np.sin(argument)
+        tables = sine, np.cos(argument).T, np.square(sine).sum(axis=0), np.repeat(weight, phases)
+        return tuple(np.ascontiguousarray(table, self._dtype) for table in tables)
+
+
+def _counts(prior: Prior, spacing: float) -> tuple[int, int]:
+    """Returns the numbers of phases and of frequencies.
+
+    Phases are at most a typical posterior's standard deviation apart. So are Gauss-Legendre nodes on average, which are
+    farther apart in the middle of the range by pi / 2, and closer at its ends.
+    """
+    phase, frequency = (_TYPICAL * deviation for deviation in prior.least_deviations)
+    spread = prior.frequency.high - prior.frequency.low
+    frequencies = 4 + math.ceil(_NODES * spread / (spacing * frequency)) if spread else 1
+    return math.ceil(2.0 * np.pi / (spacing * phase)), frequencies

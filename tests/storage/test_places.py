@@ -206,7 +206,7 @@ def test_training_on_windows_in_the_store_gives_the_bytes_of_training_on_them_he
         (folder / "params.yaml").write_text(yaml.safe_dump(params))
         places = ["--windows", place, "--targets", targets]
         assert end(start(server, folder, "-m", "stages.targets", *places))[0] == 0
-        train = ["-m", "stages.train", *places, "--memory", "0"]  # read anew in each pass
+        train = ["-m", "stages.train", *places, "--memory", "0"]  # read again in each pass
         code, log = end(start(server, folder, *train, QUADRATURE_STATE_DIR=str(folder / "state")))
         assert code == 0, log
         found[place] = content(folder)

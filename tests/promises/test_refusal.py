@@ -165,7 +165,7 @@ def test_an_interrupted_generate_leaves_no_part_of_a_data_set_where_it_is_read(m
         with pytest.raises(subprocess.TimeoutExpired):
             process.wait(seconds)
         process.send_signal(signal.SIGTERM)
-        message = process.communicate(timeout=20)[1].splitlines()[-1:]
+        message = process.communicate(timeout=60)[1].splitlines()[-1:]
     assert process.returncode in (75, -signal.SIGTERM)  # the signal's own code before the stage begins
     if process.returncode == 75:
         assert message == ["interrupted by SIGTERM; nothing half-written was left"]

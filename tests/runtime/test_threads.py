@@ -20,7 +20,7 @@ def test_results_come_in_the_order_of_the_items(threads):
 
 
 def test_threads_work_side_by_side_and_the_caller_is_one_of_them():
-    together = threading.Barrier(3, timeout=20)
+    together = threading.Barrier(3, timeout=60)
     at_work = set()
 
     def work(item):

@@ -33,6 +33,7 @@ class TestMetrics(Metrics):
     floor_windows: int
     excess: float | None
     excess_standard_error: float | None
+    floor_z_score: float | None
     floor_numerical_error: float | None
     floor_missing: str | None
     baselines: Baselines

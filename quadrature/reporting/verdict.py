@@ -14,7 +14,10 @@ OVERFITTED = 1.5
 _FEWER = "the network overfits. Use more training windows or fewer epochs."
 
 LUCK = 3.0
-"""An excess this many standard errors below zero is not due to chance."""
+"""A difference of so many standard errors is not due to chance."""
+
+MISMATCH = 5.0
+"""A floor_z_score beyond this is not due to chance, which reaches it once in two million evaluations."""
 
 BASELINES = {"least_squares": "least squares", "hilbert": "the Hilbert transform", "zero": "estimating zero"}
 """The estimates that the network is compared with, in words, by their names in metrics/test.json."""
@@ -79,8 +82,11 @@ def warnings(test: TestMetrics, history: History) -> Iterator[str]:
         yield f"There is no floor to compare the error with{reason}."
     elif test.floor_windows < test.windows:
         yield f"The floor is that of {test.floor_windows:,} of the {test.windows:,} windows; all would take too long."
-    if test.excess is not None and test.excess < -LUCK * (test.excess_standard_error or 0.0):
-        yield "The error is further below the floor than chance explains: the test windows do not match params.yaml."
+    if abs(test.floor_z_score or 0.0) > MISMATCH:
+        yield (
+            f"The error, the floor and the excess disagree by {abs(test.floor_z_score or 0.0):.0f} standard errors, "
+            "more than chance explains: the test windows do not match params.yaml."
+        )
 
 
 def alternatives(test: TestMetrics, history: History) -> dict[str, str]:

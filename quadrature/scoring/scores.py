@@ -35,38 +35,52 @@ class Score:
 
 
 class Excess:
-    """The mean squared error of an estimate relative to that of the best estimate, accumulated over parts of a split.
+    """How much the error of an estimate f exceeds that of the best estimate m, accumulated over parts of a split.
 
-    Only windows with a best estimate count. The two errors are paired by window, because a window that is hard for one
-    estimate is hard for the other.
+    For the posterior mean m of the target y,
+
+        E[(f - y)^2] = E[(m - y)^2] + E[(f - m)^2] + 2 E[(f - m) (m - y)]
+
+    and the last term is zero: the error of the best estimate is orthogonal to any function of the window. Leaving it
+    out takes most of the chance out of the excess. What the term is on the windows shows whether m is their best
+    estimate. Only windows with a best estimate count.
     """
 
     def __init__(self) -> None:
-        # Mean squared errors of each window, (2, windows): of the estimate, of the best estimate.
-        self._errors: list[NDArray[np.float64]] = [np.empty((2, 0))]
+        # Means over each window, (3, windows): of (m - y)^2, (f - m)^2 and (f - m) (m - y).
+        self._means: list[NDArray[np.float64]] = [np.empty((3, 0))]
 
     def add(self, estimate: NDArray[np.floating], best: NDArray[np.floating], target: NDArray[np.floating]) -> None:
         """Adds some windows; arrays are (count, window_length), best is NaN for a window without a best estimate."""
         known = ~np.isnan(best).any(axis=1)
-        pair = np.stack([estimate[known], best[known]]).astype(np.float64)
-        self._errors.append(np.square(pair - target[known]).mean(axis=2))
+        m = best[known].astype(np.float64)
+        distance, error = estimate[known] - m, m - target[known]
+        self._means.append(np.stack([error * error, distance * distance, distance * error]).mean(axis=2))
 
     def figures(self) -> dict[str, float | int | None]:
-        """Returns floor_mse, floor_windows, excess and excess_standard_error; None if no window has a best estimate.
+        """Returns the floor, the excess over it, and how well they agree; None for a figure that is not defined.
 
-        excess is the ratio of the two mean squared errors, minus 1. Its standard error is the first-order standard
-        error of a ratio of means (Cochran, Sampling Techniques, 3rd edition, section 2.11). A single window has none.
+        floor_mse is the mean of (m - y)^2, and excess that of (f - m)^2 relative to it. Its standard error is the
+        first-order standard error of a ratio of means (Cochran, Sampling Techniques, 3rd edition, section 2.11).
+        floor_z_score is the mean of (f - m) (m - y) in its standard errors.
         """
-        errors, floor = np.concatenate(self._errors, axis=1)
-        if len(floor) == 0:
-            return {"floor_mse": None, "floor_windows": 0, "excess": None, "excess_standard_error": None}
-        ratio = errors.mean() / floor.mean()
-        standard_error = None
-        if len(floor) > 1:
-            standard_error = float(np.std(errors - ratio * floor, ddof=1) / math.sqrt(len(floor)) / floor.mean())
-        return {
-            "floor_mse": float(floor.mean()),
-            "floor_windows": len(floor),
-            "excess": float(ratio - 1.0),
-            "excess_standard_error": standard_error,
+        floor, distance, product = np.concatenate(self._means, axis=1)
+        count = len(floor)
+        figures: dict[str, float | int | None] = {
+            "floor_mse": float(floor.mean()) if count else None,
+            "floor_windows": count,
+            "excess": float(distance.mean() / floor.mean()) if count else None,
+            "excess_standard_error": None,
+            "floor_z_score": None,
         }
+        if count > 1:
+            residual = distance - distance.mean() / floor.mean() * floor
+            figures["excess_standard_error"] = _standard_error(residual) / float(floor.mean())
+            if scatter := _standard_error(product):
+                figures["floor_z_score"] = float(product.mean()) / scatter
+        return figures
+
+
+def _standard_error(values: NDArray[np.float64]) -> float:
+    """Returns the standard error of a mean."""
+    return float(np.std(values, ddof=1)) / math.sqrt(len(values))

@@ -42,6 +42,7 @@ class SOAP:
             self.states = [_begin(*pair) for pair in zip(self._weights, gradients, strict=True)]
         for weights, gradient, state in zip(self._weights, gradients, self.states, strict=True):
             _move(weights, gradient, state, rate)
+            _follow(gradient, state)
 
     def state_dict(self) -> dict[str, Tensor]:
         """Returns the moments, gradient products and bases of each weight, and its step count."""
@@ -95,23 +96,32 @@ def _eigenvectors(product: Tensor) -> Tensor:
 
 
 def _move(weights: Tensor, gradient: Tensor, state: dict[str, Any], rate: float) -> None:
-    """Takes an Adam step in the coordinates of the bases' columns, then updates the bases."""
-    mean, square, products, bases = (state[name] for name in ("mean", "square", "products", "bases"))
+    """Takes an Adam step in the coordinates of the bases' columns, in which the moments are kept."""
+    mean, square, bases = state["mean"], state["square"], state["bases"]
     state["steps"] += 1
-    mean.lerp_(gradient, 1.0 - MEAN_DECAY)
-    square.lerp_(_rotate(gradient, bases).square(), 1.0 - SQUARE_DECAY)
-    step = _rotate(mean, bases) / (1.0 - MEAN_DECAY ** state["steps"])
-    step /= (square / (1.0 - SQUARE_DECAY ** state["steps"])).sqrt() + EPSILON
-    weights.sub_(_rotate_back(step, bases), alpha=rate)
+    rotated = _rotate(gradient, bases)
+    mean.lerp_(rotated, 1.0 - MEAN_DECAY)
+    square.lerp_(rotated.square_(), 1.0 - SQUARE_DECAY)
+    step = (square / (1.0 - SQUARE_DECAY ** state["steps"])).sqrt_().add_(EPSILON)
+    torch.div(mean, step, out=step)
+    weights.sub_(_rotate_back(step, bases), alpha=rate / (1.0 - MEAN_DECAY ** state["steps"]))
 
-    for axis, product in products.items():
+
+def _follow(gradient: Tensor, state: dict[str, Any]) -> None:
+    """Updates the products of gradients and, every few steps, the bases, and turns the moments along."""
+    for axis, product in state["products"].items():
         product.lerp_(_product(gradient, axis), 1.0 - SQUARE_DECAY)
         if state["steps"] % UPDATE_EVERY == 0:
+            mean, square, basis = state["mean"], state["square"], state["bases"][axis]
             # One step of power iteration towards the eigenvectors; sorting the largest first keeps them apart.
-            order = (bases[axis].T @ product @ bases[axis]).diagonal().argsort(descending=True)
+            powers = product @ basis
+            order = (basis * powers).sum(0).argsort(descending=True)
             square.copy_(square.index_select(axis, order))
             # Contiguous rows, as in a loaded state: the memory layout changes the last bits of products.
-            bases[axis] = torch.linalg.qr(product @ bases[axis][:, order]).Q.contiguous()
+            basis_now = torch.linalg.qr(powers[:, order]).Q.contiguous()
+            turn = basis_now.T @ basis
+            mean.copy_(turn @ mean if axis == 0 else mean @ turn.T)
+            state["bases"][axis] = basis_now
 
 
 def _rotated_axes(weights: Tensor) -> list[int]:

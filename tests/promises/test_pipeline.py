@@ -57,6 +57,7 @@ def test_metrics_have_the_contracts_names_and_agree_with_the_predictions(finishe
         "floor_windows",
         "excess",
         "excess_standard_error",
+        "floor_z_score",
         "floor_numerical_error",
         "floor_missing",
         "baselines",
@@ -77,7 +78,9 @@ def test_metrics_have_the_contracts_names_and_agree_with_the_predictions(finishe
     assert (test["windows"], test["floor_windows"], test["seen_in_training"]) == (300, 300, 0.0)
     mse = {name: np.square(rows[name].astype(float) - rows["target"]).mean() for name in ESTIMATE_COLUMNS}
     assert test["floor_mse"] == pytest.approx(mse["posterior_mean"], rel=1e-6)
-    assert test["excess"] == pytest.approx(test["mse"] / test["floor_mse"] - 1.0, rel=1e-9)
+    distance = np.square(rows["prediction"].astype(float) - rows["posterior_mean"]).mean()
+    assert test["excess"] == pytest.approx(distance / test["floor_mse"], rel=1e-4)
+    assert abs(test["floor_z_score"]) < 5.0
     assert 0.0 < test["excess_standard_error"] < test["excess"]
     assert 0.0 < test["floor_numerical_error"] <= 0.005
     assert test["baselines"]["hilbert"] == pytest.approx(mse["hilbert"], rel=1e-6)

@@ -9,7 +9,7 @@ from quadrature.storage.history import History, Record
 
 WELL = metrics.TestMetrics(
     mse=0.0029, rmse=0.054, max_abs_error=0.5, floor_mse=0.00286, floor_windows=8192, excess=0.014,
-    excess_standard_error=0.0023, floor_numerical_error=0.0004, floor_missing=None,
+    excess_standard_error=0.0023, floor_z_score=0.5, floor_numerical_error=0.0004, floor_missing=None,
     baselines=Baselines(zero=0.5, hilbert=0.2233, least_squares=0.02088), windows=8192, seen_in_training=0.0,
 )  # fmt: skip
 FALLING = [Record(0.5, 8, 0.01, 0.3, 0.2), Record(1.0, 16, 0.0, 0.0031, 0.003)]
@@ -72,8 +72,9 @@ def test_nothing_is_said_of_a_run_that_is_well():
         ),
         ({"floor_windows": 128}, "The floor is that of 128 of the 8,192 windows; all would take too long."),
         (
-            {"excess": -0.0071},  # 3.1 standard errors
-            "The error is further below the floor than chance explains: the test windows do not match params.yaml.",
+            {"floor_z_score": -12.3},
+            "The error, the floor and the excess disagree by 12 standard errors, more than chance explains: "
+            "the test windows do not match params.yaml.",
         ),
     ],
 )
@@ -82,8 +83,9 @@ def test_each_thing_that_is_off_is_said_once(changes, sentence):
     assert warning.startswith(sentence)
 
 
-def test_an_excess_that_luck_can_put_below_zero_is_not_held_against_a_run():
-    assert said(excess=-0.0067) == []  # 2.9 standard errors
+@pytest.mark.parametrize("score", [None, -4.9, 4.9])
+def test_what_luck_can_do_is_not_held_against_a_run(score):
+    assert said(floor_z_score=score) == []
 
 
 def test_a_run_that_diverged_and_one_that_overfitted_are_told_apart():

@@ -19,6 +19,7 @@ from quadrature.network.model_file import save_model
 from quadrature.runtime import lifecycle
 from quadrature.runtime.arguments import seconds, whole_number
 from quadrature.runtime.errors import Interruption
+from quadrature.runtime.helpers import LostHelperError
 from quadrature.runtime.launch import read_launch
 from quadrature.runtime.params import load_params
 from quadrature.runtime.settings import Section
@@ -145,9 +146,9 @@ def advance(
             for record in train(training, windows, validation, after_step, ranks):
                 if record.epoch.is_integer() and ranks.is_main_process:
                     log_epoch(record, training.params.epochs)
-        except LostRankError as error:
+        except (LostRankError, LostHelperError) as error:
             # No step is half done: processes wait for each other before they move the weights.
-            raise LostRankError(f"{error}{save()}") from None
+            raise type(error)(f"{error}{save()}") from None
     if ranks.is_main_process:
         logging.info("%d steps in %.1f seconds", training.step - first, time.perf_counter() - started)
 

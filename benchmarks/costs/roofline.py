@@ -38,8 +38,10 @@ from quadrature.runtime.params import load_params
 from quadrature.runtime.threads import Workers
 from quadrature.training.batches import Batch
 from quadrature.training.distributed import Ranks
+from quadrature.training.gradient import error_gradient
+from quadrature.training.parts import PartGradients
 from quadrature.training.state import make_optimizer
-from quadrature.training.step import ALONE, TrainStep, error_gradient
+from quadrature.training.step import ALONE, TrainStep
 from stages.train import Params
 
 LENGTH = 10
@@ -117,9 +119,10 @@ class Step(NamedTuple):
     take: Callable[[], object]
     differentiate: Callable[[], object]  # the first gradient shard alone
     parameters: int
+    gradients: PartGradients
 
 
-def make_step(hidden: int, batch: int, shards: int, workers: Workers, ranks: Ranks = ALONE) -> Step:
+def make_step(hidden: int, batch: int, shards: int, processes: int = 1, ranks: Ranks = ALONE) -> Step:
     """Returns a step of a GRU with a hidden size, a batch and a number of gradient shards."""
     params = load_params(Params, PARAMETERS)
     shape = {"cell": "gru", "hidden_size": hidden, "num_layers": 1, "bidirectional": False, "head": "last"}
@@ -128,18 +131,21 @@ def make_step(hidden: int, batch: int, shards: int, workers: Workers, ranks: Ran
     settings = params.train.model_copy(update={"optimizer": "adam", "batch_size": batch, "gradient_shards": shards})
     optimizer = make_optimizer(network, settings)
     windows = Batch(torch.randn(batch, LENGTH, 1), torch.randn(batch, LENGTH))
+    gradients = PartGradients(network, settings, ranks.own_parts(shards), processes)
     shard = Batch(*(part[: batch // shards] for part in windows))
     return Step(
-        partial(TrainStep(network, optimizer, settings, workers, ranks), windows, 1, 1e-4),
+        partial(TrainStep(network, optimizer, settings, gradients, ranks), windows, 1, 1e-4),
         partial(error_gradient, network, shard, windows.target.numel()),
         sum(weights.numel() for weights in network.parameters()),
+        gradients,
     )
 
 
 def measure_step(hidden: int, batch: int, threads: int, rounds: int, least: float) -> float:
-    """Returns the median seconds of a step whose batch the threads share."""
-    with Workers(threads, compute_alone) as workers:
-        return statistics.median(seconds(make_step(hidden, batch, threads, workers).take, rounds, least))
+    """Returns the median seconds of a step whose batch so many processes share."""
+    step = make_step(hidden, batch, threads, threads)
+    with step.gradients:
+        return statistics.median(seconds(step.take, rounds, least))
 
 
 def main(rounds: int = 7, least: float = 0.3, *networks: str) -> None:

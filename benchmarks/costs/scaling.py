@@ -32,13 +32,12 @@ def measure(hidden: int, batch: int, steps: int) -> None:
     from benchmarks.costs.roofline import make_step, seconds
     from quadrature.network.device import set_up_device
     from quadrature.runtime.launch import read_launch
-    from quadrature.runtime.threads import Workers
     from quadrature.training.distributed import joined
 
     launch = read_launch()
     device = set_up_device("cpu", threads=1)
     with joined(launch, device, SHARDS, patience=120.0) as ranks:
-        step = make_step(hidden, batch, SHARDS, Workers(1), ranks)
+        step = make_step(hidden, batch, SHARDS, ranks=ranks)
         rows = torch.ones(SHARDS // launch.world_size, step.parameters + 1)
         works: dict[str, Callable[[], object]] = {
             "step": step.take,

@@ -28,12 +28,12 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from benchmarks.pages import write_section
 from benchmarks.studies.experiments import finished_experiments, run_dvc, set_params, training_seconds, value_at
 from benchmarks.turns import take_turns, timed
-from quadrature.network.device import compute_alone, set_up_device
+from quadrature.network.device import set_up_device
 from quadrature.network.model import QuadratureNetwork, initialize
 from quadrature.plotting.figures import BLUE, GREEN, ORANGE, style
 from quadrature.runtime.params import load_params
-from quadrature.runtime.threads import Workers
 from quadrature.training.batches import Batch
+from quadrature.training.parts import PartGradients
 from quadrature.training.state import make_optimizer
 from quadrature.training.step import TrainStep
 from stages.train import Params
@@ -98,7 +98,6 @@ def time_steps(rounds: int = 9, steps: int = 20) -> pd.DataFrame:
     windows = torch.randn(params.train.batch_size, 10, 1, generator=torch.Generator().manual_seed(0))
     batch = Batch(windows, windows.squeeze(-1))
     ways = {}
-    workers = Workers(params.train.threads, compute_alone)
 
     def take_steps(take_step: TrainStep) -> None:
         for step in range(steps):
@@ -108,7 +107,8 @@ def time_steps(rounds: int = 9, steps: int = 20) -> pd.DataFrame:
         changes = dict(zip(PARAMETERS, key, strict=True))
         network = QuadratureNetwork(params.model.model_copy(update=changes), window_length=10)
         initialize(network, params.train.seed)
-        take_step = TrainStep(network, make_optimizer(network, params.train), params.train, workers)
+        gradients = PartGradients(network, params.train, processes=params.train.threads)
+        take_step = TrainStep(network, make_optimizer(network, params.train), params.train, gradients)
         ways[key] = partial(timed, partial(take_steps, take_step))
     seconds = take_turns(ways, 1 + rounds)  # the first round warms up
     rows = [(*key, 1000.0 * statistics.median(taken[1:]) / steps) for key, taken in seconds.items()]

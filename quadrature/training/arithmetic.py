@@ -10,10 +10,10 @@ import hashlib
 
 from torch import nn
 
-from quadrature.network.device import compute_alone, computing_alone
-from quadrature.runtime.threads import Workers
+from quadrature.network.device import computing_alone
 from quadrature.training.batches import Batch
 from quadrature.training.params import TrainParams
+from quadrature.training.parts import PartGradients
 from quadrature.training.state import Training
 from quadrature.training.step import TrainStep
 
@@ -23,8 +23,8 @@ _STEPS = 2
 def arithmetic(model: nn.Module, params: TrainParams, batch: Batch) -> str:
     """Returns a digest of weights and optimizer after a copy of the model has learned a batch."""
     trial = Training(copy.deepcopy(model), params)
-    with computing_alone(), Workers(1, compute_alone) as workers:
-        take_step = TrainStep(trial.model, trial.optimizer, params, workers)
+    with computing_alone(), PartGradients(trial.model, params) as gradients:
+        take_step = TrainStep(trial.model, trial.optimizer, params, gradients)
         for step in range(1, _STEPS + 1):
             take_step(batch, step, params.learning_rate)
     state = trial.state_dict().values()

@@ -19,9 +19,10 @@ from quadrature.storage.history import Record
 from quadrature.training.batches import Batch, SplitReader, epoch_batches, in_order
 from quadrature.training.distributed import Ranks
 from quadrature.training.params import TrainParams
+from quadrature.training.parts import PartGradients
 from quadrature.training.schedule import learning_rate
 from quadrature.training.state import Training
-from quadrature.training.step import ALONE, TrainStep, draws
+from quadrature.training.step import ALONE, TrainStep
 
 
 def train(
@@ -39,8 +40,13 @@ def train(
     model, params, epoch_steps = training.model, training.params, steps_per_epoch(windows, training.params)
     if training.step == 0:
         after_step(training)
-    with computing_alone(), Workers(_threads(model, params), compute_alone) as workers:
-        take_step = TrainStep(model, training.optimizer, params, workers, ranks)
+    own = ranks.own_parts(params.gradient_shards)
+    with (
+        computing_alone(),
+        PartGradients(model, params, own, params.threads) as gradients,
+        Workers(_threads(model, params), compute_alone) as workers,
+    ):
+        take_step = TrainStep(model, training.optimizer, params, gradients, ranks)
         for epoch in range(training.step // epoch_steps, params.epochs):
             model.train()
             done = training.step - epoch * epoch_steps
@@ -100,9 +106,8 @@ def _sum_finite(losses: Tensor, step: int) -> float:
 
 
 def _threads(model: nn.Module, params: TrainParams) -> int:
-    """Returns the number of threads that can share the work: one on an accelerator, or if dropout draws in turn."""
-    on_cpu = all(weights.device.type == "cpu" for weights in model.parameters())
-    return 1 if draws(model) or not on_cpu else params.threads
+    """Returns the number of threads that share a validation: one on an accelerator."""
+    return params.threads if all(weights.device.type == "cpu" for weights in model.parameters()) else 1
 
 
 def _is_silent(ranks: Ranks) -> bool | None:

@@ -97,18 +97,18 @@ def _eigenvectors(product: Tensor) -> Tensor:
 
 def _move(weights: Tensor, gradient: Tensor, state: dict[str, Any], rate: float) -> None:
     """Takes an Adam step in the coordinates of the bases' columns, in which the moments are kept."""
-    mean, square, bases = state["mean"], state["square"], state["bases"]
     state["steps"] += 1
+    mean, square, bases = state["mean"], state["square"], state["bases"]
     rotated = _rotate(gradient, bases)
     mean.lerp_(rotated, 1.0 - MEAN_DECAY)
-    square.lerp_(rotated.square_(), 1.0 - SQUARE_DECAY)
+    square.lerp_(rotated.square(), 1.0 - SQUARE_DECAY)
     step = (square / (1.0 - SQUARE_DECAY ** state["steps"])).sqrt_().add_(EPSILON)
     torch.div(mean, step, out=step)
     weights.sub_(_rotate_back(step, bases), alpha=rate / (1.0 - MEAN_DECAY ** state["steps"]))
 
 
 def _follow(gradient: Tensor, state: dict[str, Any]) -> None:
-    """Updates the products of gradients and, every few steps, the bases, and turns the moments along."""
+    """Updates the products of gradients and, every few steps, the bases, with the moments in their coordinates."""
     for axis, product in state["products"].items():
         product.lerp_(_product(gradient, axis), 1.0 - SQUARE_DECAY)
         if state["steps"] % UPDATE_EVERY == 0:
@@ -116,12 +116,11 @@ def _follow(gradient: Tensor, state: dict[str, Any]) -> None:
             # One step of power iteration towards the eigenvectors; sorting the largest first keeps them apart.
             powers = product @ basis
             order = (basis * powers).sum(0).argsort(descending=True)
-            square.copy_(square.index_select(axis, order))
             # Contiguous rows, as in a loaded state: the memory layout changes the last bits of products.
-            basis_now = torch.linalg.qr(powers[:, order]).Q.contiguous()
-            turn = basis_now.T @ basis
+            state["bases"][axis] = torch.linalg.qr(powers[:, order]).Q.contiguous()
+            turn = state["bases"][axis].T @ basis
             mean.copy_(turn @ mean if axis == 0 else mean @ turn.T)
-            state["bases"][axis] = basis_now
+            square.copy_(square.index_select(axis, order))
 
 
 def _rotated_axes(weights: Tensor) -> list[int]:

@@ -10,7 +10,7 @@ from torch.nn.utils.rnn import pack_sequence
 
 from quadrature.network.model import QuadratureNetwork, estimate
 from quadrature.training.batches import Batch
-from quadrature.training.step import error_gradient
+from quadrature.training.gradient import error_gradient
 from tests.network.test_gru import PARAMS, draw, make_network
 
 # Warnings of torch's own about torch's own code, which the project does not call outside these tests.

@@ -6,7 +6,7 @@ from torch import nn
 
 from quadrature.network.model import ModelParams, QuadratureNetwork, initialize
 from quadrature.training.batches import Batch
-from quadrature.training.step import error_gradient
+from quadrature.training.gradient import error_gradient
 
 DEFAULT = ModelParams(
     cell="gru", nonlinearity="tanh", hidden_size=7, num_layers=1, bias=True, bidirectional=False, dropout=0.0,

@@ -15,6 +15,7 @@ from quadrature.training import loop
 from quadrature.training.batches import Batch, SplitReader, epoch_batches, in_order
 from quadrature.training.loop import mean_squared_error
 from quadrature.training.params import TrainParams
+from quadrature.training.parts import PartGradients
 from quadrature.training.schedule import learning_rate
 from quadrature.training.state import Training
 from quadrature.training.step import TrainStep
@@ -139,7 +140,8 @@ def test_the_gradient_is_clipped_to_its_largest_norm():
     network = make_network()
     optimizer = PlainDescent(network.parameters())
     before = torch.cat([weights.detach().clone().flatten() for weights in network.parameters()])
-    take_step = TrainStep(network, optimizer, make_training(gradient_clip=1e-3), Workers(1))
+    params = make_training(gradient_clip=1e-3)
+    take_step = TrainStep(network, optimizer, params, PartGradients(network, params))
     take_step(next(in_order(make_windows(), 50)), 1, 1.0)
     after = torch.cat([weights.detach().flatten() for weights in network.parameters()])
     assert (after - before).norm() == pytest.approx(1e-3, rel=1e-3)

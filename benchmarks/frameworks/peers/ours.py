@@ -12,14 +12,14 @@ import torch
 from torch import nn
 
 from benchmarks.frameworks.peers import task
-from quadrature.network.device import compute_alone, set_up_device
+from quadrature.network.device import computing_alone, set_up_device
 from quadrature.network.model import ModelParams, QuadratureNetwork, initialize, predict
 from quadrature.network.model_file import load_model
 from quadrature.runtime.params import load_params
 from quadrature.runtime.settings import Section
-from quadrature.runtime.threads import Workers
 from quadrature.training.batches import Batch, SplitReader, epoch_batches
 from quadrature.training.params import TrainParams
+from quadrature.training.parts import PartGradients
 from quadrature.training.state import make_optimizer
 from quadrature.training.step import TrainStep
 
@@ -57,8 +57,8 @@ def train(model: QuadratureNetwork, inputs: np.ndarray, target: np.ndarray, batc
     windows = SplitReader.of([Batch(torch.from_numpy(inputs.copy()).unsqueeze(-1), torch.from_numpy(target.copy()))])
     model.train()
     batches = epoch_batches(windows, params.seed, 0, batch, params.shuffle_windows)
-    with Workers(params.threads, compute_alone) as workers:
-        take_step = TrainStep(model, optimizer, params, workers)
+    with computing_alone(), PartGradients(model, params, processes=params.threads) as gradients:
+        take_step = TrainStep(model, optimizer, params, gradients)
         for step, windows_of_step in enumerate(batches, 1):
             take_step(windows_of_step, step, params.learning_rate)
     return model

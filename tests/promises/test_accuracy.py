@@ -60,7 +60,7 @@ def test_an_experiment_reaches_its_mark(name, make_checkout):
     test = json.loads(shown)["metrics/test.json"]
     figure, mark = MARKS[name]
     assert test[figure]["new"] <= mark
-    assert test["windows"]["new"] == 32768
+    assert test["windows"]["new"] == 8192
     assert ("floor_mse" in test) == (name != "noise-free")  # DVC leaves out what is null
 
 

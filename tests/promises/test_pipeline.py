@@ -194,10 +194,10 @@ def test_a_stage_that_dvc_starts_takes_or_refuses_a_value_given_on_the_command_l
 def test_the_default_reaches_its_mark():
     """dvc.lock shows that the committed metrics belong to the committed code; CI makes them again."""
     test = json.loads((PROJECT / "metrics/test.json").read_text())
-    assert test["windows"] == 32768
+    assert test["windows"] == 8192
     assert test["excess"] <= 0.005
     assert test["excess_standard_error"] <= 0.001
-    assert test["floor_windows"] == 32768
+    assert test["floor_windows"] == 8192
     assert test["seen_in_training"] == 0.0
 
 

@@ -80,7 +80,7 @@ def test_a_strange_choice_is_told_the_legal_ones(tmp_path):
 
 def test_every_mistake_is_named_in_one_error(tmp_path):
     text = (
-        TEXT.replace("  epochs: 8", "  epochs: 0\n  epochz: 1")
+        TEXT.replace("  epochs: 24", "  epochs: 0\n  epochz: 1")
         .replace("num_layers: 1", "num_layers: 1.5")
         .replace("  bias: true ", "  # ")
         .replace("cell: gru", "cell: gruu")
@@ -101,7 +101,7 @@ def test_every_mistake_is_named_in_one_error(tmp_path):
         "model.cell in params.yaml is the text 'gruu'; did you mean gru?",
         "model.bidirectional in params.yaml is the text 'no'; it should be a valid boolean",
         "train.learning_rate in params.yaml is nan; it should be a finite number",
-        "train.batch_size in params.yaml is 2097152; it should not be above generate.windows.train, 262144",
+        "train.batch_size in params.yaml is 2097152; it should not be above generate.windows.train, 131072",
         "model.dropout in params.yaml is 1.5; it should be less than 1",
         "model.nonlinearity in params.yaml is ['relu']; choose one of tanh, relu",
     ):
@@ -131,7 +131,7 @@ def test_every_mistake_is_named_in_one_error(tmp_path):
             "generate.length in params.yaml is 2048; times shard_windows it makes 134,217,728 samples",
         ),
         (
-            "test: 32768}  # windows in each split\n  shard_windows: 65536 ",
+            "test: 8192}  # windows in each split\n  shard_windows: 65536 ",
             "test: 20000000}\n  shard_windows: 1 ",
             "generate.shard_windows in params.yaml is 1; it makes 20,000,000 shards of windows.test",
         ),
@@ -154,7 +154,7 @@ def test_values_out_of_range_are_refused(tmp_path, old, new, expected):
 
 
 def test_a_batch_larger_than_the_training_split_is_refused(tmp_path):
-    assert refusal(tmp_path, TEXT.replace("train: 262144", "train: 100")) == [
+    assert refusal(tmp_path, TEXT.replace("train: 131072", "train: 100")) == [
         "train.batch_size in params.yaml is 256; it should not be above generate.windows.train, 100"
     ]
 

@@ -11,7 +11,7 @@ LONGEST = 35
 """Most words in a sentence; inline code counts as one."""
 
 ARCHAIC = re.compile(
-    r"\b(mend(s|ed)?|anew|heed(s|ed)?|whoever|whatever|lies?|stands?(?! for)|alter(s|ed)?|takes up|of late"
+    r"\b(mend(s|ed)?|anew|heed(s|ed)?|whoever|whatever|lies?|stands?(?! for|-)|alter(s|ed)?|takes up|of late"
     r"|be it|but for|none but|so that none|as (does|do))\b",
     re.IGNORECASE,
 )

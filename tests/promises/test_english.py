@@ -1,11 +1,11 @@
 """The documents are in plain English: no sentence is long, and none has an archaic word."""
 
 import re
+from pathlib import Path
 
 import pytest
 
-from tests.checkout import PROJECT
-
+PROJECT = Path(__file__).parents[2]
 PAGES = sorted(str(path.relative_to(PROJECT)) for path in (*PROJECT.glob("*.md"), *PROJECT.glob("docs/*.md")))
 LONGEST = 35
 """Most words in a sentence; inline code counts as one."""

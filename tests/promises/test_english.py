@@ -26,7 +26,7 @@ def sentences(text):
     text = re.sub(r"\[[^] ]*\]\(.*?\)", "LINK", text)
     text = re.sub(r"\[([^]]*)\]\(.*?\)", r"\1", text)
     paragraphs = re.split(r"\n\s*\n|\n(?=[-*] )", text)
-    ends = re.compile(r"([.?!][)\"*]*) (?=[(\"*]*[A-Z])")
+    ends = re.compile(r"([.?!][)\"*]*) (?=[(\"*]*[A-Z\d])")
     return [one for paragraph in paragraphs for one in ends.sub(r"\1\n", " ".join(paragraph.split())).splitlines()]
 
 

@@ -1,16 +1,16 @@
-# `make` lists the targets. Each one that runs code first makes .venv, or makes it again when what it is made of
+# `make` lists the targets. Each one that runs code first creates .venv. It creates .venv again if one of its inputs
 # changed: this directory, its own interpreter, the dependencies in pyproject.toml, or constraints.txt. PYTHON is the
-# interpreter that .venv is made from; to change to another, `make clean` first.
+# interpreter for a new .venv; to change it, run `make clean` first.
 PYTHON ?= python3
 export PYTHON
 
-# Under the first Python finds no stage, under the second DVC's own warnings stop it.
+# With the first, Python finds no stage. With the second, DVC's own warnings stop it.
 unexport PYTHONSAFEPATH PYTHONWARNINGS
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
 
-# DVC is make's own child: a shell between them, as a `||` needs one, would not pass on a signal.
+# DVC must be make's own child. A `||` would put a shell between them, which does not pass signals on.
 repro: environment  ## Run the pipeline: the stages whose code, parameters or data changed
 	@.venv/bin/python -m quadrature heal --quiet || [ $$? -eq 1 ]  # it found nothing to fix
 	@.venv/bin/dvc repro
@@ -24,7 +24,7 @@ test: tools  ## Run the tests of a change: every promise at least once
 test-all: tools  ## Run every test in full: full-size trainings, all of tests/torture (hours)
 	@$(PYTEST) --torture 1
 
-# A file's tests run in one process, so that what they share is made once.
+# A file's tests run in one process, so that shared fixtures are made once.
 PYTEST = .venv/bin/python -m pytest --numprocesses auto --dist loadfile
 
 article: environment  ## Run the article's experiment beside the article's own script
@@ -33,13 +33,13 @@ article: environment  ## Run the article's experiment beside the article's own s
 bench: environment .venv-bench/stamp  ## Train beside other frameworks: speed, time to target, memory (45 minutes)
 	@.venv/bin/python -m benchmarks.frameworks
 
-check: tools  ## Format check, lint, types, and a look at the workflows
+check: tools  ## Check format, lint, types and the workflows
 	@.venv/bin/ruff format --check .
 	@.venv/bin/ruff check .
 	@.venv/bin/mypy
 	@.venv/bin/zizmor --offline --quiet .github
 
-sweep: environment  ## Try CELLS x WIDTHS x SEEDS as experiments of an epoch, JOBS at a time, and compare them
+sweep: environment  ## Run CELLS x WIDTHS x SEEDS as experiments of one epoch, JOBS at a time, and compare them
 	@[ "$$(git rev-parse --is-shallow-repository)" != true ] || { echo "this clone is shallow, and DVC loses experiments in one: git fetch --unshallow" >&2; exit 1; }
 	@.venv/bin/dvc repro --quiet targets
 	@.venv/bin/dvc exp run --queue --set-param model.cell=$(CELLS) --set-param model.hidden_size=$(WIDTHS) \
@@ -47,48 +47,48 @@ sweep: environment  ## Try CELLS x WIDTHS x SEEDS as experiments of an epoch, JO
 	@.venv/bin/dvc exp run --run-all --jobs $(JOBS)
 	@.venv/bin/python -m quadrature compare --html comparison/index.html
 
-# The grid: each list is one of DVC's choice sweeps. One thread an experiment, so that cores need not wait for cores.
+# The grid: each list is a choice sweep of DVC. Each experiment has one thread, so no core waits for another.
 CELLS ?= rnn,lstm,gru
 WIDTHS ?= 16,32
 SEEDS ?= 0,1,2
 JOBS ?= $(shell getconf _NPROCESSORS_ONLN)
 
-verify: environment  ## Does dvc.lock belong to this code and these parameters? Needs no data
+verify: environment  ## Check that dvc.lock belongs to this code and these parameters; needs no data
 	@.venv/bin/python -m quadrature verify
 
-gate: environment  ## Hold the metrics to the rules in gates.yaml
+gate: environment  ## Check the metrics against the rules in gates.yaml
 	@.venv/bin/python -m quadrature gate
 
-format: tools  ## Format the code and mend what lint can
+format: tools  ## Format the code and fix lint errors where possible
 	@.venv/bin/ruff check --fix-only .
 	@.venv/bin/ruff format .
 
-lock: tools  ## Choose every version anew: pyproject.toml -> constraints.txt
+lock: tools  ## Resolve all versions again: pyproject.toml -> constraints.txt
 	@.venv/bin/uv pip compile --quiet --universal --upgrade --python-version 3.11 --group dev \
 		--custom-compile-command "make lock" --output-file constraints.txt pyproject.toml
 
-audit: tools  ## Has a package in constraints.txt a known vulnerability? Asks a database on the network
+audit: tools  ## Check constraints.txt for known vulnerabilities in a database on the network
 	@.venv/bin/python .ci/audit.py
 
 sbom: tools  ## List every package with its version for other tools (CycloneDX) -> sbom.json
 	@PYTHONWARNINGS=ignore .venv/bin/cyclonedx-py requirements --pyproject pyproject.toml --output-reproducible \
 		--output-file sbom.json constraints.txt
 
-clean:  ## Remove .venv and every output that is not in git, but for DVC's cache
+clean:  ## Remove .venv and every output that is not in git, except DVC's cache
 	@rm -rf .venv .venv-bench data models metrics/report.html
 
-environment:  ## Make or renew .venv for the pipeline (the targets above do it by themselves)
+environment:  ## Create or update .venv for the pipeline (the targets above do it by themselves)
 	@$(CURRENT) || { $(MAKE) --no-print-directory able && "$$PYTHON" $(ALONE) $(MAKE) --no-print-directory .venv; }
 
-tools: environment  ## Add to .venv what tests and checks need (as above)
+tools: environment  ## Add the development tools to .venv (as above)
 	@[ -e .venv/tools.txt ] || .venv/bin/python $(ALONE) $(MAKE) --silent --no-print-directory .venv/tools.txt
 
-# The shell asks for the folder's name itself: were the name a part of the command, it could be a command, too.
+# The shell asks for the folder's name itself: a name inside the command could run as a command.
 STAMP = { pwd -P; .venv/bin/python --version; sed -n '/^dependencies = /,/^]/p; /^dev = /,/^]/p' pyproject.toml; \
 	cat constraints.txt; } 2>/dev/null
 CURRENT = $(STAMP) | cmp -s - .venv/stamp
 
-# Runs a command alone: another `make` in this folder waits until the command and all that it started have ended.
+# Runs a command alone: another `make` in this folder waits until the command and all its child processes have ended.
 define RUN_ALONE
 import fcntl, os, sys
 try:
@@ -110,23 +110,23 @@ RUNTIME = ["project"]["dependencies"]
 TOOLS = ["dependency-groups"]["dev"]
 requirements = .venv/bin/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))$(1), sep="\n")'
 
-# Installs into an environment the requirements in a file, within constraints. pip warns of every package index that is
-# configured and absent, a hundred lines that help nobody: its output goes to a log.
+# Installs the requirements of a file into an environment, within constraints. pip prints a hundred useless lines about
+# configured package indexes that are absent, so its output goes to a log.
 install = $(1)/bin/python -m pip install --quiet --disable-pip-version-check --no-compile \
 	--requirement $(2) --constraint $(3) >$(1)/pip.log 2>&1 \
 	|| { grep ^ERROR $(1)/pip.log >&2; echo "pip failed; its output is in $(1)/pip.log" >&2; exit 1; }
 
-# On all cores, unlike pip. Where PYTHONDONTWRITEBYTECODE is set, as in many containers, each process would otherwise
-# compile what it imports: a small run of the pipeline took 24 seconds that way, and takes 14.
+# Compiles on all cores, unlike pip. Many containers set PYTHONDONTWRITEBYTECODE, with which each process would compile its
+# imports again: a small run of the pipeline took 24 seconds that way, and takes 14.
 compile = PYTHONDONTWRITEBYTECODE= $(1)/bin/python -m compileall -q -j 0 -x '/tests?/' $(1)/lib >/dev/null || true
 
-# A stage's `python` is found on PATH. This file makes each program of .venv put .venv/bin there first, so that
+# A stage's `python` comes from PATH. This file makes each program of .venv put .venv/bin first on PATH. Then
 # `.venv/bin/dvc repro`, an editor's DVC and a queue's workers run the stages here without activation.
 #
-# And DVC keeps what it knows of files with a library that unpickles what it finds, so that whoever can write there can
-# run code: by default any user, below /var/tmp. Here its owner alone can; where that is someone else, it is the default.
+# DVC's file records are in a folder whose files it unpickles, so anyone who can write there can run code. By default any
+# user can, below /var/tmp. In .venv/dvc only the owner can; another user of this .venv gets the default folder.
 #
-# And DVC asks for the user's name and home folder, which a container's user may lack (docker run --user 12345).
+# DVC asks for the user's name and home folder, which a container's user may lack (docker run --user 12345).
 define FIRST_ON_PATH
 import os, pwd, sys
 os.environ["PATH"] = os.path.join(sys.prefix, "bin") + os.pathsep + os.environ.get("PATH", os.defpath)
@@ -171,7 +171,7 @@ able:
 	@$(call compile,.venv)
 	@mv .venv/tools.txt.part .venv/tools.txt
 
-# What `make bench` trains beside lives in an environment of its own, with the interpreter that .venv has.
+# The frameworks of `make bench` have a separate environment, with the interpreter of .venv.
 .venv-bench/stamp: benchmarks/frameworks/requirements-peers.txt benchmarks/frameworks/constraints-peers.txt | environment
 	@echo "Setting up .venv-bench (a few minutes the first time)"
 	@rm -rf .venv-bench

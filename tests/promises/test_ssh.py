@@ -78,7 +78,7 @@ def test_a_tunnel_of_openssh_carries_a_push(mine, server, tmp_path):
 
 
 def test_what_the_page_says_that_dvc_says_is_what_it_says(mine, server, tmp_path):
-    table = (PROJECT / PAGE).read_text().partition("| it says | it means |")[2]
+    table = (PROJECT / PAGE).read_text().partition("| message | meaning |")[2]
     said = re.findall(r"^\| `(.*?)` \|", table, re.MULTILINE)
     make_key(tmp_path / "stranger_key")
     use_ssh(mine, server, tmp_path / "stranger_key")

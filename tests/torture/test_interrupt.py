@@ -52,7 +52,7 @@ def test_a_run_that_is_interrupted(any_project, tally, what, moment):
         else:
             assert process.returncode in (-number, 2), log  # make's own code
         codes = set(re.findall(r"exited with (-?[0-9]+)", log))
-        # Python's own code for a Ctrl-C while it starts: see "What is not promised" in docs/reliability.md.
+        # Python's own code for a Ctrl-C while it starts: see "Limits" in docs/reliability.md.
         unread = {"1"} if number == signal.SIGINT and "Fatal Python error: init_" in log else set()
         assert codes <= {"75", str(-number)} | unread, log
         assert_nothing_half_done_committed(project, checkout)

@@ -13,7 +13,7 @@ import pytest
 from quadrature.network.model import predict
 from quadrature.network.model_file import load_model
 from quadrature.prediction import estimates
-from quadrature.prediction.columns import OUTPUTS
+from quadrature.prediction.added_columns import OUTPUTS
 from quadrature.runtime.errors import DataError, ParameterError
 from tests.prediction.running import LENGTH, fixed, numbered, read, run
 from tests.prediction.test_overlap import averaged, starts_of

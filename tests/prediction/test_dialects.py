@@ -1,0 +1,305 @@
+"""CSV as instruments write it: every spelling gives the estimates of the plain file, or a line of advice."""
+
+import csv
+import gzip
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from quadrature.prediction import csv_rows, csv_text
+from quadrature.prediction.csv_text import open_text
+from quadrature.prediction.dialect import Dialect
+from quadrature.runtime.errors import DataError, ParameterError
+from tests.prediction.running import read, run
+
+SAMPLES = [f"{value:.6f}" for value in np.random.default_rng(0).standard_normal(45)]
+PLAIN = "\n".join(["time,volts", *(f"{at / 8},{value}" for at, value in enumerate(SAMPLES))]) + "\n"
+COMMA = PLAIN.replace(",", ";").replace(".", ",")
+LINES = PLAIN.splitlines()
+
+
+def zst(content):
+    sink = pa.BufferOutputStream()
+    with pa.CompressedOutputStream(sink, "zstd") as stream:
+        stream.write(content)
+    return sink.getvalue().to_pybytes()
+
+
+SPELLINGS = {
+    "no final newline": ("in.csv", PLAIN[:-1].encode(), ()),
+    "CRLF": ("in.csv", PLAIN.replace("\n", "\r\n").encode(), ()),
+    "CR": ("in.csv", PLAIN.replace("\n", "\r").encode(), ()),
+    "byte order mark": ("in.csv", b"\xef\xbb\xbf" + PLAIN.encode(), ()),
+    "blank lines at the end": ("in.csv", (PLAIN + "\n \t\r\n\n").encode(), ()),
+    "blanks": ("in.csv", PLAIN.replace(",", " ,\t").replace("\n", "  \n").encode(), ()),
+    "quotes": ("in.csv", PLAIN.replace(",", '","').replace("\n", '"\n"')[:-1].join(['"', ""]).encode(), ()),
+    "gzip": ("in.csv.gz", gzip.compress(PLAIN.encode()), ()),
+    "gzip, twice": ("in.CSV.GZ", gzip.compress(PLAIN[:99].encode()) + gzip.compress(PLAIN[99:].encode()), ()),
+    "zstd": ("in.csv.zst", zst(PLAIN.encode()), ()),
+    "tab": ("in.csv", PLAIN.replace(",", "\t").encode(), ("--delimiter", "tab")),
+    "tab as in Python": ("in.csv", PLAIN.replace(",", "\t").encode(), ("--delimiter", r"\t")),
+    "decimal comma": ("in.csv", COMMA.encode(), ("--delimiter", ";", "--decimal", ",")),
+    "utf-16": ("in.csv", PLAIN.encode("utf-16"), ("--encoding", "utf-16")),
+    "utf-16-le with its mark": ("in.csv", ("\ufeff" + PLAIN).encode("utf-16-le"), ("--encoding", "utf-16-le")),
+    "latin-1": ("in.csv", PLAIN.replace("time", "°C").encode("latin-1"), ("--encoding", "latin-1")),
+    "comments": (
+        "in.csv",
+        "\n".join(['# of a "scope', "#", *LINES[:20], "  # note, of two fields", *LINES[20:], "#"]).encode(),
+        ("--comment", "#"),
+    ),
+    "comments of two characters": ("in.csv", f"// a\n{PLAIN}// b".encode(), ("--comment", "//")),
+    "all at once": (
+        "in.csv.gz",
+        gzip.compress(("% °\r\n" + COMMA.replace("\n", " \r\n") + "\r\n").encode("cp1252")),
+        ("--delimiter", ";", "--decimal", ",", "--encoding", "cp1252", "--comment", "%"),
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def expected(model, tmp_path_factory):
+    """The estimates of the plain file."""
+    folder = tmp_path_factory.mktemp("plain")
+    (folder / "in.csv").write_text(PLAIN)
+    run(model, folder / "in.csv", folder / "out.parquet", "--hop", 3, "--column", "volts")
+    return pq.read_table(folder / "out.parquet")
+
+
+@pytest.mark.parametrize("output", ["out.parquet", "out.csv"])
+@pytest.mark.parametrize("spelling", SPELLINGS)
+def test_every_spelling_of_a_file_gives_the_same_estimates(model, tmp_path, expected, spelling, output):
+    name, content, options = SPELLINGS[spelling]
+    (tmp_path / name).write_bytes(content)
+    run(model, tmp_path / name, tmp_path / output, "--hop", 3, "--column", "volts", *options)
+    found = read(tmp_path / output)
+    assert [name for name in found if name != "°C"] == [name for name in expected.column_names if name in found]
+    assert np.array_equal(found["prediction"].astype(np.float32), expected["prediction"].to_numpy())
+    assert found["volts"].tolist() == expected["volts"].to_pylist()
+
+
+def test_a_file_without_a_header_keeps_its_first_row(model, tmp_path, expected):
+    (tmp_path / "one.csv").write_text("\n".join(SAMPLES))
+    run(model, tmp_path / "one.csv", tmp_path / "one.parquet", "--hop", 3, "--no-header")
+    (tmp_path / "two.csv").write_text("\n".join(LINES[1:]))
+    options = ("--hop", 3, "--no-header", "--column", "input_1")
+    run(model, tmp_path / "two.csv", tmp_path / "two.parquet", *options)
+    for name, columns in (("one", ["input"]), ("two", ["input_0", "input_1"])):
+        found = pq.read_table(tmp_path / f"{name}.parquet")
+        assert found.column_names == [*columns, "prediction", "amplitude", "phase"]
+        assert found["prediction"].equals(expected["prediction"])
+
+
+def test_windows_without_a_header_are_windows(model, windows, tmp_path):
+    rows = [",".join(map(str, window)) for window in windows[:20].tolist()]
+    (tmp_path / "in.csv").write_text("\n".join(rows))
+    run(model, tmp_path / "in.csv", tmp_path / "out.parquet", "--no-header")
+    assert np.array_equal(read(tmp_path / "out.parquet")["input"].astype(np.float32), windows[:20])
+
+
+def test_a_decimal_comma_becomes_a_point_and_text_stays(model, tmp_path):
+    rows = [f'{value};"a;b";1,50;n,m' for value in SAMPLES]
+    (tmp_path / "in.csv").write_text("\n".join(["input;label;number;text", *rows]).replace(".", ","))
+    options = ("--hop", 3, "--delimiter", ";", "--decimal", ",")
+    run(model, tmp_path / "in.csv", tmp_path / "out.csv", *options)
+    first = next(csv.DictReader((tmp_path / "out.csv").read_text().splitlines()))
+    assert [first[name] for name in ("label", "number", "text")] == ["a;b", "1.5", "n,m"]
+    assert float(first["input"]) == float(SAMPLES[0])
+
+
+@pytest.mark.parametrize("suffix", ["gz", "zst"])
+def test_an_output_is_compressed_by_its_name_and_the_same_each_time(model, tmp_path, suffix):
+    (tmp_path / "in.csv").write_text(PLAIN)
+    options = ("--hop", 3, "--column", "volts")
+    run(model, tmp_path / "in.csv", tmp_path / "out.csv", *options)
+    contents = []
+    for name in ("a", "b"):
+        run(model, tmp_path / "in.csv", tmp_path / f"{name}.csv.{suffix}", *options)
+        contents.append((tmp_path / f"{name}.csv.{suffix}").read_bytes())
+    assert contents[0] == contents[1]
+    with pa.input_stream(tmp_path / f"a.csv.{suffix}", compression={"gz": "gzip", "zst": "zstd"}[suffix]) as stream:
+        assert stream.read() == (tmp_path / "out.csv").read_bytes()
+
+
+@pytest.mark.parametrize("suffix", ["gz", "zst"])
+@pytest.mark.parametrize("part", [0.01, 0.5, 0.999])
+def test_a_compressed_file_that_is_cut_is_refused(model, tmp_path, suffix, part):
+    content = gzip.compress(PLAIN.encode()) if suffix == "gz" else zst(PLAIN.encode())
+    path = tmp_path / f"in.csv.{suffix}"
+    path.write_bytes(content[: max(1, int(part * len(content)))])
+    with pytest.raises(DataError, match=rf"in\.csv\.{suffix} is not a readable CSV file \(Truncated compressed stream"):
+        run(model, path, tmp_path / "out.csv", "--hop", 3, "--column", "volts")
+    assert not (tmp_path / "out.csv").exists()
+
+
+def test_a_line_that_unpacks_without_end_is_refused_at_its_limit(model, tmp_path):
+    (tmp_path / "in.csv.gz").write_bytes(gzip.compress(bytes(2**25)))
+    with pytest.raises(DataError, match="its first line is longer than 1,048,576 characters"):
+        run(model, tmp_path / "in.csv.gz", tmp_path / "out.csv", "--hop", 3)
+
+
+READABLE = "is not a readable CSV file"
+REFUSED = {
+    "a header that is a sample": (
+        "\n".join(SAMPLES), (),
+        f"has no column volts; it has {SAMPLES[0]}; if its first line is a row, give --no-header",
+    ),
+    "a header in spite of --no-header": (
+        PLAIN, ("--no-header", "--column", "input_1"),
+        ", row 1: input_1 is 'volts', which is not a number; "
+        "if the first line names the columns, leave --no-header out",
+    ),
+    "another delimiter": (
+        PLAIN.replace(",", ";"), (),
+        "has no column volts; it has time;volts; if ';' separates its columns, give --delimiter ';'",
+    ),
+    "a tab": (
+        PLAIN.replace(",", "\t"), (),
+        r"has no column volts; it has time\tvolts; if tab separates its columns, give --delimiter tab",
+    ),
+    "a delimiter that is not there": (
+        PLAIN, ("--delimiter", ";"),
+        "has no column volts; it has time,volts; if ',' separates its columns, give --delimiter ','",
+    ),
+    "a decimal comma between commas": (
+        COMMA, (),
+        ", row 1 has 3 fields, but the header has 1; if ';' separates its columns, give --delimiter ';'",
+    ),
+    "a decimal comma": (
+        COMMA, ("--delimiter", ";"),
+        f", row 1: volts is '{SAMPLES[0].replace('.', ',')}', which is not a number; "
+        "if , is its decimal mark, give --decimal ,",
+    ),
+    "a decimal point": (
+        PLAIN.replace(",", ";"), ("--delimiter", ";", "--decimal", ","),
+        f", row 1: volts is '{SAMPLES[0]}', which is not a number; leave --decimal out",
+    ),
+    "comments at the begin": (
+        f"# scope\n{PLAIN}", (),
+        ", row 1 has 2 fields, but the header has 1; if lines that begin with # are comments, give --comment '#'",
+    ),
+    "a comment in the middle": (
+        "\n".join([*LINES[:9], "# a, b, c", *LINES[9:]]), (),
+        ", row 9 has 3 fields, but the header has 2; if lines that begin with # are comments, give --comment '#'",
+    ),
+    "a comment of as many fields": (
+        "\n".join([*LINES[:9], "1,# b", *LINES[9:]]), (),
+        ", row 9: volts is '# b', which is not a number; if lines that begin with # are comments, give --comment '#'",
+    ),
+    "latin-1": (
+        PLAIN.replace("time", "°C").encode("latin-1"), (),
+        f"{READABLE} (line 1 holds the byte 0xb0, which is not utf-8; give --encoding, such as latin-1)",
+    ),
+    "latin-1, late": (
+        (PLAIN + "1,°\n").encode("latin-1"), (),
+        f"{READABLE} (line 47 holds the byte 0xb0, which is not utf-8; give --encoding, such as latin-1)",
+    ),
+    "utf-8 as ascii": (
+        PLAIN.replace("time", "°C"), ("--encoding", "ascii"),
+        f"{READABLE} (line 1 holds the byte 0xc2, which is not ascii; give --encoding, such as utf-8)",
+    ),
+    "utf-16": (PLAIN.encode("utf-16"), (), f"{READABLE} (it begins as UTF-16 does; give --encoding utf-16)"),
+    "gzip": (
+        gzip.compress(PLAIN.encode()), (),
+        f"{READABLE} (it begins as a gzip file; let its name end in .csv.gz, or unpack it)",
+    ),
+    "zstd": (
+        zst(PLAIN.encode()), (),
+        f"{READABLE} (it begins as a Zstandard file; let its name end in .csv.zst, or unpack it)",
+    ),
+    "a spreadsheet": (
+        b"PK\x03\x04" + bytes(99), (),
+        f"{READABLE} (it begins as a spreadsheet or a zip file; export it as CSV, or unpack it)",
+    ),
+    "a recording": (
+        b"RIFF\0\0\0\0WAVEfmt ", (), f"{READABLE} (it begins as a WAV file; let its name end in .wav)"
+    ),
+    "NA": (
+        "volts\n1\nNA\n", (),
+        ", row 2: volts is 'NA', which is not a number; if it stands for a missing sample, give --gaps",
+    ),
+    "a name with blanks, twice": ("volts, volts \n1,2\n", (), "has two columns named volts; rename one"),
+    "nothing": ("", ("--no-header",), "is empty or begins with an empty line; its first line should hold samples"),
+    "comments only": (
+        "# a\n# b", ("--comment", "#"),
+        "is empty or begins with an empty line; its first line should name its columns",
+    ),
+    "a header only": ("volts", (), "holds no rows, so there is nothing to estimate"),
+    "a blank line between": (
+        "volts,b\n1,2\n\n3,4\n", (),
+        ", row 2: volts is missing; give --gaps interpolate or --gaps null, or put a number there",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_does_not_fit_is_refused_with_the_option_to_give(model, tmp_path, name):
+    content, options, message = REFUSED[name]
+    (tmp_path / "in.csv").write_bytes(content if isinstance(content, bytes) else content.encode())
+    column = () if "--column" in options else ("--column", "volts")
+    with pytest.raises(DataError) as caught:
+        run(model, tmp_path / "in.csv", tmp_path / "out.parquet", "--hop", 3, *column, *options)
+    assert str(caught.value) == f"{tmp_path}/in.csv{'' if message.startswith(',') else ' '}{message}"
+    assert not (tmp_path / "out.parquet").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--decimal", ","), "--decimal , is the delimiter too; give --delimiter, such as ';' or tab"),
+        (("--delimiter", "::"), "--delimiter is '::'; give one ASCII character other than a quote, or tab"),
+        (("--delimiter", "°"), "--delimiter is '°'; give one ASCII character other than a quote, or tab"),
+        (("--delimiter", ""), "--delimiter is ''; give one ASCII character other than a quote, or tab"),
+        (("--comment", " "), "--comment is ' '; give the begin of a comment, such as '#', without delimiter or quote"),
+        (
+            ("--comment", ";", "--delimiter", ";"),
+            "--comment is ';'; give the begin of a comment, such as '#', without delimiter or quote",
+        ),
+        (
+            ("--encoding", "latin-99"),
+            "--encoding latin-99 is not known to Python; give one such as latin-1, cp1252 or utf-16",
+        ),
+        (
+            ("--encoding", "rot13"),
+            "--encoding rot13 is not known to Python; give one such as latin-1, cp1252 or utf-16",
+        ),
+    ],
+)
+def test_impossible_options_are_refused(model, tmp_path, options, message):
+    (tmp_path / "in.csv").write_text(PLAIN)
+    with pytest.raises(ParameterError) as caught:
+        run(model, tmp_path / "in.csv", tmp_path / "out.csv", *options)
+    assert str(caught.value) == message
+
+
+def test_options_of_csv_are_refused_for_parquet(model, tmp_path):
+    pq.write_table(pa.table({"input": [0.0] * 20}), tmp_path / "in.parquet")
+    with pytest.raises(ParameterError, match=r"in\.parquet is no CSV file; leave out the options of CSV, such as --d"):
+        run(model, tmp_path / "in.parquet", tmp_path / "out.csv", "--hop", 3, "--delimiter", ";")
+
+
+@pytest.mark.parametrize("part", [1, 2, 3, 7, 1000])
+def test_text_is_the_same_however_it_comes_in_parts(tmp_path, monkeypatch, part):
+    monkeypatch.setattr(csv_text, "_PART", part + 100)
+    lines = ["a,b", "  # no", "1,2 ", "", '"x', "# kept", '#",2', "#", "3,°", "4,5\t"]
+    content = "\ufeff" + "\r\n".join(lines) + "\r\n\r\n \n"
+    (tmp_path / "in.csv").write_bytes(content.encode("utf-16"))
+    whole = csv_text._read(tmp_path / "in.csv")
+    content = b"".join(whole)
+    monkeypatch.setattr(csv_text, "_read", lambda _: (content[at : at + part] for at in range(0, len(content), part)))
+    stream, found = open_text(tmp_path / "in.csv", Dialect(encoding="utf-16", comment="#")), b""
+    while piece := stream.read(part):
+        assert len(piece) <= part
+        found += piece
+    expected = ["a,b", "1,2 ", "", '"x', "# kept", '#",2', "3,°", "4,5\t"]
+    assert found.decode().splitlines() == expected
+
+
+def test_a_row_is_counted_without_comments_and_header(tmp_path, monkeypatch, model):
+    monkeypatch.setattr(csv_rows, "_BLOCK", 64)
+    rows = ["1.5"] * 50
+    rows[41] = "x"
+    (tmp_path / "in.csv").write_text("\n".join(["# a", "input", *rows[:20], "# b", *rows[20:]]))
+    with pytest.raises(DataError, match=r"in\.csv, row 42: input is 'x', which is not a number$"):
+        run(model, tmp_path / "in.csv", tmp_path / "out.csv", "--hop", 3, "--comment", "#")

@@ -14,8 +14,8 @@ Gaps = Literal["refuse", "interpolate", "null"]
 """What a missing sample is: an error, the straight line between its neighbours, or the end of the estimates."""
 
 LONGEST_GAP = 2
-"""Samples. In windows that hold such a gap, the default model's error is 1.5 times that of full windows; with three 5,
-with four 14 times: docs/predict.md."""
+"""Samples. Near such a gap the default model's error is 1.5 times that without one; near three missing samples it is
+4.5 times, near four 12 times: docs/predict.md."""
 
 
 def are_full(windows: Array) -> NDArray[np.bool_]:

@@ -153,7 +153,7 @@ def _reader_of_columns(source: _Source, length: int) -> Read:
 def _float32(values: pa.Array, place: Callable[[int], str], source: _Source) -> NDArray[np.float32]:
     """Returns values as float32. `place` returns the file and row of the value at an index, for messages."""
     if pa.types.is_string(values.type):
-        values = parse(values, place, source.table, skip_na=source.gaps != "refuse")
+        values = _parse(values, place, source.table, skip_na=source.gaps != "refuse")
     elif pa.types.is_decimal(values.type):
         values = pc.cast(values, pa.float64())
     if source.gaps == "refuse":
@@ -171,7 +171,7 @@ def _float32(values: pa.Array, place: Callable[[int], str], source: _Source) -> 
     return samples
 
 
-def parse(texts: pa.Array, place: Callable[[int], str], table: Table, skip_na: bool = False) -> pa.Array:
+def _parse(texts: pa.Array, place: Callable[[int], str], table: Table, skip_na: bool = False) -> pa.Array:
     """Returns the numbers of a CSV column, null for blank texts and, with `skip_na`, for NA. Raises DataError."""
     if skip_na:
         texts = pc.if_else(pc.equal(pc.ascii_trim_whitespace(texts), "NA"), pa.scalar(None, texts.type), texts)

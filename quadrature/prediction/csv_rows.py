@@ -22,10 +22,18 @@ def csv_schema(label: str, path: Path, dialect: Dialect, typed: bool) -> pa.Sche
     The types are whole numbers, numbers and text; the file is read once to find them. A file without a header has the
     columns input_0, input_1 and so on, or input if it has only one. Raises DataError.
     """
-    names = _names(label, path, dialect)
-    check_names(label, names, dialect.hint(names))
+    fields = _first_fields(label, path, dialect)
+    names = fields
+    if not dialect.header:
+        names = [f"input_{index}" for index in range(len(fields))] if len(fields) > 1 else ["input"]
+    check_names(label, names, dialect.hint(fields))
     text = pa.schema([(name, pa.string()) for name in names])
     return _infer_types(label, path, text, dialect) if typed else text
+
+
+def hint_of(label: str, path: Path, dialect: Dialect) -> str:
+    """Returns the option that a CSV file's first line suggests, as the end of a message; mostly none."""
+    return dialect.hint(_first_fields(label, path, dialect))
 
 
 def read_csv(label: str, path: Path, schema: pa.Schema, dialect: Dialect) -> Iterator[pa.RecordBatch]:
@@ -59,24 +67,22 @@ def read_csv(label: str, path: Path, schema: pa.Schema, dialect: Dialect) -> Ite
             raise
         found, expected = ragged[0].actual_columns, ragged[0].expected_columns
         row = ragged[0].number - dialect.header
-        hint = dialect.hint([ragged[0].text or ""] * found) or dialect.hint(schema.names)
+        hint = dialect.hint([ragged[0].text or ""] * found) or hint_of(label, path, dialect)
         header = "the header" if dialect.header else "the first row"
         raise DataError(f"{label}, row {row} has {found} fields, but {header} has {expected}{hint}") from None
 
 
-def _names(label: str, path: Path, dialect: Dialect) -> list[str]:
+def _first_fields(label: str, path: Path, dialect: Dialect) -> list[str]:
     with refusing(label, "CSV"):
         head = open_text(path, dialect).read(_BLOCK + 1).decode(errors="ignore")  # it may end inside a character
         if len(head) > _BLOCK and "\n" not in head and "\r" not in head:
             raise ValueError(f"its first line is longer than {_BLOCK:,} characters")
         rows = csv.reader(io.StringIO(head, newline=""), delimiter=dialect.delimiter)
-        names = [name.strip() for name in next(rows, [])]
-    if not names:
+        fields = [field.strip() for field in next(rows, [])]
+    if not fields:
         should = "name its columns" if dialect.header else "hold samples"
         raise DataError(f"{label} is empty or begins with an empty line; its first line should {should}")
-    if dialect.header:
-        return names
-    return [f"input_{index}" for index in range(len(names))] if len(names) > 1 else ["input"]
+    return fields
 
 
 def _infer_types(label: str, path: Path, text: pa.Schema, dialect: Dialect) -> pa.Schema:

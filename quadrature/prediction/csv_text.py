@@ -80,6 +80,8 @@ def _decode(parts: Iterator[bytes], encoding: str) -> Iterator[bytes]:
             raise ValueError(
                 f"line {line} holds the byte 0x{byte:02x}, which is not {encoding}; give --encoding, such as {other}"
             ) from None
+        except UnicodeError:  # no byte order mark, for example
+            raise ValueError(f"it is not {encoding}; give --encoding, such as utf-8") from None
         line += text.count("\n")
         content = part if is_utf8 and part.isascii() else text.encode()
         yield content.removeprefix(codecs.BOM_UTF8) if is_first else content

@@ -13,7 +13,7 @@ from typing import Literal
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from quadrature.prediction.csv_rows import csv_schema, read_csv
+from quadrature.prediction.csv_rows import csv_schema, hint_of, read_csv
 from quadrature.prediction.dialect import Dialect
 from quadrature.prediction.footer import check_size
 from quadrature.prediction.refusing import check_names, refusing
@@ -68,7 +68,7 @@ class Table:
     @property
     def hint(self) -> str:
         """What a message about missing columns ends with: the option that they suggest; mostly nothing."""
-        return self.dialect.hint(self.schema.names) if self.format == "csv" else ""
+        return hint_of(self.label, self.files[0], self.dialect) if self.format == "csv" else ""
 
     def place(self, row: int) -> str:
         """Returns the file and the row in it, counted from 1, of a row of the table, counted from 0."""

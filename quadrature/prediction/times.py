@@ -1,13 +1,13 @@
 """Checks that a signal's times are evenly spaced: a row that is missing altogether shifts all later ones."""
 
-from contextlib import suppress
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from quadrature.prediction.columns import check_column, is_number, parse
+from quadrature.prediction.columns import check_column, is_number
 from quadrature.prediction.tables import Table
 from quadrature.runtime.errors import DataError
 
@@ -16,6 +16,15 @@ TOLERANCE = 0.1
 
 Steps that vary at random by up to this much raise the default model's error by 5 %. A missing row is ten times that.
 """
+
+
+_STAMPS: Sequence[Callable[[pa.Array], pa.Array]] = (
+    lambda texts: pc.cast(pc.ascii_trim_whitespace(texts), pa.timestamp("ns")),
+    lambda texts: pc.cast(pc.ascii_trim_whitespace(texts), pa.timestamp("ns", "UTC")),  # of texts with a time zone
+    lambda texts: pc.cast(
+        pc.binary_join_element_wise("1970-01-01", pc.ascii_trim_whitespace(texts), " "), pa.timestamp("ns")
+    ),
+)
 
 
 class EvenTimes:
@@ -39,7 +48,8 @@ class EvenTimes:
         """Raises DataError for a time that is missing or not one step after the time before. `first` rows precede."""
         times = self._times(first, rows.column(self._column).combine_chunks())
         if self._last is not None and self._last.type != times.type:
-            raise DataError(f"{self._place(first)} is written in another way than the times before; write all alike")
+            text = rows.column(self._column)[0].as_py()
+            raise DataError(f"{self._place(first)} is {text!r}, which is not a time like those before")
         joined = times if self._last is None else pa.concat_arrays([self._last, times])
         self._last = times.slice(len(times) - 1)
         steps, unit = _steps(joined)
@@ -61,26 +71,36 @@ class EvenTimes:
 
     def _times(self, first: int, values: pa.Array) -> pa.Array:
         if pa.types.is_string(values.type):
+            self._refuse_missing(first, pc.or_kleene(values.is_null(), pc.equal(pc.ascii_trim_whitespace(values), "")))
             values = self._parse(first, values)
         elif pa.types.is_decimal(values.type):
             values = pc.cast(values, pa.float64())
         if pa.types.is_time(values.type):  # of a day
             values = pc.cast(pc.cast(pc.cast(values, pa.time64("ns")), pa.int64()), pa.duration("ns"))
-        missing = values.is_null(nan_is_null=True)
-        if missing.true_count:
-            raise DataError(f"{self._place(first + pc.index(missing, True).as_py())} is missing; put its time there")
+        self._refuse_missing(first, values.is_null(nan_is_null=True))
         return values
 
+    def _refuse_missing(self, first: int, missing: pa.Array) -> None:
+        if missing.true_count:
+            raise DataError(f"{self._place(first + pc.index(missing, True).as_py())} is missing; put its time there")
+
     def _parse(self, first: int, texts: pa.Array) -> pa.Array:
-        """Returns texts as numbers, or else as timestamps or times of the day, as in ISO 8601."""
-        with suppress(pa.ArrowInvalid):
-            return self._table.dialect.numbers(texts, pa.float64())
-        stamps = pc.ascii_trim_whitespace(texts)
-        of_day = pc.binary_join_element_wise("1970-01-01", stamps, " ")
-        for candidate, zone in ((stamps, None), (stamps, "UTC"), (of_day, None)):  # the second names its time zone
-            with suppress(pa.ArrowInvalid):
-                return pc.cast(candidate, pa.timestamp("ns", zone))
-        return parse(texts, lambda row: self._place(first + row), self._table)
+        """Returns texts as what the first of them is: numbers, or timestamps or times of the day, as in ISO 8601."""
+        dialect = self._table.dialect
+        for read in (lambda texts: dialect.numbers(texts, pa.float64()), *_STAMPS):
+            if not _can(read, texts.slice(0, 1)):
+                continue
+            if _can(read, texts):
+                return read(texts)
+            row = next(row for row in range(len(texts)) if not _can(read, texts.slice(row, 1)))
+            raise DataError(
+                f"{self._place(first + row)} is {texts[row].as_py()!r}, which is not a time like those before"
+            )
+        text = texts[0].as_py()
+        raise DataError(
+            f"{self._place(first)} is {text!r}, which is neither a number nor a time such as 2026-01-31 12:00:00.125"
+            f"{dialect.hint_number(text, first == 0)}"
+        )
 
     def _place(self, row: int) -> str:
         return f"{self._table.place(row)}: {self._column}"
@@ -92,3 +112,11 @@ def _steps(times: pa.Array) -> tuple[NDArray[np.float64], str]:
     if values.dtype.kind in "mM":
         return np.diff(values) / np.timedelta64(1, "s"), " s"
     return np.diff(values).astype(np.float64), ""
+
+
+def _can(read: Callable[[pa.Array], pa.Array], texts: pa.Array) -> bool:
+    try:
+        read(texts)
+    except pa.ArrowInvalid:
+        return False
+    return True

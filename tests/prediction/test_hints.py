@@ -25,6 +25,17 @@ REFUSED = {
         PLAIN.replace(",", ";"), (),
         "has no column volts; it has time;volts; if ';' separates its columns, give --delimiter ';'",
     ),
+    "another delimiter, no header": (
+        "\n".join(LINES[1:]).replace(",", ";"), ("--no-header", "--column", "input_1"),
+        "has no column input_1; it has input; if ';' separates its columns, give --delimiter ';'",
+    ),
+    "comments, no header": (
+        "# a\n" + "\n".join(LINES[1:]), ("--no-header", "--column", "input_1"),
+        ", row 2 has 2 fields, but the first row has 1; if lines that begin with # are comments, give --comment '#'",
+    ),
+    "utf-8 as utf-16": (
+        PLAIN, ("--encoding", "utf-16"), f"{READABLE} (it is not utf-16; give --encoding, such as utf-8)"
+    ),
     "a tab": (
         PLAIN.replace(",", "\t"), (),
         r"has no column volts; it has time\tvolts; if tab separates its columns, give --delimiter tab",

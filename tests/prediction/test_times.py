@@ -94,10 +94,20 @@ ADVICE = "was expected; put rows that are missing back, with an empty sample, an
         ([0, 5, *range(6, 90)], f", row 2: time is 5 after the row before, where 1 {ADVICE}"),
         ([*range(90, 0, -1)], ": time does not increase; sort the rows, or name a column of times"),
         ([7] * 90, ": time does not increase; sort the rows, or name a column of times"),
+        (
+            ["x", *range(1, 90)],
+            ", row 1: time is 'x', which is neither a number nor a time such as 2026-01-31 12:00:00.125",
+        ),
+        (
+            ["'0,5'", *range(1, 90)],
+            ", row 1 has 3 fields, but the header has 2",
+        ),
+        (["12:00", "12:01", "nan", "12:03"], ", row 3: time is 'nan', which is not a time like those before"),
+        (["", *["12:00"] * 40], ", row 1: time is missing; put its time there"),
         ([*range(50), "", *range(51, 90)], ", row 51: time is missing; put its time there"),
         ([*range(50), "nan", *range(51, 90)], ", row 51: time is missing; put its time there"),
-        ([*range(50), "x", *range(51, 90)], ", row 51: time is 'x', which is not a number"),
-        ([*range(50), *["12:00"] * 40], ", row 51: time is '12:00', which is not a number"),
+        ([*range(50), "x", *range(51, 90)], ", row 51: time is 'x', which is not a time like those before"),
+        ([*range(50), *["12:00"] * 40], ", row 51: time is '12:00', which is not a time like those before"),
         (
             [*range(50), 50 + 1.01 * TOLERANCE, *range(51, 90)],
             f", row 51: time is 1.101 after the row before, where 1 {ADVICE}",
@@ -120,7 +130,9 @@ def test_a_step_within_the_tolerance_passes(model, tmp_path):
 def test_times_of_two_kinds_are_refused_also_where_slabs_meet(model, tmp_path, monkeypatch):
     monkeypatch.setattr(estimates, "_SLAB_VALUES", 50)
     write(tmp_path / "in.csv", [*range(50), *(CSV["timestamps"](at) for at in range(50))])
-    with pytest.raises(DataError, match=r"row 51: time is written in another way than the times before; write all al"):
+    with pytest.raises(
+        DataError, match=r"row 51: time is '2026-01-31 23:59:59\.000', which is not a time like those b"
+    ):
         run(model, tmp_path / "in.csv", tmp_path / "out.csv", "--hop", 5, "--time", "time", "--batch-size", 1)
 
 

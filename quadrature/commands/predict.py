@@ -93,7 +93,7 @@ def _add_dialect(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--delimiter", default=",", metavar="CHAR", help="between fields, such as ';' or tab (default: ,)"
     )
-    group.add_argument("--decimal", choices=[".", ","], default=".", help="decimal mark (default: .)")
+    group.add_argument("--decimal", choices=[".", ","], default=".", metavar="MARK", help="'.' or ',' (default: .)")
     group.add_argument("--encoding", default="utf-8", metavar="NAME", help="such as latin-1, utf-16 (default: utf-8)")
     group.add_argument(
         "--comment", metavar="TEXT", help="how lines begin that are no rows, such as '#' (default: none)"

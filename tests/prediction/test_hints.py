@@ -126,6 +126,12 @@ def test_what_does_not_fit_is_refused_with_the_option_to_give(model, tmp_path, n
     assert not (tmp_path / "out.parquet").exists()
 
 
+def test_windows_without_a_header_are_hinted_at(model, tmp_path):
+    (tmp_path / "in.csv").write_text("\n".join([",".join(SAMPLES[:10])] * 9))
+    with pytest.raises(DataError, match=r"in one or the other; if its first line is a row, give --no-header$"):
+        run(model, tmp_path / "in.csv", tmp_path / "out.csv")
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

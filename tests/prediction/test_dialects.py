@@ -163,3 +163,23 @@ def test_a_row_is_counted_without_comments_and_header(tmp_path, monkeypatch, mod
     (tmp_path / "in.csv").write_text("\n".join(["# a", "input", *rows[:20], "# b", *rows[20:]]))
     with pytest.raises(DataError, match=r"in\.csv, row 42: input is 'x', which is not a number$"):
         run(model, tmp_path / "in.csv", tmp_path / "out.csv", "--hop", 3, "--comment", "#")
+
+
+@pytest.mark.parametrize("end", ["", "\n", "\n\n \n"])
+def test_a_last_row_without_a_sample_is_no_blank_line(model, tmp_path, end):
+    rows = ["volts\tb", *(f"{value}\t1" for value in SAMPLES), "\t"]
+    (tmp_path / "in.csv").write_text("\n".join(rows) + end)
+    run(
+        model,
+        tmp_path / "in.csv",
+        tmp_path / "out.parquet",
+        "--hop",
+        3,
+        "--delimiter",
+        "tab",
+        "--column",
+        "volts",
+        "--gaps",
+        "null",
+    )
+    assert pq.read_table(tmp_path / "out.parquet")["volts"].to_pylist()[-2:] == [float(SAMPLES[-1]), None]

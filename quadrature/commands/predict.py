@@ -1,4 +1,4 @@
-"""`python -m quadrature predict`: estimates for a table of windows, or of a long signal, in parquet or CSV.
+"""`python -m quadrature predict`: estimates for a table of windows, or of a long signal, in parquet, CSV or WAV.
 
 Each row gets `prediction`, the quadrature component, and two values computed from it and the input at the same instant:
 `amplitude`, hypot(input, prediction), and `phase`, atan2(input, prediction), in radians in (-pi, pi]. The input is
@@ -9,6 +9,7 @@ import argparse
 import shutil
 import signal
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from fnmatch import fnmatch
 from pathlib import Path
@@ -20,8 +21,10 @@ from tqdm import tqdm
 from quadrature.network.device import Device, set_up_device
 from quadrature.network.model import QuadratureNetwork
 from quadrature.network.model_file import load_model
-from quadrature.prediction.estimates import Output, predict_signal, predict_windows
-from quadrature.prediction.tables import Format, format_of, open_table, sniff_format
+from quadrature.prediction.dialect import Dialect
+from quadrature.prediction.estimates import Output, Signal, predict_signal, predict_windows
+from quadrature.prediction.gaps import LONGEST_GAP, Gaps
+from quadrature.prediction.tables import Format, InputFormat, format_of, input_format_of, open_table, sniff_format
 from quadrature.runtime.arguments import whole_number
 from quadrature.runtime.errors import DataError, ParameterError
 from quadrature.runtime.launch import Launch, read_launch
@@ -37,11 +40,24 @@ _PART = 2**20  # bytes of standard input read at a time
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the command's arguments."""
+    _add_files(parser)
+    _add_samples(parser)
+    _add_dialect(parser.add_argument_group("how a CSV input is written; the output has commas and points, in UTF-8"))
+    counts = whole_number(1, 2**24)
+    parser.add_argument(
+        "--batch-size", type=counts, default=8192, metavar="N", help="windows per forward pass (default: 8192)"
+    )
+    parser.add_argument("--threads", type=counts, metavar="N", help="CPU threads (default: torch's choice)")
+    parser.add_argument("--device", choices=get_args(Device), default="auto", help="where to compute (default: auto)")
+
+
+def _add_files(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", type=Path, required=True, metavar="FILE", help="such as models/model.safetensors")
     parser.add_argument(
         "--input", required=True, metavar="FILE",
-        help="parquet, CSV or a folder of part-*.parquet, with windows as lists in the column input, or as columns "
-        "input_0, input_1 and so on; - for standard input, s3:// and gs:// for object stores",
+        help="parquet, CSV (also .csv.gz, .csv.zst) or a folder of part-*.parquet, with windows as lists in the column "
+        "input, or as columns input_0, input_1 and so on; WAV with --hop; - for standard input, s3:// and gs:// for "
+        "object stores",
     )  # fmt: skip
     parser.add_argument(
         "--output", required=True, metavar="FILE",
@@ -49,38 +65,56 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "one file per input file, shared out among the processes of torchrun",
     )  # fmt: skip
     parser.add_argument("--format", choices=get_args(Format), help="format of the output (default: by its suffix)")
+
+
+def _add_samples(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--hop", type=whole_number(1, 2**24), metavar="N",
         help="read the input as one signal, a sample a row: start a window every N samples, average where they overlap",
     )  # fmt: skip
-    parser.add_argument("--column", metavar="NAME", help="column of the signal (default: input); only with --hop")
     parser.add_argument(
-        "--batch-size",
-        type=whole_number(1, 2**24),
-        default=8192,
-        metavar="N",
-        help="windows per forward pass (default: 8192)",
+        "--column", action="append", metavar="NAME",
+        help="column of the signal (default: input, or all of a WAV file); once for each channel; only with --hop",
+    )  # fmt: skip
+    parser.add_argument(
+        "--time", metavar="NAME", help="column of times, which are checked to be evenly spaced; only with --hop"
     )
     parser.add_argument(
-        "--threads", type=whole_number(1, 2**24), metavar="N", help="CPU threads (default: torch's choice)"
+        "--gaps", choices=get_args(Gaps), default="refuse",
+        help=f"missing samples: refuse them, interpolate up to {LONGEST_GAP} in a row (longer gaps: null), or make the "
+        "estimates of windows that hold one null (default: refuse)",
+    )  # fmt: skip
+
+
+def _add_dialect(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--no-header", action="store_true", help="the first line is a row; columns: input_0, input_1 ..."
     )
-    parser.add_argument("--device", choices=get_args(Device), default="auto", help="where to compute (default: auto)")
+    group.add_argument(
+        "--delimiter", default=",", metavar="CHAR", help="between fields, such as ';' or tab (default: ,)"
+    )
+    group.add_argument("--decimal", choices=[".", ","], default=".", metavar="MARK", help="'.' or ',' (default: .)")
+    group.add_argument("--encoding", default="utf-8", metavar="NAME", help="such as latin-1, utf-16 (default: utf-8)")
+    group.add_argument(
+        "--comment", metavar="TEXT", help="how lines begin that are no rows, such as '#' (default: none)"
+    )
 
 
 def main(arguments: argparse.Namespace) -> None:
     """Writes the estimates. Each file is written completely or not at all."""
     launch = read_launch()
+    dialect = _dialect(arguments)
     network = _load_network(arguments.model, arguments.device, arguments.threads, launch.local_rank)
-    _check_hop(arguments.hop, arguments.column, network.window_length)
+    _check_signal(arguments, network.window_length)
     source, output = parse_place(arguments.input), parse_place(arguments.output)
     if _is_folder_asked(source, arguments):
         names = _share(source, output, launch)
         for name in tqdm(names, unit="file", disable=launch.rank > 0 or None):
-            _estimate(network, join(source, name), join(output, name), arguments, progress=False)
+            _estimate(network, join(source, name), join(output, name), arguments, dialect, progress=False)
     elif launch.world_size > 1:
         raise ParameterError("several processes need folders to share; give a folder as --input, and one as --output")
     else:
-        _estimate(network, source, output, arguments)
+        _estimate(network, source, output, arguments, dialect)
 
 
 def _is_folder_asked(source: Place, arguments: argparse.Namespace) -> bool:
@@ -109,19 +143,32 @@ def _share(source: Place, output: Place, launch: Launch) -> list[str]:
 
 
 def _estimate(
-    network: QuadratureNetwork, source: Place, place: Place, arguments: argparse.Namespace, progress: bool = True
-) -> None:
+    network: QuadratureNetwork, source: Place, place: Place, arguments: argparse.Namespace, dialect: Dialect,
+    progress: bool = True,
+) -> None:  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
         path, kind, label = _find_input(source, Path(folder))
+        if kind != "csv" and dialect != Dialect():
+            raise ParameterError(f"{label} is no CSV file; leave out the options of CSV, such as --delimiter")
+        if kind == "wav" and arguments.hop is None:
+            raise ParameterError(f"{label} is a recording, not windows; give --hop")
         output = _find_output(place, Path(folder), arguments.format, kind, progress)
-        table = open_table(path, kind, label, typed=output.format == "parquet")
+        typed = output.format == "parquet" or dialect.decimal != "."
+        table = open_table(path, kind, label, typed, dialect)
         if arguments.hop is None:
-            predict_windows(network, table, output, arguments.batch_size)
+            predict_windows(network, table, output, arguments.batch_size, arguments.gaps)
         else:
-            predict_signal(network, table, output, arguments.batch_size, arguments.column or "input", arguments.hop)
+            columns = arguments.column or (table.schema.names if kind == "wav" else ["input"])
+            channels = Signal(columns, arguments.hop, arguments.time)
+            predict_signal(network, table, output, arguments.batch_size, channels, arguments.gaps)
         result = (Path(folder) / "output").open("rb") if place == STANDARD else None
     if result is not None:
         _send(result)
+
+
+def _dialect(arguments: argparse.Namespace) -> Dialect:
+    delimiter = {"tab": "\t", "\\t": "\t"}.get(arguments.delimiter, arguments.delimiter)
+    return Dialect(not arguments.no_header, delimiter, arguments.decimal, arguments.encoding, arguments.comment)
 
 
 def _load_network(path: Path, name: Device, threads: int | None, index: int) -> QuadratureNetwork:
@@ -132,14 +179,20 @@ def _load_network(path: Path, name: Device, threads: int | None, index: int) -> 
     return load_model(path).to(device)
 
 
-def _check_hop(hop: int | None, column: str | None, length: int) -> None:
-    if hop is None and column is not None:
+def _check_signal(arguments: argparse.Namespace, length: int) -> None:
+    hop = arguments.hop
+    if hop is None and arguments.column is not None:
         raise ParameterError("--column names a signal's column; give --hop with it")
+    if hop is None and arguments.time is not None:
+        raise ParameterError("--time names the times of a signal; give --hop with it")
     if hop is not None and hop > length:
         raise ParameterError(f"--hop is {hop}, more than the {length} samples of a window; give at most {length}")
+    for name, count in Counter(arguments.column).items():
+        if count > 1:
+            raise ParameterError(f"--column {name} is given {count} times; give it once")
 
 
-def _find_input(place: Place, folder: Path) -> tuple[Path, Format, str]:
+def _find_input(place: Place, folder: Path) -> tuple[Path, InputFormat, str]:
     """Returns a local path of the input, its format and its name in messages. Other inputs are copied."""
     if place == STANDARD:
         copy = folder / "input"  # a file, because reading parquet begins at its end
@@ -147,7 +200,7 @@ def _find_input(place: Place, folder: Path) -> tuple[Path, Format, str]:
             for part in _standard_input():
                 file.write(part)
         return copy, sniff_format(copy), "standard input"
-    kind: Format = "parquet" if isinstance(place, Path) and place.is_dir() else format_of(place)
+    kind: InputFormat = "parquet" if isinstance(place, Path) and place.is_dir() else input_format_of(place)
     try:
         return fetch(place, folder), kind, str(place)
     except FileNotFoundError:
@@ -160,10 +213,10 @@ def _standard_input() -> Iterator[bytes]:
             yield part
 
 
-def _find_output(place: Place, folder: Path, asked: Format | None, kind: Format, progress: bool) -> Output:
+def _find_output(place: Place, folder: Path, asked: Format | None, kind: InputFormat, progress: bool) -> Output:
     """Returns the output to write: for standard output, a file in `folder` that is sent when it is complete."""
     if place == STANDARD:
-        return Output(folder / "output", asked or kind, "standard output")
+        return Output(folder / "output", asked or ("csv" if kind == "wav" else kind), "standard output")
     if is_folder(place):
         raise DataError(f"{place} is a folder; name a file to write")
     if isinstance(place, Path) and place.exists() and not place.is_file():  # a file would replace it

@@ -16,20 +16,15 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from quadrature.network.model import QuadratureNetwork, predict
-from quadrature.prediction.columns import (
-    OUTPUTS,
-    Read,
-    Spread,
-    as_column,
-    carried_names,
-    has_lists,
-    signal_reader,
-    window_reader,
-)
+from quadrature.prediction.added_columns import OUTPUTS, Spread, as_column, carried_names
+from quadrature.prediction.columns import Read, has_lists, signal_reader, window_reader
+from quadrature.prediction.csv_text import compression_of
+from quadrature.prediction.gaps import Filler, Gaps, are_full, fill
 from quadrature.prediction.metadata import output_metadata
 from quadrature.prediction.overlap import Overlap, ShortSignalError
-from quadrature.prediction.table_writer import TableWriter
+from quadrature.prediction.table_writer import TableWriter, compressed
 from quadrature.prediction.tables import Format, Table
+from quadrature.prediction.times import EvenTimes
 from quadrature.runtime.errors import DataError
 from quadrature.runtime.threads import prefetch
 from quadrature.storage.places import Place, replacing
@@ -41,20 +36,38 @@ _PI = np.float32(np.pi)
 
 
 class Slab(NamedTuple):
-    """Rows of a table, the number of rows before them, and their samples: (count, length), or (count,) of a signal."""
+    """Rows of a table, the number of rows before them, and the samples of each channel: (count, length), or (count,)
+    of a signal."""
 
     first: int
     rows: pa.Table
-    samples: Array
+    channels: Sequence[Array]
+
+
+class Channel(NamedTuple):
+    """What the names of a channel's columns end with, its samples, the network's estimates, shaped alike, and which
+    rows have an estimate, (count,)."""
+
+    suffix: str
+    input: Array
+    prediction: Array
+    known: NDArray[np.bool_]
 
 
 class Estimates(NamedTuple):
-    """Rows of a table, the number of rows before them, their samples, and the network's estimates, shaped alike."""
+    """Rows of a table, the number of rows before them, and their estimates."""
 
     first: int
     rows: pa.Table
-    input: Array
-    prediction: Array
+    channels: Sequence[Channel]
+
+
+class Signal(NamedTuple):
+    """A column for each channel of a signal, a window every `hop` rows, and the column of times, if it is checked."""
+
+    columns: Sequence[str]
+    hop: int
+    time: str | None = None
 
 
 class Output(NamedTuple):
@@ -66,32 +79,43 @@ class Output(NamedTuple):
     progress: bool = True  # whether to show it on a terminal
 
 
-def predict_windows(network: QuadratureNetwork, table: Table, output: Output, batch_size: int) -> None:
-    """Writes a copy of a table of windows, with an estimate for each.
+def predict_windows(
+    network: QuadratureNetwork, table: Table, output: Output, batch_size: int, gaps: Gaps = "refuse"
+) -> None:
+    """Writes a copy of a table of windows, with an estimate for each; null for one with a gap that is not filled.
 
     The estimates equal those of quadrature.network.model.predict for all the table's windows at once. Raises DataError.
     """
     length = network.window_length
-    read = window_reader(table, length)
+    read = window_reader(table, length, gaps)
     names = carried_names(table, [*OUTPUTS, *(f"{name}_{position}" for name in OUTPUTS for position in range(length))])
-    slabs = _slabs(table, read, _slab_windows(network, batch_size))
-    estimates = (Estimates(*slab, predict(network, slab.samples, batch_size)) for slab in slabs)
+
+    def estimate(slab: Slab) -> Estimates:
+        windows = fill(slab.channels[0]) if gaps == "interpolate" else slab.channels[0]
+        channel = Channel("", windows, _predict(network, windows, batch_size), are_full(windows))
+        return Estimates(slab.first, slab.rows, [channel])
+
+    estimates = map(estimate, _slabs(table, [read], _slab_windows(network, batch_size)))
     _write(estimates, table, names, output, numbered=not has_lists(table))
 
 
 def predict_signal(
-    network: QuadratureNetwork, table: Table, output: Output, batch_size: int, column: str, hop: int
+    network: QuadratureNetwork, table: Table, output: Output, batch_size: int, signal: Signal, gaps: Gaps = "refuse"
 ) -> None:
-    """Writes a copy of a table of a signal, a sample a row, with an estimate for each.
+    """Writes a copy of a table of a signal, a sample a row, with an estimate for each of its channels.
 
-    The estimate is the mean over the windows that hold the sample, one window every `hop` samples:
-    quadrature.prediction.overlap. Raises DataError, also if the signal is shorter than a window.
+    The estimate is the mean over the windows that hold the sample and no gap, one window every `hop` samples:
+    quadrature.prediction.overlap; null if there is none. The names of the added columns end with their channel's if
+    there are several. Raises DataError, also if the signal is shorter than a window.
     """
-    read = signal_reader(table, column)
-    names = carried_names(table, OUTPUTS)
-    slabs = _slabs(table, read, _slab_windows(network, batch_size) * hop)
+    reads = [signal_reader(table, column, gaps) for column in signal.columns]
+    suffixes = [f"_{column}" for column in signal.columns] if len(reads) > 1 else [""]
+    names = carried_names(table, [f"{name}{suffix}" for suffix in suffixes for name in OUTPUTS])
+    times = EvenTimes(table, signal.time) if signal.time is not None else None
+    slabs = _slabs(table, reads, _slab_windows(network, batch_size) * signal.hop, times)
+    followers = [_Follower(network, batch_size, signal.hop, gaps, suffix) for suffix in suffixes]
     try:
-        _write(_follow(network, slabs, batch_size, hop), table, names, output, numbered=False)
+        _write(_follow(slabs, followers), table, names, output, numbered=False)
     except ShortSignalError as error:
         raise DataError(f"{table.label} holds {error}") from None
 
@@ -101,28 +125,56 @@ def _slab_windows(network: QuadratureNetwork, batch_size: int) -> int:
     return batch_size * max(1, _SLAB_VALUES // (batch_size * network.window_length))
 
 
-def _slabs(table: Table, read: Read, size: int) -> Iterator[Slab]:
+def _slabs(table: Table, reads: Sequence[Read], size: int, times: EvenTimes | None = None) -> Iterator[Slab]:
     """Yields a table's slabs. Reads the next one while the current one is used."""
-    return prefetch(Slab(first, rows, read(first, rows)) for first, rows in table.slabs(size))
+
+    def read(first: int, rows: pa.Table) -> Slab:
+        if times is not None:
+            times.check(first, rows)
+        return Slab(first, rows, [channel(first, rows) for channel in reads])
+
+    return prefetch(read(first, rows) for first, rows in table.slabs(size))
 
 
-def _follow(network: QuadratureNetwork, slabs: Iterator[Slab], batch_size: int, hop: int) -> Iterator[Estimates]:
+def _predict(network: QuadratureNetwork, windows: Array, batch_size: int) -> Array:
+    """Returns the estimates of windows; those of windows with gaps mean nothing, and change no other's bits."""
+    missing = np.isnan(windows)
+    return predict(network, np.where(missing, np.float32(0.0), windows) if missing.any() else windows, batch_size)
+
+
+class _Follower:
+    """Estimates a channel of a signal that comes in parts."""
+
+    def __init__(self, network: QuadratureNetwork, batch_size: int, hop: int, gaps: Gaps, suffix: str) -> None:
+        self._network, self._batch_size, self._suffix = network, batch_size, suffix
+        self._overlap = Overlap(network.window_length, hop)
+        self._filler = Filler() if gaps == "interpolate" else None
+
+    def follow(self, samples: Array | None) -> Channel:
+        """Returns the samples whose estimate no later window can change. None ends the signal."""
+        part = samples if self._filler is None else self._filler.push(samples)
+        if part is not None:
+            self._overlap.push(part)
+        if samples is None:
+            self._overlap.end()
+        windows = self._overlap.take(self._batch_size)
+        if len(windows):
+            self._overlap.put(_predict(self._network, windows, self._batch_size))
+        return Channel(self._suffix, *self._overlap.pop())
+
+
+def _follow(slabs: Iterator[Slab], followers: Sequence[_Follower]) -> Iterator[Estimates]:
     """Yields a signal's rows with their estimates, once no later window can change them."""
-    overlap = Overlap(network.window_length, hop)
     first, waiting = 0, list[pa.Table]()
     for slab in chain(slabs, [None]):
-        if slab is None:
-            overlap.end()
-        else:
+        if slab is not None:
             waiting.append(slab.rows)
-            overlap.push(slab.samples)
-        windows = overlap.take(batch_size)
-        if len(windows):
-            overlap.put(predict(network, windows, batch_size))
-        samples, prediction = overlap.pop()
+        parts: Sequence[Array | None] = [None] * len(followers) if slab is None else slab.channels
+        channels = [follower.follow(part) for follower, part in zip(followers, parts, strict=True)]
+        count = len(channels[0].input)  # the same for each
         rows = pa.concat_tables(waiting)
-        yield Estimates(first, rows.slice(0, len(samples)), samples, prediction)
-        first, waiting = first + len(samples), [rows.slice(len(samples))]
+        yield Estimates(first, rows.slice(0, count), channels)
+        first, waiting = first + count, [rows.slice(count)]
 
 
 def _write(estimates: Iterator[Estimates], table: Table, names: Sequence[str], output: Output, numbered: bool) -> None:
@@ -130,7 +182,9 @@ def _write(estimates: Iterator[Estimates], table: Table, names: Sequence[str], o
     spread = Spread(table)
 
     def write(part: Estimates) -> None:
-        added = pa.table({name: as_column(values) for name, values in _derive(part, table).items()})
+        added = pa.table(
+            {name: column for channel in part.channels for name, column in _derive(part.first, channel, table).items()}
+        )
         if numbered and output.format == "parquet":
             added = spread(part.first, added)
         rows = part.rows.rename_columns(names)
@@ -146,7 +200,8 @@ def _write(estimates: Iterator[Estimates], table: Table, names: Sequence[str], o
     with (
         replacing(output.place) as temporary,
         temporary.open("wb") as file,
-        closing(TableWriter(file, output.format, output.label)) as writer,
+        compressed(file, compression_of(str(output.place)) if output.format == "csv" else None) as stream,
+        closing(TableWriter(stream, output.format, output.label)) as writer,
         ThreadPoolExecutor(1) as thread,
         tqdm(total=table.rows, unit=" rows", unit_scale=True, disable=None if output.progress else True) as bar,
     ):
@@ -159,15 +214,16 @@ def _write(estimates: Iterator[Estimates], table: Table, names: Sequence[str], o
         writing.result()
 
 
-def _derive(part: Estimates, table: Table) -> dict[str, Array]:
-    """Returns the values of the added columns. Raises DataError if one is not finite."""
-    sine, cosine = part.input, part.prediction
+def _derive(first: int, channel: Channel, table: Table) -> dict[str, pa.Array]:
+    """Returns the added columns of a channel; `first` rows precede. Raises DataError if a value is not finite."""
+    _, sine, cosine, known = channel
     with np.errstate(over="ignore", invalid="ignore"):
         amplitude = np.hypot(sine, cosine)
-    if not np.isfinite(amplitude).all():
-        row = int(np.argwhere(~np.isfinite(amplitude))[0, 0])
-        place = table.place(part.first + row)
+    finite = np.isfinite(amplitude)
+    if not finite.all() and (wrong := np.flatnonzero(known & ~finite.reshape(len(known), -1).all(axis=1))).size:
+        place = table.place(first + int(wrong[0]))
         raise DataError(f"{place}: the estimate is not finite; scale the samples to the size of those in training")
     phase = np.arctan2(sine, cosine)
     phase[phase == -_PI] = _PI  # for a sine of -0.0 or a tiny negative one: the same angle, inside (-pi, pi]
-    return dict(zip(OUTPUTS, (cosine, amplitude, phase), strict=True))
+    values = zip(OUTPUTS, (cosine, amplitude, phase), strict=True)
+    return {f"{name}{channel.suffix}": as_column(value, known) for name, value in values}

@@ -9,10 +9,14 @@ A sample's estimate is the plain mean over the windows that hold it. Eleven samp
                        4 5 6 7
                            6 7 8 9
                              7 8 9 10    the last one, placed by the signal's end
+
+A window that holds a missing sample, NaN, has no estimate: its place in the means is left out.
 """
 
 import numpy as np
 from numpy.typing import NDArray
+
+from quadrature.prediction.gaps import are_full
 
 Array = NDArray[np.float32]
 
@@ -38,6 +42,7 @@ class Overlap:
         self._next = 0  # where the next window begins
         self._ended = False
         self._starts = np.empty(0, np.int64)  # of the windows taken last, from the first sample held
+        self._full = np.empty(0, np.bool_)  # which of these hold no missing sample
 
     @property
     def _end(self) -> int:
@@ -66,20 +71,26 @@ class Overlap:
             starts = np.append(starts, last)
         self._starts = starts - self._begin
         windows: Array = self._samples[self._starts[:, None] + np.arange(self._length)]
+        self._full = are_full(windows)
         return windows
 
     def put(self, estimates: Array) -> None:
-        """Adds the estimates, (count, length), of the windows taken last."""
+        """Adds the estimates, (count, length), of the windows taken last. Those of windows with gaps do not count."""
+        starts = self._starts
+        if not self._full.all():
+            starts, estimates = starts[self._full], estimates[self._full]
         for position in reversed(range(self._length)):  # so that each sample adds its windows in order of their starts
-            self._sums[self._starts + position] += estimates[:, position]
-            self._counts[self._starts + position] += 1
+            self._sums[starts + position] += estimates[:, position]
+            self._counts[starts + position] += 1
 
-    def pop(self) -> tuple[Array, Array]:
-        """Returns the finished samples and their estimates, both (count,)."""
+    def pop(self) -> tuple[Array, Array, NDArray[np.bool_]]:
+        """Returns the finished samples, their estimates, and which of them have one, each (count,)."""
         # The last window may begin at _end - _length.
         done = self._end if self._ended else min(self._next, self._end - self._length)
         count = max(0, done - self._begin)
-        samples, estimates = self._samples[:count], self._sums[:count] / self._counts[:count]
+        samples, counts = self._samples[:count], self._counts[:count]
+        known = counts > 0
+        estimates = np.divide(self._sums[:count], counts, out=np.zeros(count), where=known)
         self._samples, self._sums, self._counts = self._samples[count:], self._sums[count:], self._counts[count:]
         self._begin += count
-        return samples, estimates.astype(np.float32)
+        return samples, estimates.astype(np.float32), known

@@ -2,15 +2,22 @@
 
 import csv
 import io
+from contextlib import AbstractContextManager, nullcontext
 from typing import BinaryIO
 
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from quadrature.prediction.tables import Format, error_text
+from quadrature.prediction.refusing import error_text
+from quadrature.prediction.tables import Format
 from quadrature.runtime.errors import DataError
 from quadrature.runtime.system_errors import reraise_systems
+
+
+def compressed(file: BinaryIO, compression: str | None) -> AbstractContextManager[BinaryIO]:
+    """Returns a file that compresses what is written to another; the other itself for no compression."""
+    return nullcontext(file) if compression is None else pa.CompressedOutputStream(file, compression)
 
 
 class TableWriter:

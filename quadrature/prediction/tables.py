@@ -1,43 +1,49 @@
-"""Reads users' tables, parquet or CSV, a part at a time. Needs no torch and no pandas.
+"""Reads users' tables, parquet, CSV or WAV, a part at a time. Needs no torch and no pandas.
 
 `quadrature.storage.windows` reads the project's own files, which have digests. `quadrature.prediction.columns`
 interprets the columns.
 """
 
-import csv
-import io
 from bisect import bisect_right
-from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.csv
 import pyarrow.parquet as pq
 
+from quadrature.prediction.csv_rows import csv_schema, hint_of, read_csv
+from quadrature.prediction.dialect import Dialect
 from quadrature.prediction.footer import check_size
+from quadrature.prediction.refusing import check_names, refusing
+from quadrature.prediction.wav import Recording, open_wav, read_wav
 from quadrature.runtime.errors import DataError
-from quadrature.runtime.system_errors import refuse_special, reraise_systems
+from quadrature.runtime.system_errors import refuse_special
 from quadrature.storage.places import Place
 
 Format = Literal["parquet", "csv"]
+"""What is written."""
 
-_BLOCK = 2**20  # bytes of a CSV file held at once, and the longest line
+InputFormat = Literal["parquet", "csv", "wav"]
+"""What is read."""
+
 _BUFFER = 2**18  # bytes of each parquet column read at once
 
 
 def format_of(place: Place) -> Format:
     """Returns a file's format by its suffix. Raises DataError if the suffix is of neither format."""
-    match Path(place).suffix.lower():
-        case ".parquet":
-            return "parquet"
-        case ".csv":
-            return "csv"
+    name = str(place).lower()
+    if name.endswith(".parquet"):
+        return "parquet"
+    if name.endswith((".csv", ".csv.gz", ".csv.zst")):
+        return "csv"
     raise DataError(f"{place} ends in neither .parquet nor .csv; rename it")
+
+
+def input_format_of(place: Place) -> InputFormat:
+    """Returns the format of a file to read by its suffix. Raises DataError."""
+    return "wav" if str(place).lower().endswith(".wav") else format_of(place)
 
 
 def sniff_format(path: Path) -> Format:
@@ -48,14 +54,21 @@ def sniff_format(path: Path) -> Format:
 
 @dataclass(frozen=True)
 class Table:
-    """A parquet file, a folder of part-*.parquet as one table, or a CSV file. open_table makes it."""
+    """A parquet file, a folder of part-*.parquet as one table, a CSV or a WAV file. open_table makes it."""
 
     label: str  # its name in messages
-    format: Format
+    format: InputFormat
     files: Sequence[Path]
     starts: Sequence[int]  # the number of rows before each file
     rows: int | None  # None for CSV, whose rows are not counted in advance
     schema: pa.Schema
+    dialect: Dialect = field(default_factory=Dialect)  # of CSV
+    recording: Recording | None = None  # of WAV
+
+    @property
+    def hint(self) -> str:
+        """What a message about missing columns ends with: the option that they suggest; mostly nothing."""
+        return hint_of(self.label, self.files[0], self.dialect) if self.format == "csv" else ""
 
     def place(self, row: int) -> str:
         """Returns the file and the row in it, counted from 1, of a row of the table, counted from 0."""
@@ -84,14 +97,17 @@ class Table:
 
     def _batches(self, size: int) -> Iterator[pa.RecordBatch]:
         if self.format == "csv":
-            yield from _read_csv(self.label, self.files[0], self.schema)
+            yield from read_csv(self.label, self.files[0], self.schema, self.dialect)
+            return
+        if self.recording is not None:
+            yield from read_wav(self.label, self.recording, size)
             return
         for path in self.files:
-            with _refusing(self.label if len(self.files) == 1 else str(path), "parquet"), _open_parquet(path) as file:
+            with refusing(self.label if len(self.files) == 1 else str(path), "parquet"), _open_parquet(path) as file:
                 yield from file.iter_batches(batch_size=size, use_threads=False)
 
 
-def open_table(path: Path, kind: Format, label: str, typed: bool) -> Table:
+def open_table(path: Path, kind: InputFormat, label: str, typed: bool, dialect: Dialect | None = None) -> Table:
     """Reads a table's columns. Raises DataError if it is missing, unreadable, or has two columns of one name.
 
     The columns of a CSV file are text. With `typed`, each is of the first type that fits all its values: whole numbers,
@@ -99,13 +115,13 @@ def open_table(path: Path, kind: Format, label: str, typed: bool) -> Table:
     """
     if kind == "parquet":
         table = _open_files(label, path)
-    else:
-        schema = _text_schema(label, path)
-        table = Table(label, kind, (path,), (0,), None, _infer_types(label, path, schema) if typed else schema)
-    for name, count in Counter(table.schema.names).items():
-        if count > 1:
-            raise DataError(f"{label} has two columns named {name}; rename one")
-    return table
+        check_names(label, table.schema.names)
+        return table
+    if kind == "wav":
+        recording = open_wav(label, path)
+        return Table(label, kind, (path,), (0,), recording.rows, recording.schema, recording=recording)
+    dialect = dialect or Dialect()
+    return Table(label, kind, (path,), (0,), None, csv_schema(label, path, dialect, typed), dialect)
 
 
 def _open_files(label: str, path: Path) -> Table:
@@ -114,7 +130,7 @@ def _open_files(label: str, path: Path) -> Table:
         raise DataError(f"{label} holds no part-*.parquet; give a file, or a folder of these")
     starts, schema = [0], None
     for file in files:
-        with _refusing(label if len(files) == 1 else str(file), "parquet"), _open_parquet(file) as opened:
+        with refusing(label if len(files) == 1 else str(file), "parquet"), _open_parquet(file) as opened:
             check_size(label if len(files) == 1 else str(file), opened)
             starts.append(starts[-1] + opened.metadata.num_rows)
             found = opened.schema_arrow
@@ -128,75 +144,3 @@ def _open_parquet(path: Path) -> pq.ParquetFile:
     refuse_special(path)
     # With other values, pyarrow holds a row group, or all of them. It would take a relative path like s3:/x for a URL.
     return pq.ParquetFile(path.absolute(), pre_buffer=False, buffer_size=_BUFFER)
-
-
-def _text_schema(label: str, path: Path) -> pa.Schema:
-    with _refusing(label, "CSV"), path.open(encoding="utf-8-sig", newline="") as file:
-        head = file.read(_BLOCK + 1)
-        if len(head) > _BLOCK and "\n" not in head and "\r" not in head:
-            raise ValueError(f"its first line is longer than {_BLOCK:,} characters")
-        names = next(csv.reader(io.StringIO(head, newline="")), [])
-    if not names:
-        raise DataError(f"{label} is empty or begins with an empty line; its first line should name its columns")
-    return pa.schema([(name, pa.string()) for name in names])
-
-
-def _infer_types(label: str, path: Path, text: pa.Schema) -> pa.Schema:
-    """Returns each column with the first type that fits all its values: whole numbers, numbers or text."""
-    types = [pa.int64() for _ in text.names]
-    for batch in _read_csv(label, path, text):
-        for index, column in enumerate(batch.columns):
-            while not _can_be(column, types[index]):
-                types[index] = pa.float64() if types[index] == pa.int64() else pa.string()
-    return pa.schema(zip(text.names, types, strict=True))
-
-
-def _can_be(column: pa.Array, kind: pa.DataType) -> bool:
-    try:
-        pc.cast(column, kind)
-    except pa.ArrowInvalid:
-        return False
-    return True
-
-
-def _read_csv(label: str, path: Path, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
-    """Yields a CSV file's rows, with blank fields as nulls."""
-    ragged: list[pa.csv.InvalidRow] = []
-
-    def note(row: pa.csv.InvalidRow) -> str:
-        ragged.append(row)
-        return "error"
-
-    read = pa.csv.ReadOptions(use_threads=False, block_size=_BLOCK)  # with threads, invalid rows have no numbers
-    parse = pa.csv.ParseOptions(
-        newlines_in_values=True,
-        ignore_empty_lines=False,  # in a signal, a blank line is a missing sample
-        invalid_row_handler=note,
-    )
-    convert = pa.csv.ConvertOptions(column_types=schema, null_values=[""], strings_can_be_null=True)
-    try:
-        with _refusing(label, "CSV"), pa.csv.open_csv(path, read, parse, convert) as reader:
-            yield from reader
-    except DataError:
-        if not ragged:
-            raise
-        found, expected = ragged[0].actual_columns, ragged[0].expected_columns
-        row = ragged[0].number - 1  # arrow counts the header
-        raise DataError(f"{label}, row {row} has {found} fields, but the header has {expected}") from None
-
-
-@contextmanager
-def _refusing(label: str, kind: str) -> Iterator[None]:
-    """Turns errors from reading into a DataError of one line."""
-    try:
-        yield
-    except FileNotFoundError:
-        raise DataError(f"{label} is missing") from None
-    except (OSError, ValueError, csv.Error, pa.ArrowException) as error:
-        reraise_systems(error, label)
-        raise DataError(f"{label} is not a readable {kind} file ({error_text(error)})") from None
-
-
-def error_text(error: Exception) -> str:
-    """Returns an error's message in one line, without the path of a system error."""
-    return " ".join((getattr(error, "strerror", None) or str(error)).split())

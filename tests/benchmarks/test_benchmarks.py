@@ -115,3 +115,13 @@ def test_the_tracking_benchmark_prints_the_error_of_both_networks_at_each_sample
     assert lines[0] == "| sample | trained on 10 | trained on 100 |"
     assert [row[0] for row in rows] == [1, 2, 5, 10, 11, 20, 50, 100, 101, 200, 500, 1000]
     assert all(0.0 < error < 2.0 for row in rows for error in row[1:])
+
+
+@pytest.mark.nightly
+def test_the_study_of_gaps_prints_an_error_for_each_gap_and_each_way(again):
+    lines = forking(again).run("python", "-m", "benchmarks.studies.gaps", "20", "2").stdout.splitlines()
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines if line.startswith("|")]
+    assert [row[0] for row in rows[2:8]] == ["1", "2", "3", "4", "5", "6"]
+    assert all(float(cell) > 0.0 for row in rows[2:8] for cell in row[1:])
+    assert [row[2] for row in rows[10:12]] == ["0.0 %", "0.0 %"]
+    assert len(rows) == 15

@@ -6,6 +6,7 @@ import sys
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
@@ -13,7 +14,7 @@ import pytest
 from quadrature.network.model import predict
 from quadrature.network.model_file import load_model
 from quadrature.prediction import estimates
-from quadrature.prediction.columns import OUTPUTS
+from quadrature.prediction.added_columns import OUTPUTS
 from quadrature.runtime.errors import DataError, ParameterError
 from tests.prediction.running import LENGTH, fixed, numbered, read, run
 from tests.prediction.test_overlap import averaged, starts_of
@@ -122,6 +123,24 @@ def test_whole_numbers_are_samples_too(model, tmp_path):
         run(model, tmp_path / source, tmp_path / "out.parquet")
         assert np.array_equal(read(tmp_path / "out.parquet")["prediction"], expected)
     assert pq.read_schema(tmp_path / "out.parquet").field("input_0").type == pa.int64()
+
+
+@pytest.mark.parametrize("kind", [pa.decimal128(9, 4), pa.decimal256(40, 4), pa.decimal32(9, 4)], ids=str)
+def test_decimals_are_samples_too_and_stay_decimals(model, windows, tmp_path, kind):
+    rounded = np.round(windows[:20].astype(np.float64), 4)
+    decimals = pa.array(rounded.ravel()).cast(kind, safe=False)
+    expected = predict(load_model(model), rounded.astype(np.float32), 8192)
+    lists = pa.FixedSizeListArray.from_arrays(decimals, LENGTH)
+    columns = {f"input_{at}": pc.list_element(lists, at) for at in range(LENGTH)}
+    for table in (pa.table({"input": lists}), pa.table(columns)):
+        pq.write_table(table, tmp_path / "in.parquet")
+        for suffix in ("parquet", "csv"):
+            run(model, tmp_path / "in.parquet", tmp_path / f"out.{suffix}")
+            assert np.array_equal(read(tmp_path / f"out.{suffix}")["prediction"].astype(np.float32), expected)
+        assert pq.read_schema(tmp_path / "out.parquet").field(0).type == table.schema.field(0).type
+    pq.write_table(pa.table({"input": decimals}), tmp_path / "in.parquet")
+    run(model, tmp_path / "in.parquet", tmp_path / "out.parquet", "--hop", LENGTH)
+    assert np.array_equal(read(tmp_path / "out.parquet")["prediction"], expected.ravel())
 
 
 @pytest.mark.parametrize("hop", [1, 3, LENGTH - 1, LENGTH])

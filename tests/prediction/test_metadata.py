@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from quadrature.prediction.columns import OUTPUTS
+from quadrature.prediction.added_columns import OUTPUTS
 from quadrature.storage.windows import writing
 from tests.prediction.running import LENGTH, fixed, run
 

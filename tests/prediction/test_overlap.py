@@ -43,7 +43,8 @@ def follow(signal, hop, pieces, multiple, estimate):
         overlap.put(estimate(taken))
         windows.append(taken)
         popped.append(overlap.pop())
-    samples, estimates = (np.concatenate(parts) for parts in zip(*popped, strict=True))
+    samples, estimates, known = (np.concatenate(parts) for parts in zip(*popped, strict=True))
+    assert known.all()
     return np.concatenate(windows), samples, estimates
 
 

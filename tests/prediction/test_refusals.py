@@ -51,6 +51,7 @@ EITHER = "columns input_0, input_1, ...; its windows should be in one or the oth
 READS = "the model reads windows of 10"
 SIGNAL = "not lists of 10 numbers; if it is a signal, a sample a row, give --hop"
 MISSING = "is missing; leave the row out, or put a number there"
+GAPS = "give --gaps interpolate or --gaps null"
 FINITE = "leave the row out, or put a finite number there"
 
 REFUSED = {
@@ -124,8 +125,15 @@ REFUSED_SIGNALS = {
         "{}: input holds list<element: double>, not numbers; --hop is for a signal of one number a row, leave it out",
     ),
     "words.parquet": (parquet(input=["a"]), "{}: input holds string, not numbers"),
-    "blank.csv": (text("input", *["1"] * 30, "", "1"), f"{{}}, row 31: input {MISSING}"),
-    "late.parquet": (parquet(input=[*[0.0] * 500, np.inf]), f"{{}}, row 501: input is inf; {FINITE}"),
+    "blank.csv": (
+        text("input", *["1"] * 30, "", "1"),
+        f"{{}}, row 31: input is missing; {GAPS}, or put a number there",
+    ),
+    "late.parquet": (
+        parquet(input=[*[0.0] * 500, np.inf]),
+        f"{{}}, row 501: input is inf; put a finite number there, or none and {GAPS}",
+    ),
+    "nan.csv": (text("input", *["1"] * 30, "NaN"), f"{{}}, row 31: input is nan; {GAPS}, or put a finite number there"),
     "given.csv": (
         text("input,prediction,given_prediction", *["1,1,1"] * 30),
         "{} has both prediction and given_prediction, "

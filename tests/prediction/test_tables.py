@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from quadrature.prediction import tables
+from quadrature.prediction import csv_rows
 from quadrature.prediction.table_writer import TableWriter
 from quadrature.prediction.tables import format_of, open_table, sniff_format
 from quadrature.runtime.errors import DataError
@@ -66,7 +66,7 @@ def test_text_goes_through_csv_unchanged_and_nothing_is_quoted_for_nothing(tmp_p
 
 
 def test_typed_columns_are_what_all_their_values_can_be(tmp_path, monkeypatch):
-    monkeypatch.setattr(tables, "_BLOCK", 64)  # the values that decide the type are many blocks later
+    monkeypatch.setattr(csv_rows, "_BLOCK", 64)  # the values that decide the type are many blocks later
     lines = [f"{row},{row},{row},{row}," for row in range(50)]
     lines[45:48] = ["7,1.5,,x,", "8,nan,2,8,", "9,3,3,9,"]
     (tmp_path / "in.csv").write_text("\n".join(["int,float,hole,text,blank", *lines]) + "\n")
@@ -79,7 +79,7 @@ def test_typed_columns_are_what_all_their_values_can_be(tmp_path, monkeypatch):
 
 
 def test_lines_inside_quotes_do_not_end_a_row_wherever_a_block_ends(tmp_path, monkeypatch):
-    monkeypatch.setattr(tables, "_BLOCK", 64)
+    monkeypatch.setattr(csv_rows, "_BLOCK", 64)
     texts = [f"{row}\n" * (row % 5) + "," for row in range(50)]
     pd.DataFrame({"t": texts, "row": range(50)}).to_csv(tmp_path / "in.csv", index=False)
     rows = pa.concat_tables([rows for _, rows in read(tmp_path / "in.csv")])
@@ -113,7 +113,7 @@ def test_parquet_keeps_types_and_pandas_knows_its_own_again(tmp_path):
 
 
 def test_rows_are_counted_from_one_under_the_header(tmp_path, monkeypatch):
-    monkeypatch.setattr(tables, "_BLOCK", 64)
+    monkeypatch.setattr(csv_rows, "_BLOCK", 64)
     for bad in (1, 2, 40):
         lines = ["1,2"] * 50
         lines[bad - 1] = "1,2,3"
@@ -127,10 +127,7 @@ def test_rows_are_counted_from_one_under_the_header(tmp_path, monkeypatch):
     [
         (b"", "is empty or begins with an empty line; its first line should name its columns"),
         (b"\na,b\n", "is empty or begins with an empty line; its first line should name its columns"),
-        (
-            b"a,b",
-            "is not a readable CSV file (CSV parse error: Empty CSV file or block: cannot infer number of columns)",
-        ),
+        (b"a,b", "holds no rows, so there is nothing to estimate"),
         (b"a,b\n", "holds no rows, so there is nothing to estimate"),
         (b"a,b,a\n1,2,3\n", "has two columns named a; rename one"),
         (b"\xff\xfe\x00\x01", None),

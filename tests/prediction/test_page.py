@@ -1,0 +1,85 @@
+"""The commands of docs/predict.md about signals, with a small model: they run in the page's order and do as it says."""
+
+import argparse
+import re
+import shlex
+import subprocess
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+import pytest
+
+from quadrature.commands.predict import add_arguments, main
+from quadrature.prediction.gaps import LONGEST_GAP
+from quadrature.prediction.times import TOLERANCE
+from quadrature.runtime.errors import DataError
+from tests.checkout import PROJECT
+from tests.promises.test_readme import commands_in
+
+PAGE = (PROJECT / "docs/predict.md").read_text()
+SECTIONS = dict(re.findall(r"^## (.+?)\n(.*?)(?=^## |\Z)", PAGE, re.MULTILINE | re.DOTALL))
+SIGNALS = ("A long signal", "Missing samples", "CSV as instruments write it")
+COMMAND = ["python", "-m", "quadrature", "predict"]
+
+
+def start(line):
+    """Runs a line of the page: the command in this process, others in a shell."""
+    words = shlex.split(line)
+    if words[:4] != COMMAND:
+        subprocess.run(["bash", "-euo", "pipefail", "-c", line], check=True)
+        return
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    main(parser.parse_args([*words[4:], "--threads", "1", "--device", "cpu"]))
+
+
+def rows_of(path):
+    return pq.read_table(path) if path.suffix == ".parquet" else pa.csv.read_csv(path)
+
+
+def test_the_pages_commands_about_signals_do_as_it_says(model, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models/model.safetensors").symlink_to(model)
+    for section in SIGNALS:
+        for line in commands_in(SECTIONS[section]):
+            start(line)
+    found = {
+        name: rows_of(tmp_path / name)
+        for name in ("followed.csv", "channels.parquet", "tone.csv", "scope.parquet", "bare.csv.zst")
+    }
+    assert {name: len(rows) for name, rows in found.items()} == dict.fromkeys(found, 1000)
+    assert found["channels.parquet"].column_names[2:6] == ["prediction_a", "amplitude_a", "phase_a", "prediction_b"]
+    assert found["scope.parquet"].column_names[:2] == ["t", "U [V]"]
+    for name in ("prediction", "phase"):
+        bare, scope = (found[file][name].to_numpy().astype(np.float32) for file in ("bare.csv.zst", "scope.parquet"))
+        assert np.array_equal(bare, scope)
+    assert found["followed.csv"]["volts"].null_count == 1  # and yet every row has an estimate
+    assert found["followed.csv"]["prediction"].null_count == 0
+
+
+def test_rows_that_were_left_out_are_found_and_put_back_by_the_pages_snippet(model, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for line in commands_in(SECTIONS["A long signal"])[:1] + commands_in(SECTIONS["Missing samples"])[:1]:
+        start(line)
+    options = f"--model {model} --hop 5 --column volts --time time --gaps interpolate"
+    with pytest.raises(
+        DataError, match=r"^left_out\.csv, row 100: time is 2 after the row before, where 1 was expected"
+    ):
+        start(f"python -m quadrature predict --input left_out.csv --output out.csv {options}")
+    (snippet,) = re.findall(r"^```python\n(.*?)^```$", SECTIONS["Missing samples"], re.MULTILINE | re.DOTALL)
+    exec(snippet, {})  # noqa: S102
+    start(f"python -m quadrature predict --input put_back.csv --output out.csv {options}")
+    found = rows_of(tmp_path / "out.csv")
+    assert found["time"].to_pylist() == list(range(1000))
+    assert [row for row, value in enumerate(found["volts"].to_pylist()) if value is None] == [99]
+    assert found["prediction"].null_count == 0
+
+
+def test_the_page_tells_the_limits_that_the_code_has():
+    assert LONGEST_GAP == 2
+    assert "a gap of one or two samples is filled" in SECTIONS["Missing samples"]
+    assert TOLERANCE == 0.1
+    assert "may differ by a tenth" in SECTIONS["Missing samples"]

@@ -6,9 +6,8 @@
     .venv/bin/python -m benchmarks.studies.cells time     # milliseconds a step -> docs/cells_steps.csv, then the page
     .venv/bin/python -m benchmarks.studies.cells          # the page again, from both files
 
-DVC reports an experiment's parameters and metrics; the train stage logs its seconds. A shared machine is faster and
-slower within the hour that the experiments take. So the cost of a step is measured apart, with all networks taking
-turns.
+DVC reports an experiment's parameters and metrics. A shared machine is faster and slower within the hour that the
+experiments take. So the cost of a step is measured apart, with all networks taking turns.
 """
 
 import math
@@ -26,7 +25,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from benchmarks.pages import write_section
-from benchmarks.studies.experiments import finished_experiments, run_dvc, set_params, training_seconds, value_at
+from benchmarks.studies.experiments import finished_experiments, run_dvc, set_params, value_at
 from benchmarks.turns import take_turns, timed
 from quadrature.network.device import set_up_device
 from quadrature.network.model import QuadratureNetwork, initialize
@@ -45,29 +44,24 @@ PICTURE = Path("docs/cells.svg")
 SEEDS = "0,1,2"
 GRIDS = {
     "cells-widths": {"model.hidden_size": "8,16,32,64"},
-    "cells-stepwise": {"model.hidden_size": "32", "model.execution": "stepwise"},
     "cells-every": {"model.hidden_size": "32", "model.head": "every", "model.bidirectional": "false,true"},
 }
 """Parameters varied beside the cell and the seed, by the name of the experiments: every combination of the choices."""
 
-PARAMETERS = ("cell", "hidden_size", "execution", "head", "bidirectional")
+PARAMETERS = ("cell", "hidden_size", "head", "bidirectional")
 LOOKS = {"rnn": (GREEN, "^"), "lstm": (BLUE, "s"), "gru": (ORANGE, "o")}
 KINDS = {
-    ("sequence", "last", False): "last",
-    ("stepwise", "last", False): "last,\nstepwise",
-    ("sequence", "every", False): "every,\none direction",
-    ("sequence", "every", True): "every,\ntwo directions",
+    ("last", False): "last",
+    ("every", False): "every,\none direction",
+    ("every", True): "every,\ntwo directions",
 }
 
 
 def queue() -> None:
-    """Queues the grids as DVC's choice sweeps, up to the evaluate stage.
-
-    The runs are forced: results from the cache would have no seconds.
-    """
+    """Queues the grids as DVC's choice sweeps, up to the evaluate stage."""
     for name, grid in GRIDS.items():
         choices = {"model.cell": ",".join(LOOKS), **grid, "train.seed": SEEDS}
-        print(run_dvc("exp", "run", "--queue", "--force", "--name", name, *set_params(choices), "evaluate"))
+        print(run_dvc("exp", "run", "--queue", "--name", name, *set_params(choices), "evaluate"))
 
 
 def collect() -> pd.DataFrame:
@@ -81,7 +75,6 @@ def collect() -> pd.DataFrame:
                     **{parameter: params["model"][parameter] for parameter in PARAMETERS},
                     "seed": value_at(params, "train.seed"),
                     "parameters": train["parameters"],
-                    "seconds": training_seconds(run_dvc("queue", "logs", name)),
                     "mse": test["mse"],
                     "excess": test["excess"],
                 }
@@ -117,19 +110,17 @@ def time_steps(rounds: int = 9, steps: int = 20) -> pd.DataFrame:
 
 def summarize(trials: pd.DataFrame, steps: pd.DataFrame) -> pd.DataFrame:
     """Returns each network's mean and standard deviation over seeds, and the milliseconds of a step."""
-    figures = trials.groupby([*PARAMETERS, "parameters"])[["seconds", "excess"]]
-    summary = figures.agg(["mean", "std"])
-    summary.columns = ["_".join(column) for column in summary.columns]
-    summary = summary.join(figures.size().rename("seeds")).reset_index()
+    excess = trials.groupby([*PARAMETERS, "parameters"])["excess"]
+    summary = excess.agg(excess_mean="mean", excess_std="std", seeds="size").reset_index()
     return summary.merge(steps, how="left", on=list(PARAMETERS))
 
 
 def draw(summary: pd.DataFrame) -> None:
-    """Draws excess against the cost of a step for all widths, and against head and execution for one width."""
+    """Draws excess against the cost of a step for all widths, and by head for one width."""
     with style():
         figure = Figure(figsize=(9.6, 4.4))
         widths, kinds = figure.subplots(1, 2, width_ratios=(3, 2.4))
-        plain = summary[(summary["execution"] == "sequence") & (summary["head"] == "last")]
+        plain = summary[summary["head"] == "last"]
         for cell, group in plain.groupby("cell"):
             points = group.sort_values("hidden_size")
             plot(widths, str(cell), points["milliseconds"], points)
@@ -138,7 +129,7 @@ def draw(summary: pd.DataFrame) -> None:
                 widths.annotate(str(point.hidden_size), at, (6, 4), textcoords="offset points", fontsize="small")
         widths.set(
             xscale="log",
-            xlabel="a training step of 1,024 windows (milliseconds, two cores)",
+            xlabel="a training step of 256 windows (milliseconds, two cores)",
             ylabel="excess over the floor",
         )
         widths.set_title("Cells and widths (numbers: hidden size)")
@@ -148,12 +139,12 @@ def draw(summary: pd.DataFrame) -> None:
         labels = list(KINDS.values())
         same = summary[summary["hidden_size"] == 32]
         for shift, (cell, group) in enumerate(same.groupby("cell")):
-            keys = zip(group["execution"], group["head"], group["bidirectional"], strict=True)
+            keys = zip(group["head"], group["bidirectional"], strict=True)
             at = pd.Series([labels.index(KINDS[key]) + 0.15 * (shift - 1) for key in keys])
             plot(kinds, str(cell), at, group, joined=False)
         kinds.set_xticks(range(len(labels)), labels, fontsize="small")
-        kinds.set_xlabel("head, execution")
-        kinds.set_title("Heads and executions at hidden size 32")
+        kinds.set_xlabel("head")
+        kinds.set_title("Heads at hidden size 32")
         for panel in (widths, kinds):
             panel.set_yscale("log")
             spell(panel.yaxis, lambda excess: f"{100 * excess:g} %")
@@ -185,12 +176,11 @@ def plot(panel: Axes, cell: str, at: pd.Series, points: pd.DataFrame, joined: bo
 
 def tabulate(summary: pd.DataFrame) -> str:
     """Returns the table in Markdown, the best network first."""
-    lines = ["| network | head | execution | weights | a step (ms) | training (s) | excess |", "|" + "---|" * 7]
+    lines = ["| network | head | weights | a step (ms) | excess |", "|" + "---|" * 5]
     for row in summary.sort_values("excess_mean").itertuples():
         ways = ", two directions" if row.bidirectional else ""
         lines.append(
-            f"| {row.cell} {row.hidden_size}{ways} | {row.head} | {row.execution} | {row.parameters:,} "
-            f"| {row.milliseconds:.3g} | {row.seconds_mean:.0f} ± {row.seconds_std:.0f} "
+            f"| {row.cell} {row.hidden_size}{ways} | {row.head} | {row.parameters:,} | {row.milliseconds:.3g} "
             f"| {percent(row.excess_mean, row.excess_std)} |"
         )
     return "\n".join(lines)

@@ -24,14 +24,14 @@ def test_the_committed_trials_are_the_documented_grids_with_three_seeds():
     assert (summary["milliseconds"] > 0).all()
     assert (summary["seeds"] == 3).all()
     found = set(
-        summary[["cell", "hidden_size", "execution", "head", "bidirectional"]].itertuples(index=False, name=None)
+        summary[["cell", "hidden_size", "head", "bidirectional"]].itertuples(index=False, name=None)
     )
-    widths = {(cell, width, "sequence", "last", False) for cell in LOOKS for width in (8, 16, 32, 64)}
+    widths = {(cell, width, "last", False) for cell in LOOKS for width in (8, 16, 32, 64)}
     kinds = {(cell, 32, *kind) for cell in LOOKS for kind in KINDS}
     assert found == widths | kinds
     assert len(trials) == 3 * len(widths | kinds)
-    assert "# 63 experiments" in (PROJECT / PAGE).read_text()
-    assert len(trials) == 63
+    assert "# 54 experiments" in (PROJECT / PAGE).read_text()
+    assert len(trials) == 54
 
 
 def test_the_summary_is_the_mean_and_the_standard_deviation_over_seeds():
@@ -40,7 +40,6 @@ def test_the_summary_is_the_mean_and_the_standard_deviation_over_seeds():
     row = summarize(trials, pd.read_csv(PROJECT / STEPS)).query("cell == 'gru' and hidden_size == 64").iloc[0]
     assert row["excess_mean"] == pytest.approx(np.mean(some["excess"]))
     assert row["excess_std"] == pytest.approx(np.std(some["excess"], ddof=1))
-    assert row["seconds_mean"] == pytest.approx(np.mean(some["seconds"]))
 
 
 def test_the_committed_table_and_picture_are_those_of_the_committed_trials(checkout, monkeypatch):
@@ -64,32 +63,31 @@ def test_the_pages_snippet_tracks_with_a_model_of_the_pipeline(checkout, monkeyp
 
 @pytest.mark.nightly
 def test_the_pages_commands_queue_run_and_collect(checkout):
-    """With shrunken parameters, the grid of executions alone and one seed."""
+    """With shrunken parameters, the smallest networks alone and one seed."""
     (forking(checkout).path / ".venv").symlink_to(sys.prefix)
     script = checkout.path / "benchmarks/studies/cells.py"
     text = script.read_text()
-    assert len(GRIDS) == 3
-    small = 'GRIDS = {"cells-stepwise": GRIDS["cells-stepwise"]}\nSEEDS = "5"\n'
+    assert len(GRIDS) == 2
+    small = 'GRIDS = {"cells-widths": {"model.hidden_size": "8"}}\nSEEDS = "5"\n'
     script.write_text(text.replace("def queue", f"{small}\n\ndef queue", 1))
     checkout.commit()
     queue, start, collect, take_time = (shlex.split(command) for command in commands(PAGE))
     checkout.run(*queue)
     checkout.run(*start)
-    assert wait_for_queue(checkout, "cells-stepwise", 3) == {"Success": 3}
+    assert wait_for_queue(checkout, "cells-widths", 3) == {"Success": 3}
     checkout.run(*collect)
     checkout.run(*take_time)
     trials = pd.read_csv(checkout.path / TRIALS)
     tried = ["gru", "lstm", "rnn"]
     assert list(trials["cell"]) == tried
-    assert set(trials["execution"]) == {"stepwise"}
+    assert set(trials["hidden_size"]) == {8}
     assert set(trials["seed"]) == {5}
     gates = {"gru": 3, "lstm": 4, "rnn": 1}
-    assert list(trials["parameters"]) == [gates[cell] * 32 * 35 + 330 for cell in tried]
-    assert (trials["seconds"] >= 0).all()
+    assert list(trials["parameters"]) == [gates[cell] * 8 * 11 + 90 for cell in tried]
     assert (trials["excess"] > 0).all()
     steps = pd.read_csv(checkout.path / STEPS)
     assert len(steps) == len(tried)
     assert (steps["milliseconds"] > 0).all()
     page = (checkout.path / PAGE).read_text()
     for trial in trials.itertuples():
-        assert f"| {trial.cell} 32 | last | stepwise | {trial.parameters:,} |" in page
+        assert f"| {trial.cell} 8 | last | {trial.parameters:,} |" in page

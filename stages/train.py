@@ -19,7 +19,6 @@ from quadrature.network.model_file import save_model
 from quadrature.runtime import lifecycle
 from quadrature.runtime.arguments import seconds, whole_number
 from quadrature.runtime.errors import Interruption
-from quadrature.runtime.helpers import LostHelperError
 from quadrature.runtime.launch import read_launch
 from quadrature.runtime.params import load_params
 from quadrature.runtime.settings import Section
@@ -32,6 +31,7 @@ from quadrature.training.arithmetic import arithmetic
 from quadrature.training.batches import SplitReader, in_order, open_split
 from quadrature.training.checkpoint import Checkpoints, checkpoints, prefixed, training_key, unpack, within
 from quadrature.training.distributed import LostRankError, Ranks, joined, start_processes
+from quadrature.training.helpers import LostHelperError
 from quadrature.training.loop import steps_per_epoch, train
 from quadrature.training.params import TrainParams
 from quadrature.training.snapshots import Snapshots, snapshot_steps

@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from quadrature.network.device import compute_alone
-from quadrature.runtime.helpers import Helper
 from quadrature.training.batches import Batch
 from quadrature.training.gradient import error_gradient
+from quadrature.training.helpers import Helper
 from quadrature.training.params import TrainParams
 
 

@@ -23,9 +23,7 @@ def test_the_committed_trials_are_the_documented_grids_with_three_seeds():
     summary = summarize(trials, pd.read_csv(PROJECT / STEPS))
     assert (summary["milliseconds"] > 0).all()
     assert (summary["seeds"] == 3).all()
-    found = set(
-        summary[["cell", "hidden_size", "head", "bidirectional"]].itertuples(index=False, name=None)
-    )
+    found = set(summary[["cell", "hidden_size", "head", "bidirectional"]].itertuples(index=False, name=None))
     widths = {(cell, width, "last", False) for cell in LOOKS for width in (8, 16, 32, 64)}
     kinds = {(cell, 32, *kind) for cell in LOOKS for kind in KINDS}
     assert found == widths | kinds

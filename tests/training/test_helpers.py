@@ -10,7 +10,7 @@ from functools import partial
 import psutil
 import pytest
 
-from quadrature.runtime.helpers import Helper, LostHelperError
+from quadrature.training.helpers import Helper, LostHelperError
 from tests.checkout import PROJECT
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="helpers are used on Linux only")
@@ -98,6 +98,8 @@ def test_a_helper_that_was_killed_is_told_of(start, children, while_it_works):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGXCPU])
 def test_no_signal_to_all_ends_a_helper_whose_work_is_awaited(start, children, number):
     helper = start(lambda _message: time.sleep(0.3))
+    helper.send("a first time: now it ignores signals")
+    helper.wait()
     helper.send("work")
     (process,) = children()
     process.send_signal(number)
@@ -118,7 +120,7 @@ def test_helpers_end_in_any_order_and_leave_no_process(children, order):
 def test_helpers_end_with_a_process_that_is_killed():
     program = """
 import time
-from quadrature.runtime.helpers import Helper
+from quadrature.training.helpers import Helper
 helpers = [Helper(time.sleep, lambda: None) for _ in range(3)]
 helpers[0].send(0.3)
 print("ready", flush=True)

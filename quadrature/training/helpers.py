@@ -1,4 +1,4 @@
-"""Forked processes that compute beside this one. Does not import torch.
+"""Forked processes that compute beside this one.
 
 A fork begins at once, with what this process has loaded, and needs no lock of Python's. Where work is thousands of
 calls of a few microseconds, threads spend their time waiting for that lock.

@@ -23,9 +23,9 @@ class TrainParams(Section):
     snapshots: Annotated[int, Field(ge=2, le=200)]  # at most, including the untrained network and the last step
     snapshot_windows: Annotated[int, Field(ge=1, le=6)]  # validation windows that each snapshot estimates
     processes: Annotated[int, Field(ge=1, le=1024)]  # which share the gradient's shards
-    threads: Annotated[int, Field(ge=1, le=1024)]  # of each process, which share its shards
+    threads: Annotated[int, Field(ge=1, le=1024)]  # cores of each process, which share its shards
     shuffle_windows: Annotated[int, Field(ge=1, le=2**40)]
-    gradient_shards: Annotated[int, Field(ge=1, le=1024)]  # of a batch; one thread computes a shard
+    gradient_shards: Annotated[int, Field(ge=1, le=1024)]  # of a batch; one core computes a shard
 
     @field_validator("batch_size")
     @classmethod

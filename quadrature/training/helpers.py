@@ -18,6 +18,9 @@ from quadrature.runtime.errors import QuadratureError
 _PATIENCE = 0.003
 """Seconds for which a process looks for a message again and again, before it sleeps until there is one."""
 
+_INTERRUPTED = 0.00005
+"""Seconds between two such looks if another process was given the core in between."""
+
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGXCPU)
 
 _connections: set[Connection] = set()
@@ -101,10 +104,14 @@ def _serve(connection: Connection, work: Callable[[object], None]) -> None:
 
 
 def _receive(connection: Connection) -> object:
-    """Returns the next message. Does not sleep at once: to be woken up takes 0.1 milliseconds."""
+    """Returns the next message. Does not sleep at once, unless the core is needed: waking up takes 0.1 milliseconds."""
     poll = select.poll()
     poll.register(connection, select.POLLIN)
-    end = time.perf_counter() + _PATIENCE
-    while not poll.poll(0) and time.perf_counter() < end:
-        os.sched_yield()  # to another process that has work
+    last = start = time.perf_counter()
+    while not poll.poll(0):
+        os.sched_yield()
+        now = time.perf_counter()
+        if now - last > _INTERRUPTED or now - start > _PATIENCE:
+            break  # another process runs on this core, or the message takes long
+        last = now
     return connection.recv()

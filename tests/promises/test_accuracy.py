@@ -20,8 +20,8 @@ from tests.promises.test_readme import commands
 PAGE = "docs/accuracy.md"
 MARKS = {
     "noise-free": ("mse", 1e-8),
-    "amplitude": ("excess", 0.05),
-    "long-window": ("excess", 0.25),
+    "amplitude": ("excess", 0.01),
+    "long-window": ("excess", 0.035),
 }
 """Experiments by name, each with a figure of metrics/test.json and its upper limit."""
 
@@ -81,7 +81,6 @@ def test_a_trial_becomes_a_row_and_a_point(again):
     assert (trial["windows"], trial["batch_size"], trial["epochs"]) == (2000, 128, 2)
     test = json.loads(checkout.run("dvc", "metrics", "diff", "HEAD", name, "--all", "--json").stdout)
     assert trial["excess"] == test["metrics/test.json"]["excess"]["new"]
-    assert trial["excess"] == pytest.approx(trial["mse"] / trial["floor_mse"] - 1.0)
     page = (checkout.path / PAGE).read_text()
     assert f"{100 * trial['excess']:.2f} ± {100 * trial['excess_standard_error']:.2f} %" in page
     assert page.count("| gru 48 |") == 1

@@ -41,7 +41,8 @@ TRIALS = Path("docs/cells.csv")
 STEPS = Path("docs/cells_steps.csv")
 PAGE = Path("docs/cells.md")
 PICTURE = Path("docs/cells.svg")
-SEEDS = "0,1,2"
+SEEDS = "0,1"
+EPOCHS = "12"
 GRIDS = {
     "cells-widths": {"model.hidden_size": "8,16,32,64"},
     "cells-every": {"model.hidden_size": "32", "model.head": "every", "model.bidirectional": "false,true"},
@@ -60,7 +61,7 @@ KINDS = {
 def queue() -> None:
     """Queues the grids as DVC's choice sweeps, up to the evaluate stage."""
     for name, grid in GRIDS.items():
-        choices = {"model.cell": ",".join(LOOKS), **grid, "train.seed": SEEDS}
+        choices = {"model.cell": ",".join(LOOKS), **grid, "train.seed": SEEDS, "train.epochs": EPOCHS}
         print(run_dvc("exp", "run", "--queue", "--name", name, *set_params(choices), "evaluate"))
 
 

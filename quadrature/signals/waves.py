@@ -26,17 +26,31 @@ _BLOCK = 2**16  # samples computed at a time, which fit a processor's cache
 MAX_SHARDS = 2**24
 """Largest number of shards in a split; their sizes are held in memory."""
 
-MIN_MAGNITUDE = 1e-9
-"""Smallest magnitude except zero: squares of smaller numbers, and their reciprocals, exceed double precision."""
+LEAST, MOST = 1e-30, 1e30
+"""Bounds of every magnitude except zero, in any unit.
+
+Windows are stored as float32, whose normal numbers go from 1.2e-38 to 3.4e38. So there is room for a sample that is a
+ten-millionth of its amplitude, and for noise of many standard deviations. Errors are squared in float64.
+"""
+
+MAX_ANGLE = 1e12
+"""Largest angle between the first and the last sample, in radians; float64 then still resolves 1e-4 of a radian."""
 
 
-def _is_zero_or_not_tiny(value: float) -> float:
-    if 0.0 < value < MIN_MAGNITUDE:
-        raise ValueError(f"it should be 0, or {MIN_MAGNITUDE:g} at least")
+def _is_zero_or_within_bounds(value: float) -> float:
+    if value != 0.0 and not LEAST <= value <= MOST:
+        raise ValueError(f"it should be 0, or from {LEAST:g} to {MOST:g}")
     return value
 
 
-Magnitude = Annotated[float, Field(ge=0.0, le=1e6), AfterValidator(_is_zero_or_not_tiny)]
+def _is_within_bounds(value: float) -> float:
+    if not LEAST <= value <= MOST:
+        raise ValueError(f"it should be from {LEAST:g} to {MOST:g}")
+    return value
+
+
+Magnitude = Annotated[float, AfterValidator(_is_zero_or_within_bounds)]
+PositiveMagnitude = Annotated[float, AfterValidator(_is_within_bounds)]
 WindowCount = Annotated[int, Field(ge=1, le=10**12)]
 
 
@@ -69,11 +83,19 @@ class GenerateParams(Section):
     windows: SplitSizes
     shard_windows: Annotated[int, Field(ge=1, le=2**20)]  # windows per file
     length: Annotated[int, Field(ge=2, le=2**11)]  # samples per window; least squares holds 32 * length**2 bytes
-    span: Annotated[float, Field(ge=MIN_MAGNITUDE, le=1e6)]  # radians from first to last sample, at frequency 1
+    span: PositiveMagnitude  # radians from first to last sample, at frequency 1
     phase: Literal["uniform", "consecutive"]
     frequency: Range
     amplitude: Range
     noise_std: Magnitude
+
+    @field_validator("frequency")
+    @classmethod
+    def _angles_are_resolved(cls, frequency: Range, info: ValidationInfo) -> Range:
+        angle = frequency.high * info.data.get("span", 0.0)
+        if angle > MAX_ANGLE:
+            raise ValueError(f"times span it makes {angle:.3g} radians a window; at most {MAX_ANGLE:g} are allowed")
+        return frequency
 
     @field_validator("shard_windows")
     @classmethod

@@ -194,6 +194,7 @@ def test_one_grid_for_all_windows_and_cells_for_each_give_the_same(changes):
 @pytest.mark.parametrize(("low", "high"), [(0.5, 2.0), (0.0, 0.3), (1.0, 1.0001)])
 def test_the_integral_over_amplitude_is_scipys(low, high):
     prior = Prior(make_params(amplitude=(low, high)), 1)
+    low, high = low / high, 1.0  # the prior's unit is the highest amplitude
     for energy, place, deviations in itertools.product((0.5, 5.0), (low, (low + high) / 2, high), (-2.0, 0.0, 2.0)):
         correlation = energy * (place + deviations * prior.noise / math.sqrt(energy))
         arrays = np.array([correlation]), np.array([energy])

@@ -47,7 +47,7 @@ ESTIMATES = {
 
 MSE = "mean squared error"
 ROUNDING = 1e-17
-"""The error drawn in place of 0, which a logarithmic axis cannot show; it is below float32's resolution at 1."""
+"""The least error drawn, relative to the largest beside it. A logarithmic axis cannot show 0."""
 
 
 class PlotParams(Section):
@@ -187,6 +187,11 @@ def plain_powers(axis: Axis) -> None:
     axis.set_minor_formatter(_PlainPowers())
 
 
+def least_drawn(errors: Iterable[pd.Series]) -> float:
+    """Returns the error drawn in place of smaller ones on a logarithmic axis that shows all of `errors`."""
+    return ROUNDING * (max((float(each.max()) for each in errors if each.notna().any()), default=0.0) or 1.0)
+
+
 def phase_ticks(panel: Axes) -> None:
     """Sets a horizontal axis to one turn of phase, with ticks at the quarters."""
     panel.set_xticks(np.pi * np.arange(0.0, 2.5, 0.5), ["0", "π/2", "π", "3π/2", "2π"])
@@ -195,11 +200,12 @@ def phase_ticks(panel: Axes) -> None:
 
 def _draw(panel: Axes, errors: pd.DataFrame) -> None:
     """Draws a line for each estimate with errors; without a floor there are none for it."""
+    least = least_drawn(errors[name] for name in ESTIMATES)
     for name, look in ESTIMATES.items():
         if errors[name].notna().any():
             panel.plot(
                 errors.index,
-                errors[name].clip(ROUNDING),
+                errors[name].clip(least),
                 label=look.label,
                 color=look.color,
                 linestyle=look.linestyle,

@@ -164,3 +164,14 @@ def test_a_panel_has_a_light_grid_and_no_frame_around_it():
         assert figure.get_constrained_layout()
     assert [side for side, spine in panel.spines.items() if spine.get_visible()] == ["left", "bottom"]
     assert all(line.get_visible() and line.get_alpha() < 0.5 for line in panel.get_xgridlines())
+
+
+@pytest.mark.parametrize("unit", [1e-12, 1.0, 1e6])
+def test_an_error_of_0_is_drawn_far_below_the_others_in_any_unit(tables, unit, monkeypatch):
+    monkeypatch.setattr(figures, "svg", lambda figure: figure)
+    errors = tables["position"] * unit**2
+    errors.loc[3, "prediction"] = 0.0
+    (panel,) = figures.error_by_position(errors).axes
+    for name, look in figures.ESTIMATES.items():
+        expected = errors[name].replace(0.0, 1e-17 * errors.to_numpy().max())
+        assert list(drawn(panel, look.label)[1]) == list(expected)

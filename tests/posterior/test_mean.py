@@ -250,6 +250,23 @@ def test_a_discrete_prior_of_many_phases_is_as_good_as_uniform():
     np.testing.assert_allclose(discrete, uniform, rtol=0, atol=2e-3)
 
 
+@pytest.mark.parametrize("scale", [2.0**-80, 2.0**80, 1e-12, 1e6])
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"amplitude": (0.5, 2.0)}, {"noise_std": 1e-3}, {"phase": "consecutive", "span": 3.0}],
+    ids=["one amplitude", "a range of amplitudes", "little noise", "known phases"],
+)
+def test_the_posterior_mean_is_the_same_in_any_unit(changes, scale):
+    params = make_params(**changes)
+    low, high = params.amplitude.low, params.amplitude.high
+    scaled = make_params(**{**changes, "amplitude": (scale * low, scale * high), "noise_std": scale * params.noise_std})
+    expected = estimate(params, draw(params, 20)[0])
+    found = estimate(scaled, draw(scaled, 20)[0]) / scale
+    if math.frexp(scale)[0] == 0.5:  # a power of two
+        np.testing.assert_array_equal(found, expected)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-3 * params.noise_std)
+
+
 @pytest.mark.slow
 def test_a_posterior_that_fills_memory_is_refused():
     """Two samples fit a surface of waves if amplitude is unknown; with little noise it fills many cells."""

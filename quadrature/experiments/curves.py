@@ -48,7 +48,7 @@ class Overlay(NamedTuple):
 OVERLAYS = (
     Overlay("history", "epoch", "validation_mse", "epoch", "Learning curves: error on validation windows"),
     Overlay("error_by_position", "position", "prediction", "sample in the window", "Error by position"),
-    Overlay("error_by_frequency", "frequency", "prediction", "frequency (relative)", "Error by frequency"),
+    Overlay("error_by_frequency", "frequency", "prediction", "frequency (relative, or Hz)", "Error by frequency"),
     Overlay("error_by_phase", "phase", "prediction", "phase of the first sample (radians)", "Error by phase"),
 )
 

@@ -53,11 +53,11 @@ class Prior:
         self.noise = math.hypot(params.noise_std / self.scale, rounding)
         self.amplitude = params.amplitude.model_copy(update={"low": params.amplitude.low / self.scale, "high": 1.0})
         self.frequency = params.frequency
-        self.instants = np.linspace(0.0, params.span, params.length)  # of the samples, radians at frequency 1
-        self.step = params.span / (params.length - 1)  # from one instant to the next
+        self.instants = np.linspace(0.0, params.unit_angle, params.length)  # of the samples, radians at frequency 1
+        self.step = params.unit_angle / (params.length - 1)  # from one instant to the next
         self.phases: Floats | None = None
         if params.phase == "consecutive":
-            starts = params.span * np.arange(min(windows, PRIOR_PHASES))
+            starts = params.unit_angle * np.arange(min(windows, PRIOR_PHASES))
             self.phases = np.sort(np.mod(starts, 2.0 * np.pi))
             self._sums = np.concatenate([[0.0], np.cumsum(self.phases)])
         else:

@@ -22,6 +22,7 @@ def make_params(**changes):
         "shard_windows": 2**14,
         "length": 10,
         "span": math.pi,
+        "rate": None,
         "phase": "uniform",
         "frequency": changes.pop("frequency", (0.5, 2.0)),
         "amplitude": changes.pop("amplitude", (1.0, 1.0)),
@@ -265,6 +266,12 @@ def test_the_posterior_mean_is_the_same_in_any_unit(changes, scale):
     if math.frexp(scale)[0] == 0.5:  # a power of two
         np.testing.assert_array_equal(found, expected)
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-3 * params.noise_std)
+
+
+def test_with_a_rate_the_posterior_is_that_of_the_span_it_makes():
+    by_rate = make_params(span=None, rate=18.0, length=10)
+    windows, _ = draw(by_rate, 5)
+    assert (estimate(by_rate, windows) == estimate(make_params(), windows)).all()
 
 
 @pytest.mark.slow

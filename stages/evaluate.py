@@ -24,7 +24,7 @@ from quadrature.runtime.params import load_params
 from quadrature.runtime.settings import Section
 from quadrature.scoring.baselines import LeastSquares, hilbert, zero
 from quadrature.scoring.floor import OptionalFloor
-from quadrature.scoring.leakage import SMALL, TOLERANCE, SeenWindows, slices
+from quadrature.scoring.leakage import SeenWindows, slices
 from quadrature.scoring.scores import Excess, Score
 from quadrature.signals.waves import GenerateParams
 from quadrature.storage.arrow import Columns
@@ -54,13 +54,13 @@ def main() -> None:
     logging.info("device %s, threads %d", device, params.threads)
     network = load_model(MODEL).to(device)
 
-    least_squares, seen = LeastSquares(network.window_length), 0
+    least_squares, seen = LeastSquares(network.window_length, network.scale), 0
     posterior = PosteriorMean if network.params.sees_whole_window else PrefixMean
     floor, excess = OptionalFloor(params.generate, params.threads, posterior), Excess()
     scores = {name: Score() for name in ("prediction", "least_squares", "hilbert", "zero")}
     with writing(PREDICTIONS) as predictions:
         for number, shards in enumerate(slices(read_split(TEST, WINDOW_COLUMNS, network.window_length))):
-            seen += search_training(shards, params.threads, None if number else least_squares)
+            seen += search_training(shards, params.threads, network.scale, None if number else least_squares)
             for shard in shards:
                 estimates: dict[str, NDArray[np.floating]] = {
                     "prediction": predict_finite(network, shard["input"], params.evaluate.batch_size),
@@ -75,13 +75,12 @@ def main() -> None:
     if floor.is_withdrawn:
         excess = Excess()
         withdraw_floor()
-    warn_of_small_windows(params.generate)
     write_metrics(scores, excess, floor, seen)
 
 
-def search_training(shards: Sequence[Columns], threads: int, least_squares: LeastSquares | None) -> int:
+def search_training(shards: Sequence[Columns], threads: int, scale: float, least_squares: LeastSquares | None) -> int:
     """Returns the number of windows of some test shards that are in the training split; fits least squares if given."""
-    search = SeenWindows([shard["input"] for shard in shards], threads)
+    search = SeenWindows([shard["input"] for shard in shards], threads, scale)
     window_length = shards[0]["input"].shape[1]
     for train in read_split(TRAIN, ("input", "target") if least_squares else ("input",), window_length):
         if least_squares:
@@ -137,15 +136,6 @@ def write_metrics(scores: Mapping[str, Score], excess: Excess, floor: OptionalFl
     )
     write_list(Path("data/digests/evaluate.sha256"), [METRICS])
     logging.info("windows %s, mse %.3g, %s", f"{network.windows:,}", network.mse, describe(figures))
-
-
-def warn_of_small_windows(params: GenerateParams) -> None:
-    """Logs a warning where windows are so small that different ones may be within the tolerance of seen_in_training."""
-    if max(params.amplitude.low, params.noise_std) < SMALL:
-        logging.warning(
-            "seen_in_training may be too high: inputs within %g count as the same, and amplitudes begin at %g",
-            TOLERANCE, params.amplitude.low,
-        )  # fmt: skip
 
 
 def describe(figures: Mapping[str, float | None]) -> str:

@@ -2,15 +2,14 @@
 
 from functools import partial
 from pathlib import Path
-from typing import Annotated
-
-from pydantic import Field
 
 from quadrature.plotting import animation, error_tables, figures
 from quadrature.plotting.figures import PlotParams
+from quadrature.plotting.time_axis import TimeAxis
 from quadrature.runtime import lifecycle
 from quadrature.runtime.params import load_params
 from quadrature.runtime.settings import Section
+from quadrature.signals.waves import GenerateParams
 from quadrature.storage.digest import DigestList, write_list
 from quadrature.storage.files import write_bytes
 from quadrature.storage.history import read_history
@@ -18,12 +17,13 @@ from quadrature.storage.windows import ESTIMATE_COLUMNS, WINDOW_COLUMNS, read_ro
 
 
 class Params(Section):
-    span: Annotated[float, Field(gt=0.0, alias="generate.span")]
+    generate: GenerateParams
     plot: PlotParams
 
 
 def main() -> None:
     params = load_params(Params)
+    axis = TimeAxis.of(params.generate)
     # Predictions may not fit in memory: they are read a row group at a time, once for each use.
     read = partial(read_row_groups, Path("data/predictions.parquet"), (*WINDOW_COLUMNS, *ESTIMATE_COLUMNS))
     first, fastest = figures.choose_windows(read(), params.plot.windows)
@@ -31,12 +31,12 @@ def main() -> None:
     history = read_history(Path("metrics/history.csv"), DigestList(Path("data/digests/train.sha256")))
     tables = error_tables.make_tables(read, params.plot.bins)
     pictures = {
-        "task.svg": figures.task(fastest, params.span),
+        "task.svg": figures.task(fastest, axis),
         "learning_curves.svg": figures.learning_curves(history),
-        "predictions.svg": figures.predictions(first, params.plot, params.span),
+        "predictions.svg": figures.predictions(first, params.plot, axis),
         "error_by_position.svg": figures.error_by_position(tables["position"]),
-        "error_by_signal.svg": figures.error_by_signal(tables["frequency"], tables["phase"]),
-        "training.gif": animation.training(snapshots, params.span),
+        "error_by_signal.svg": figures.error_by_signal(tables["frequency"], tables["phase"], axis),
+        "training.gif": animation.training(snapshots, axis),
     }
     written = {Path(f"metrics/plots/{name}"): picture for name, picture in pictures.items()}
     for name, table in tables.items():

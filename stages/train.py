@@ -42,8 +42,14 @@ class Params(Section):
     device: Device
     model: ModelParams
     train_windows: Annotated[int, Field(ge=1, alias="generate.windows.train")]
+    highest_amplitude: Annotated[float, Field(ge=0.0, alias="generate.amplitude.high")]
     target: Annotated[Literal["posterior_mean", "clean"], Field(alias="targets.kind")]
     train: TrainParams
+
+    @property
+    def scale(self) -> float:
+        """The size of the signal, in its own unit: its highest amplitude, or 1 where that is 0."""
+        return self.highest_amplitude or 1.0
 
 
 def main() -> None:
@@ -62,8 +68,8 @@ def run(arguments: argparse.Namespace, params: Params, device: torch.device, ran
     """Trains; the main process logs, saves and writes for all."""
     folder, targets = parse_place(arguments.windows), join(parse_place(arguments.targets), "train")
     memory = arguments.memory * 10**6
-    windows = open_split(join(folder, "train"), device, memory, targets=targets)
-    validation = open_split(join(folder, "validation"), device, memory, windows.window_length)
+    windows = open_split(join(folder, "train"), device, memory, targets=targets, scale=params.scale)
+    validation = open_split(join(folder, "validation"), device, memory, windows.window_length, scale=params.scale)
 
     network = QuadratureNetwork(params.model, windows.window_length)
     initialize(network, params.train.seed)
@@ -71,7 +77,7 @@ def run(arguments: argparse.Namespace, params: Params, device: torch.device, ran
     training = Training(network, params.train)
     examples = next(in_order(validation, params.train.snapshot_windows))
     steps = params.train.epochs * steps_per_epoch(windows, params.train)
-    snapshots = Snapshots(examples, snapshot_steps(params.train.snapshots, steps))
+    snapshots = Snapshots(examples, snapshot_steps(params.train.snapshots, steps), params.scale)
     if not ranks.is_main_process:
         resume(training, snapshots, None, ranks)
         advance(training, windows, validation, snapshots, None, ranks)
@@ -84,6 +90,7 @@ def run(arguments: argparse.Namespace, params: Params, device: torch.device, ran
     with checkpoints(name_training(params, folder, targets, device, trial), arguments.save_every) as saved:
         resume(training, snapshots, saved, ranks)
         advance(training, windows, validation, snapshots, saved, ranks)
+        network.scale = params.scale  # so far it has read windows that were divided; from its file on it divides them
         write(network, training, snapshots, params.target)
         if saved is not None:
             saved.remove()

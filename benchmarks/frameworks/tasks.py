@@ -21,6 +21,7 @@ ARTICLE: Changes = {
     "generate.windows": {"train": 100, "validation": 100, "test": 100},
     "generate.length": 10,
     "generate.span": 3.141592653589793,
+    "generate.rate": None,
     "generate.phase": "consecutive",
     "generate.frequency": {"low": 1.0, "high": 1.0},
     "generate.amplitude": {"low": 1.0, "high": 1.0},

@@ -39,6 +39,7 @@ EXPERIMENT = {
     "generate.windows.test": "100",
     "generate.length": "10",
     "generate.span": "3.141592653589793",
+    "generate.rate": "null",
     "generate.phase": "consecutive",
     "generate.frequency.low": "1.0",
     "generate.frequency.high": "1.0",

@@ -30,7 +30,9 @@ GAPS = range(1, 7)
 
 def draw(params: GenerateParams, length: int, count: int) -> tuple[Array, Array]:
     """Returns noisy sines and their cosines, (count, length), with the spacing of params.yaml."""
-    longer = {"length": length, "span": params.span * (length - 1) / (params.length - 1), "shard_windows": count}
+    longer = {"length": length, "shard_windows": count}
+    if params.span is not None:
+        longer["span"] = params.span * (length - 1) / (params.length - 1)
     windows = {"train": 1, "validation": 1, "test": count}
     tree = params.model_dump() | longer | {"windows": windows, "seed": params.seed + 1}
     drawn = draw_shard(GenerateParams.model_validate(tree), "test", 0)

@@ -24,9 +24,11 @@ EVERY = {"model.head": "every", "model.hidden_size": "32"}
 
 
 def longer(params: GenerateParams, times: int) -> dict[str, object]:
-    """Returns the length and span of windows that are a number of times as long, with the same spacing."""
+    """Returns length, and span where it is set, of windows that are `times` as long, with the same spacing."""
     length = times * params.length
-    return {"length": length, "span": params.span * (length - 1) / (params.length - 1)}
+    return {"length": length} | (
+        {"span": params.span * (length - 1) / (params.length - 1)} if params.span is not None else {}
+    )
 
 
 def train(name: str, changes: dict[str, str]) -> Tracker:

@@ -9,7 +9,18 @@ from matplotlib.figure import Figure
 
 from quadrature.experiments.comparison import Setting
 from quadrature.experiments.text_tables import one_line
-from quadrature.plotting.figures import BLUE, GREEN, GREY, MSE, ORANGE, ROUNDING, phase_ticks, plain_powers, style, svg
+from quadrature.plotting.figures import (
+    BLUE,
+    GREEN,
+    GREY,
+    MSE,
+    ORANGE,
+    least_drawn,
+    phase_ticks,
+    plain_powers,
+    style,
+    svg,
+)
 from quadrature.reporting.page import spelled
 from quadrature.runtime.errors import DataError
 
@@ -37,7 +48,7 @@ class Overlay(NamedTuple):
 OVERLAYS = (
     Overlay("history", "epoch", "validation_mse", "epoch", "Learning curves: error on validation windows"),
     Overlay("error_by_position", "position", "prediction", "sample in the window", "Error by position"),
-    Overlay("error_by_frequency", "frequency", "prediction", "frequency (relative)", "Error by frequency"),
+    Overlay("error_by_frequency", "frequency", "prediction", "frequency (relative, or Hz)", "Error by frequency"),
     Overlay("error_by_phase", "phase", "prediction", "phase of the first sample (radians)", "Error by phase"),
 )
 
@@ -116,16 +127,17 @@ def _draw(overlay: Overlay, curves: Sequence[tuple[str, Sequence[pd.Series]]], f
     with style():
         figure = Figure(figsize=(8.4, 4.0 + 0.22 * len(curves)))
         panel = figure.subplots()
+        least = least_drawn([*(values for _, lines in curves for values in lines), *floors])
         for (name, lines), (color, line) in zip(curves, LOOKS, strict=False):
             for thin, values in enumerate(lines):
                 width, alpha = (0.7, 0.35) if thin else (1.8, 1.0)
                 panel.plot(
-                    values.index, values.clip(ROUNDING), line, color=color, linewidth=width, alpha=alpha,
+                    values.index, values.clip(least), line, color=color, linewidth=width, alpha=alpha,
                     label=None if thin else name,
                 )  # fmt: skip
         for floor in floors:
             if len(floor):
-                panel.plot(floor.index, floor.clip(ROUNDING), ":", color=GREY, label="floor of the reference")
+                panel.plot(floor.index, floor.clip(least), ":", color=GREY, label="floor of the reference")
         panel.set(xlabel=overlay.label, ylabel=MSE, title=overlay.title, yscale="log")
         plain_powers(panel.yaxis)
         if overlay.table == "error_by_phase":

@@ -2,6 +2,9 @@
 
 Axes: batch (windows), window_length (instants), hidden_size (components of the state). This module knows nothing of
 training.
+
+Samples may be volts, microvolts or counts. The layers compute in units of the network's `scale`: `read_in` divides a
+window by it, `read_out` multiplies the estimate by it, and no other line of this module knows of it.
 """
 
 import math
@@ -73,12 +76,15 @@ class QuadratureNetwork(nn.Module):
 
     The weights have the article's names, `gru.weight_ih_l0` to `linear.bias` (`rnn` or `lstm` for the other cells), in
     both executions. A plain module with `self.gru` and `self.linear` and this network load each other's state_dict().
+    The scale is not in it: the plain module is given windows / scale, and its estimates are times scale.
     """
 
-    def __init__(self, params: ModelParams, window_length: int) -> None:
+    def __init__(self, params: ModelParams, window_length: int, scale: float = 1.0) -> None:
         super().__init__()
         self.params = params
         self.window_length = window_length
+        self.scale = scale
+        """The size of the signal, in its own unit; 1 while training, which divides windows and targets beforehand."""
         self.directions = 2 if params.bidirectional else 1
         self.add_module(params.cell, _make_recurrent(params))
         self.linear = nn.Linear(self.directions * params.hidden_size, window_length if params.head == "last" else 1)
@@ -96,7 +102,7 @@ class QuadratureNetwork(nn.Module):
 
     def advance(self, window: Tensor, state: HiddenState | None = None) -> tuple[Tensor, HiddenState]:
         """Returns the estimate, and the state after the window, from which the next window can begin."""
-        states, final = self.recurrent(window, state)  # (batch, window_length, directions * hidden_size)
+        states, final = self.recurrent(self.read_in(window), state)  # (batch, window_length, directions * hidden_size)
         if self.params.head == "every":
             return self.read_out(states), final
         # The last layer's final state in each direction. `states[:, -1]` is the same in one direction; in two, its
@@ -104,10 +110,15 @@ class QuadratureNetwork(nn.Module):
         hidden = final[0] if isinstance(final, tuple) else final  # (num_layers * directions, batch, hidden_size)
         return self.read_out(hidden[-self.directions :].transpose(0, 1).flatten(1)), final
 
+    def read_in(self, window: Tensor) -> Tensor:
+        """Returns the window in units of the scale, in its own shape."""
+        return window if self.scale == 1.0 else window / self.scale
+
     def read_out(self, states: Tensor) -> Tensor:
         """Maps the states that the head reads, features last, to the estimate, (batch, window_length)."""
         estimate: Tensor = self.linear(states)
-        return estimate.squeeze(-1) if self.params.head == "every" else estimate
+        estimate = estimate.squeeze(-1) if self.params.head == "every" else estimate
+        return estimate if self.scale == 1.0 else estimate * self.scale
 
 
 def _make_recurrent(params: ModelParams) -> nn.Module:
@@ -152,7 +163,7 @@ def estimate(model: nn.Module, window: Tensor) -> Tensor:
     A plain QuadratureNetwork with a GRU is computed on a CPU by quadrature.network.gru, any other module by itself.
     """
     if type(model) is QuadratureNetwork and not is_hooked(model) and is_supported(gru := model.recurrent, window):
-        by_pass = model.read_out(_recur(gru, window, model.params.head))
+        by_pass = model.read_out(_recur(gru, model.read_in(window), model.params.head))
         if by_pass.isfinite().all():  # or an infinite sample met a weight of zero, which torch's layer does not have
             return by_pass
     by_module: Tensor = model(window)

@@ -22,15 +22,19 @@ class _Blueprint(Section):
     model: ModelParams
     window_length: Annotated[int, Field(ge=1)]
     sha256: str
+    scale: Annotated[float, Field(ge=2.0**-126, le=2.0**127)] = 1.0  # of float32's normal numbers; absent if 1
 
 
 def save_model(network: QuadratureNetwork, path: Path) -> None:
     """Writes the weights and the arguments that rebuild the network; the same network gives the same bytes."""
-    blueprint = _Blueprint(model=network.params, window_length=network.window_length, sha256=digest.ZEROS)
+    blueprint = _Blueprint(
+        model=network.params, window_length=network.window_length, sha256=digest.ZEROS, scale=network.scale
+    )
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
     # One metadata key: safetensors writes several in random order.
+    metadata = {"quadrature": canonical_json(blueprint.model_dump(exclude_defaults=True))}
     with replacing(path) as temporary:
-        temporary.write_bytes(save(weights, metadata={"quadrature": canonical_json(blueprint.model_dump())}))
+        temporary.write_bytes(save(weights, metadata=metadata))
         digest.write(temporary)
 
 
@@ -50,7 +54,7 @@ def load_model(path: Path, execution: Execution | None = None) -> QuadratureNetw
             weights = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118, no dict
         params = blueprint.model.model_copy(update={} if execution is None else {"execution": execution})
         with torch.device("meta"):  # takes no memory and draws no numbers until the weights fit
-            network = QuadratureNetwork(params, blueprint.window_length)
+            network = QuadratureNetwork(params, blueprint.window_length, blueprint.scale)
         network.load_state_dict(weights, assign=True)
         for name, tensor in weights.items():
             if tensor.dtype != torch.float32 or not tensor.isfinite().all():

@@ -11,15 +11,16 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from quadrature.plotting.figures import BLUE, GREY, ORANGE, style
+from quadrature.plotting.time_axis import TimeAxis
 from quadrature.storage.arrow import Columns
 
 FRAME_MILLISECONDS = 160
 LAST_FRAME_MILLISECONDS = 3000
 
 
-def training(columns: Columns, span: float) -> bytes:
+def training(columns: Columns, axis: TimeAxis) -> bytes:
     """Draws a frame for each snapshot. columns are those of data/snapshots.parquet: step, input, target, prediction."""
-    frames = _frames(columns, span)
+    frames = _frames(columns, axis)
     # One palette for all frames, of the most frequent colours of the last one: a palette for each frame would flicker.
     colors, counts = np.unique(next(frames).reshape(-1, 3), axis=0, return_counts=True)
     palette = Image.new("P", (1, 1))
@@ -31,16 +32,16 @@ def training(columns: Columns, span: float) -> bytes:
     return buffer.getvalue()
 
 
-def _frames(columns: Columns, span: float) -> Iterator[NDArray[np.uint8]]:
+def _frames(columns: Columns, axis: TimeAxis) -> Iterator[NDArray[np.uint8]]:
     """Yields the pixels of a frame, (height, width, 3): of the last one first, then of all in order."""
     steps = np.unique(columns["step"])
     inputs, target, prediction = (
         columns[name].reshape(len(steps), -1, columns[name].shape[1]) for name in ("input", "target", "prediction")
     )  # (snapshots, windows, window_length)
     errors = np.square(prediction.astype(np.float64) - target).mean(axis=(1, 2))
-    instants = np.linspace(0.0, span, target.shape[2])
+    instants = axis.instants(target.shape[2])
     with style():
-        figure, lines = _draw_background(instants, inputs[0], target[0])
+        figure, lines = _draw_background(instants, inputs[0], target[0], axis.label)
         title = figure.suptitle(_caption(steps[-1], steps[-1], errors[-1]), family="DejaVu Sans Mono", size="medium")
         figure.draw_without_rendering()  # computes the layout, before artists are animated
         figure.set_layout_engine("none")
@@ -60,7 +61,7 @@ def _frames(columns: Columns, span: float) -> Iterator[NDArray[np.uint8]]:
 
 
 def _draw_background(
-    instants: NDArray[np.float64], inputs: NDArray[np.float32], target: NDArray[np.float32]
+    instants: NDArray[np.float64], inputs: NDArray[np.float32], target: NDArray[np.float32], label: str
 ) -> tuple[Figure, list[Line2D]]:
     """Draws the samples and the target of each window. Returns the lines of the estimates, not yet drawn."""
     figure = Figure(figsize=(max(2.3 * len(target), 4.8) + 0.6, 2.9), dpi=100)
@@ -72,7 +73,7 @@ def _draw_background(
         panel.plot(instants, truth, color=BLUE, label="target: cosine")
         lines += panel.plot(instants, truth, "--", color=ORANGE, label="estimate", animated=True)
         panel.set(ylim=(-limit, limit))
-        panel.set_xlabel("instant (radians, at frequency 1)", fontsize="small")
+        panel.set_xlabel(label, fontsize="small")
     panels[0].set_ylabel("signal (units of the input)")
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
     return figure, lines

@@ -20,6 +20,7 @@ from matplotlib.ticker import LogFormatterSciNotation, MaxNLocator
 from pydantic import Field
 
 from quadrature.plotting.error_tables import wrapped
+from quadrature.plotting.time_axis import TimeAxis
 from quadrature.runtime.settings import Section
 from quadrature.signals.waves import sine_and_cosine
 from quadrature.storage.arrow import Columns
@@ -47,7 +48,7 @@ ESTIMATES = {
 
 MSE = "mean squared error"
 ROUNDING = 1e-17
-"""The error drawn in place of 0, which a logarithmic axis cannot show; it is below float32's resolution at 1."""
+"""The least error drawn, relative to the largest beside it. A logarithmic axis cannot show 0."""
 
 
 class PlotParams(Section):
@@ -75,12 +76,12 @@ def choose_windows(parts: Iterable[Columns], count: int) -> tuple[Columns, Colum
     return {name: np.concatenate([part[name] for part in first]) for name in fastest}, fastest
 
 
-def task(window: Columns, span: float) -> bytes:
+def task(window: Columns, axis: TimeAxis) -> bytes:
     """Draws the task: the samples of one window, the wave they came from, and the target."""
     amplitude, phase, frequency = (window[name].astype(np.float64) for name in ("amplitude", "phase", "frequency"))
-    finely = np.linspace(0.0, span, 512)
-    sine, cosine = (amplitude * wave[0] for wave in sine_and_cosine(phase, frequency, len(finely), span))
-    instants = np.linspace(0.0, span, window["input"].shape[1])
+    finely = axis.instants(512)
+    sine, cosine = (amplitude * wave[0] for wave in sine_and_cosine(phase, frequency, len(finely), axis.unit_angle))
+    instants = axis.instants(window["input"].shape[1])
     limit = max(float(amplitude[0]), float(np.abs(window["input"]).max())) or 1.0
     with style():
         figure = Figure(figsize=(8.4, 3.6))
@@ -93,7 +94,7 @@ def task(window: Columns, span: float) -> bytes:
         asked.plot(instants, window["target"][0], "s", color=BLUE, label="target: the cosine at the same instants")
         asked.set(title="Asked: the wave a quarter turn ahead")
         for panel in (given, asked):
-            panel.set(xlabel="instant (radians, at frequency 1)", ylim=(-1.3 * limit, 2.2 * limit))
+            panel.set(xlabel=axis.label, ylim=(-1.3 * limit, 2.2 * limit))
             panel.legend(loc="upper left")
         return svg(figure)
 
@@ -121,7 +122,7 @@ def learning_curves(history: History) -> bytes:
         return svg(figure)
 
 
-def predictions(columns: Columns, params: PlotParams, span: float) -> bytes:
+def predictions(columns: Columns, params: PlotParams, axis: TimeAxis) -> bytes:
     """Draws the first windows: input samples, target, and the network's estimate."""
     count = min(params.windows, len(columns["input"]))
     width = min(4, count)
@@ -129,7 +130,7 @@ def predictions(columns: Columns, params: PlotParams, span: float) -> bytes:
     with style():
         figure = Figure(figsize=(max(2.3 * width, 4.6) + 0.4, 1.8 * height + 0.7))
         panels = figure.subplots(height, width, sharex=True, sharey=True, squeeze=False)
-        instants = np.linspace(0.0, span, columns["input"].shape[1])
+        instants = axis.instants(columns["input"].shape[1])
         for index, panel in enumerate(panels.flat):
             if index >= count:
                 panel.axis("off")
@@ -137,9 +138,9 @@ def predictions(columns: Columns, params: PlotParams, span: float) -> bytes:
             panel.plot(instants, columns["input"][index], "o", color=GREY, markersize=3.5, label="input: sine samples")
             panel.plot(instants, columns["target"][index], color=BLUE, label="target: cosine")
             panel.plot(instants, columns["prediction"][index], "--", color=ORANGE, label="estimate")
-            panel.set_title(_describe(columns, index), fontsize="small")
+            panel.set_title(_describe(columns, index, axis), fontsize="small")
         figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=3)
-        figure.supxlabel("instant (radians, at frequency 1)")
+        figure.supxlabel(axis.label)
         figure.supylabel("signal (units of the input)")
         return svg(figure)
 
@@ -157,13 +158,13 @@ def error_by_position(errors: pd.DataFrame) -> bytes:
         return svg(figure)
 
 
-def error_by_signal(by_frequency: pd.DataFrame, by_phase: pd.DataFrame) -> bytes:
+def error_by_signal(by_frequency: pd.DataFrame, by_phase: pd.DataFrame, axis: TimeAxis) -> bytes:
     """Draws the tables `frequency` and `phase` of error_tables.make_tables side by side."""
     with style():
         figure = Figure(figsize=(8.4, 4.2))
         left, right = figure.subplots(1, 2, sharey=True)
         _draw(left, by_frequency)
-        left.set(xlabel="frequency (relative)", ylabel=MSE, title="Error by frequency", yscale="log")
+        left.set(xlabel=axis.frequency_label, ylabel=MSE, title="Error by frequency", yscale="log")
         plain_powers(left.yaxis)
         _draw(right, by_phase)
         right.set(xlabel="phase of the first sample (radians)", title="Error by phase")
@@ -187,6 +188,11 @@ def plain_powers(axis: Axis) -> None:
     axis.set_minor_formatter(_PlainPowers())
 
 
+def least_drawn(errors: Iterable[pd.Series]) -> float:
+    """Returns the error drawn in place of smaller ones on a logarithmic axis that shows all of `errors`."""
+    return ROUNDING * (max((float(each.max()) for each in errors if each.notna().any()), default=0.0) or 1.0)
+
+
 def phase_ticks(panel: Axes) -> None:
     """Sets a horizontal axis to one turn of phase, with ticks at the quarters."""
     panel.set_xticks(np.pi * np.arange(0.0, 2.5, 0.5), ["0", "π/2", "π", "3π/2", "2π"])
@@ -195,11 +201,12 @@ def phase_ticks(panel: Axes) -> None:
 
 def _draw(panel: Axes, errors: pd.DataFrame) -> None:
     """Draws a line for each estimate with errors; without a floor there are none for it."""
+    least = least_drawn(errors[name] for name in ESTIMATES)
     for name, look in ESTIMATES.items():
         if errors[name].notna().any():
             panel.plot(
                 errors.index,
-                errors[name].clip(ROUNDING),
+                errors[name].clip(least),
                 label=look.label,
                 color=look.color,
                 linestyle=look.linestyle,
@@ -208,8 +215,9 @@ def _draw(panel: Axes, errors: pd.DataFrame) -> None:
             )
 
 
-def _describe(columns: Columns, index: int) -> str:
-    return f"frequency {columns['frequency'][index]:.2f}, phase {wrapped(columns['phase'])[index]:.2f}"
+def _describe(columns: Columns, index: int, axis: TimeAxis) -> str:
+    frequency = axis.frequency_format.format(columns["frequency"][index])
+    return f"frequency {frequency}, phase {wrapped(columns['phase'])[index]:.2f}"
 
 
 @contextmanager

@@ -44,9 +44,9 @@ class Dense:
         self.rows = min(max(16, CHUNK // (phases * frequencies)), 256)
         """Windows for one call of `estimate`."""
         # Single precision halves the time. Log likelihoods differ by up to about this exponent, and float32 keeps it to
-        # seven digits.
+        # seven digits. Where it is tiny, the squares of the noise might leave float32's range.
         exponent = prior.length * (prior.amplitude.high / prior.noise) ** 2 / 2.0
-        self._dtype = np.float32 if exponent < 2.0**13 else np.float64
+        self._dtype = np.float32 if 2.0**-50 < exponent < 2.0**13 else np.float64
 
     @staticmethod
     def fits(prior: Prior, spacing: float) -> bool:

@@ -45,6 +45,7 @@ class PosteriorMean:
     """
 
     def __init__(self, prior: Prior, spacing: float = 1.0) -> None:
+        self._scale = np.float64(prior.scale)
         self._method = Dense(prior, spacing) if Dense.fits(prior, spacing) else Refined(prior, spacing)
 
     def estimate(self, windows: NDArray[np.floating], threads: int = 1) -> Estimate:
@@ -54,12 +55,12 @@ class PosteriorMean:
         of a window needs too many cells.
         """
         rows = self._method.rows
-        chunks = np.split(windows, range(rows, len(windows), rows))
+        chunks = np.split(windows / self._scale, range(rows, len(windows), rows))
         # One thread each for BLAS: more would compete, and could change the order of sums.
         with threadpool_limits(limits=1, user_api="blas"), ThreadPoolExecutor(min(threads, MAX_WORKERS)) as pool:
             parts = list(pool.map(self._method.estimate, chunks))
         means, operations = zip(*parts, strict=True)
-        return Estimate(np.concatenate(means), sum(operations))
+        return Estimate(np.concatenate(means) * self._scale, sum(operations))
 
 
 class PrefixMean:

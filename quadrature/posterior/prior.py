@@ -9,6 +9,9 @@ Cramer-Rao bounds of phase and of frequency, each with the other parameters know
 Neither width changes the argument of the sine by more than half a radian. The bounds hold for any phase: they replace
 cos^2 by 1 in the Fisher information (Kay, Fundamentals of Statistical Signal Processing: Estimation Theory, 1993,
 chapter 3).
+
+Amplitudes and noise are in units of the highest amplitude, so that the posterior does not depend on the signal's unit
+and no square leaves the range of float32. quadrature/posterior/mean.py divides the windows by `scale`.
 """
 
 import copy
@@ -44,15 +47,17 @@ class Prior:
 
     def __init__(self, params: GenerateParams, windows: int) -> None:
         # Windows are stored as float32. The rounding is noise too, uniform within half a unit in the last place.
-        rounding = params.amplitude.high * 2.0**-24 / math.sqrt(12.0)
-        self.noise = math.hypot(params.noise_std, rounding)
-        self.amplitude = params.amplitude
+        rounding = 2.0**-24 / math.sqrt(12.0)
+        self.scale = params.amplitude.high
+        """The highest amplitude, in the signal's unit. It is not 0."""
+        self.noise = math.hypot(params.noise_std / self.scale, rounding)
+        self.amplitude = params.amplitude.model_copy(update={"low": params.amplitude.low / self.scale, "high": 1.0})
         self.frequency = params.frequency
-        self.instants = np.linspace(0.0, params.span, params.length)  # of the samples, radians at frequency 1
-        self.step = params.span / (params.length - 1)  # from one instant to the next
+        self.instants = np.linspace(0.0, params.unit_angle, params.length)  # of the samples, radians at frequency 1
+        self.step = params.unit_angle / (params.length - 1)  # from one instant to the next
         self.phases: Floats | None = None
         if params.phase == "consecutive":
-            starts = params.span * np.arange(min(windows, PRIOR_PHASES))
+            starts = params.unit_angle * np.arange(min(windows, PRIOR_PHASES))
             self.phases = np.sort(np.mod(starts, 2.0 * np.pi))
             self._sums = np.concatenate([[0.0], np.cumsum(self.phases)])
         else:

@@ -56,7 +56,7 @@ class Refined:
         if self._coarse_cells > MAX_CELLS:
             raise PosteriorError(
                 f"it would take {self._coarse_cells:,} cells of phase and frequency, and {MAX_CELLS:,} are the most; "
-                "lower generate.span or the range of generate.frequency"
+                "lower generate.span, raise generate.rate, or narrow generate.frequency"
             )
         self.rows = max(1, CHUNK // self._coarse_cells)
         """Windows for one call of `estimate`."""

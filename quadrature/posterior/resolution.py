@@ -71,5 +71,8 @@ def fine_enough(
 
 
 def rounding_mse(prior: Prior) -> float:
-    """Returns the mean squared error of float32's rounding; a floor below it has no meaning."""
-    return (prior.amplitude.high * 2.0**-24) ** 2
+    """Returns the mean squared error of float32's rounding, in the signal's unit squared.
+
+    A floor below it has no meaning.
+    """
+    return (prior.scale * 2.0**-24) ** 2

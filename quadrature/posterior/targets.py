@@ -76,7 +76,7 @@ def _out_of_reach(reason: str) -> ParameterError:
 def _check_drawn(params: GenerateParams, shard: Columns) -> None:
     """Raises DataError unless the windows can have been drawn with these parameters."""
     phase, frequency = (shard[name].astype(np.float64) for name in ("phase", "frequency"))
-    sine, cosine = sine_and_cosine(phase, frequency, params.length, params.span)
+    sine, cosine = sine_and_cosine(phase, frequency, params.length, params.unit_angle)
     amplitude = shard["amplitude"][:, None]
     noise = shard["input"] - amplitude * sine
     is_clean = np.allclose(amplitude * cosine, shard["target"], rtol=0.0, atol=1e-5 * params.amplitude.high)

@@ -54,6 +54,7 @@ class Tracker:
             )
             for layer in range(params.num_layers)
         ]
+        self._scale = np.float32(network.scale)
         self._linear, self._bias = weights["linear.weight"][0], weights["linear.bias"][0]
         self._step = _STEPS[f"{params.cell} {params.nonlinearity}"]
         self._states: list[LayerState] = []
@@ -73,14 +74,14 @@ class Tracker:
             self._begin(samples.shape)
         elif self._shape != samples.shape:
             raise ValueError(f"a sample has the shape {samples.shape}, earlier samples {self._shape}; reset first")
-        output = samples.reshape(-1, 1)  # (channels, 1), then (channels, hidden_size)
+        output: Array = samples.reshape(-1, 1) / self._scale  # (channels, 1), then (channels, hidden_size)
         for index, layer in enumerate(self._layers):
             state = self._states[index]
             from_input = output @ layer.weight_ih + layer.bias_ih
             from_state = state[0] @ layer.weight_hh + layer.bias_hh
             self._states[index] = state = self._step(from_input, from_state, state)
             output = state[0]
-        estimate: Array = (output @ self._linear + self._bias).reshape(samples.shape)
+        estimate: Array = ((output @ self._linear + self._bias) * self._scale).reshape(samples.shape)
         return estimate
 
     def reset(self) -> None:

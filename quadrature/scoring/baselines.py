@@ -30,19 +30,21 @@ def hilbert(windows: NDArray[np.floating]) -> Floats:
 class LeastSquares:
     """The affine map from input to target with the least squared error over the training windows.
 
-    The windows are added in parts of any size. Only the triangular factor of the QR decomposition of [1, input, target]
-    is kept: (2 * window_length + 1) squared numbers. If the inputs do not determine the map, for example because all
+    The windows are added in parts of any size. Only the triangular factor of the QR decomposition of
+    [scale, input, target] is kept: (2 * window_length + 1) squared numbers. The constant is of the signal's size, so
+    that the map does not depend on the signal's unit. If the inputs do not determine the map, for example because all
     are multiples of one window, the map is the one with the smallest coefficients.
     """
 
-    def __init__(self, window_length: int) -> None:
+    def __init__(self, window_length: int, scale: float = 1.0) -> None:
         self._inputs = 1 + window_length
+        self._scale = scale
         self._factor = np.empty((0, 1 + 2 * window_length))
         self._coefficients: Floats | None = None
 
     def add(self, windows: NDArray[np.floating], target: NDArray[np.floating]) -> None:
         """Adds some training windows; both arrays are (count, window_length)."""
-        rows = np.concatenate([np.ones((len(windows), 1)), windows, target], axis=1, dtype=np.float64)
+        rows = np.concatenate([np.full((len(windows), 1), self._scale), windows, target], axis=1, dtype=np.float64)
         with threadpool_limits(limits=1, user_api="blas"):  # the order of a sum would depend on the number of cores
             self._factor = np.asarray(np.linalg.qr(np.concatenate([self._factor, rows]), mode="r"), dtype=np.float64)
         self._coefficients = None
@@ -53,5 +55,5 @@ class LeastSquares:
             if self._coefficients is None:
                 inputs, targets = np.split(self._factor, [self._inputs], axis=1)
                 self._coefficients = np.linalg.lstsq(inputs, targets)[0].astype(np.float64)
-            estimate: Floats = self._coefficients[0] + windows.astype(np.float64) @ self._coefficients[1:]
+            estimate: Floats = self._scale * self._coefficients[0] + windows.astype(np.float64) @ self._coefficients[1:]
             return estimate

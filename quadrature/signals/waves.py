@@ -1,10 +1,12 @@
 """Windows of sine and cosine, drawn from the priors in the `generate` section of params.yaml.
 
 A window holds `length` samples of one wave at equally spaced instants. The input is amplitude * sin(angle) plus noise,
-the target amplitude * cos(angle). The angle of sample i is phase + frequency * span * i / (length - 1). It needs
-only numpy; files and networks are left to other modules.
+the target amplitude * cos(angle). The angle of sample i is phase + frequency * unit_angle * i / (length - 1), where
+unit_angle is `span`, or 2 pi (length - 1) / rate, which makes frequency the number of periods a second. It needs only
+numpy; files and networks are left to other modules.
 """
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Literal
 
@@ -26,17 +28,31 @@ _BLOCK = 2**16  # samples computed at a time, which fit a processor's cache
 MAX_SHARDS = 2**24
 """Largest number of shards in a split; their sizes are held in memory."""
 
-MIN_MAGNITUDE = 1e-9
-"""Smallest magnitude except zero: squares of smaller numbers, and their reciprocals, exceed double precision."""
+LEAST, MOST = 1e-30, 1e30
+"""Bounds of every magnitude except zero, in any unit.
+
+Windows are stored as float32, whose normal numbers go from 1.2e-38 to 3.4e38. So there is room for a sample that is a
+ten-millionth of its amplitude, and for noise of many standard deviations. Errors are squared in float64.
+"""
+
+MAX_ANGLE = 1e12
+"""Largest angle between the first and the last sample, in radians; float64 then still resolves 1e-4 of a radian."""
 
 
-def _is_zero_or_not_tiny(value: float) -> float:
-    if 0.0 < value < MIN_MAGNITUDE:
-        raise ValueError(f"it should be 0, or {MIN_MAGNITUDE:g} at least")
+def _is_zero_or_within_bounds(value: float) -> float:
+    if value != 0.0 and not LEAST <= value <= MOST:
+        raise ValueError(f"it should be 0, or from {LEAST:g} to {MOST:g}")
     return value
 
 
-Magnitude = Annotated[float, Field(ge=0.0, le=1e6), AfterValidator(_is_zero_or_not_tiny)]
+def _is_within_bounds(value: float) -> float:
+    if not LEAST <= value <= MOST:
+        raise ValueError(f"it should be from {LEAST:g} to {MOST:g}")
+    return value
+
+
+Magnitude = Annotated[float, AfterValidator(_is_zero_or_within_bounds)]
+PositiveMagnitude = Annotated[float, AfterValidator(_is_within_bounds)]
 WindowCount = Annotated[int, Field(ge=1, le=10**12)]
 
 
@@ -69,11 +85,42 @@ class GenerateParams(Section):
     windows: SplitSizes
     shard_windows: Annotated[int, Field(ge=1, le=2**20)]  # windows per file
     length: Annotated[int, Field(ge=2, le=2**11)]  # samples per window; least squares holds 32 * length**2 bytes
-    span: Annotated[float, Field(ge=MIN_MAGNITUDE, le=1e6)]  # radians from first to last sample, at frequency 1
+    span: PositiveMagnitude | None  # radians from first to last sample, at frequency 1; null: rate is set
+    rate: PositiveMagnitude | None  # samples a second, and frequency is in Hz; null: span is set
     phase: Literal["uniform", "consecutive"]
     frequency: Range
     amplitude: Range
     noise_std: Magnitude
+
+    @property
+    def unit_angle(self) -> float:
+        """Radians that a wave of frequency 1 turns from the first sample to the last."""
+        return _unit_angle(self.length, self.span, self.rate)
+
+    @field_validator("rate")
+    @classmethod
+    def _takes_the_place_of_span(cls, rate: float | None, info: ValidationInfo) -> float | None:
+        if "span" in info.data and (rate is None) == (info.data["span"] is None):
+            if rate is None:
+                raise ValueError("so is span; set one of them")
+            raise ValueError("span is set, too; make one of them null")
+        return rate
+
+    @field_validator("phase")
+    @classmethod
+    def _is_counted_in_spans(cls, phase: str, info: ValidationInfo) -> str:
+        if phase == "consecutive" and info.data.get("rate") is not None:
+            raise ValueError("window k then starts at k * span; set span in place of rate, or choose uniform")
+        return phase
+
+    @field_validator("frequency")
+    @classmethod
+    def _angles_are_resolved(cls, frequency: Range, info: ValidationInfo) -> Range:
+        if {"length", "span", "rate"} <= info.data.keys():
+            angle = frequency.high * _unit_angle(info.data["length"], info.data["span"], info.data["rate"])
+            if angle > MAX_ANGLE:
+                raise ValueError(f"a window then turns by {angle:.3g} radians; at most {MAX_ANGLE:g} are allowed")
+        return frequency
 
     @field_validator("shard_windows")
     @classmethod
@@ -94,14 +141,22 @@ class GenerateParams(Section):
         return length
 
 
-def sine_and_cosine(
-    phase: NDArray[np.float64], frequency: NDArray[np.float64], length: int, span: float
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Returns the sine and the cosine of each wave at the same instants.
+def _unit_angle(length: int, span: float | None, rate: float | None) -> float:
+    if rate is not None:
+        return 2.0 * math.pi * (length - 1) / rate
+    assert span is not None  # noqa: S101, a validator holds it
+    return span
 
-    phase and frequency are (count,), phase in radians; results are (count, length) float64.
+
+def sine_and_cosine(
+    phase: NDArray[np.float64], frequency: NDArray[np.float64], length: int, unit_angle: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Returns the sine and the cosine of each wave at `length` equally spaced instants.
+
+    phase and frequency are (count,), phase in radians; a wave of frequency 1 turns by `unit_angle` radians in all.
+    Results are (count, length) float64.
     """
-    angle = phase[:, None] + frequency[:, None] * np.linspace(0.0, span, length)
+    angle = phase[:, None] + frequency[:, None] * np.linspace(0.0, unit_angle, length)
     return np.sin(angle), np.cos(angle)
 
 
@@ -118,7 +173,7 @@ def draw_shard(params: GenerateParams, split: str, shard: int) -> Mapping[str, N
     phases, frequencies, amplitudes, noises = (np.random.default_rng(child) for child in sequence.spawn(4))
 
     if params.phase == "consecutive":
-        phase = params.span * np.arange(first, first + count, dtype=np.float64)
+        phase = params.unit_angle * np.arange(first, first + count, dtype=np.float64)
     else:
         phase = phases.uniform(0.0, 2.0 * np.pi, count)
     frequency = frequencies.uniform(params.frequency.low, params.frequency.high, count)
@@ -126,7 +181,7 @@ def draw_shard(params: GenerateParams, split: str, shard: int) -> Mapping[str, N
 
     samples, target = (np.empty((count, params.length), np.float32) for _ in range(2))
     for block in _blocks(count, params.length):
-        sine, cosine = sine_and_cosine(phase[block], frequency[block], params.length, params.span)
+        sine, cosine = sine_and_cosine(phase[block], frequency[block], params.length, params.unit_angle)
         sine *= amplitude[block, None]
         cosine *= amplitude[block, None]
         if params.noise_std:

@@ -11,6 +11,10 @@ and b0 b1 b2, and shuffle_windows = 4, an epoch may read
 So only one block has to be in memory, and with shuffle_windows at least the split's size the whole split is permuted. A
 thread reads and permutes the next block while the current one is used. Shards stay in memory up to a limit and are read
 again in each epoch beyond it; the order does not depend on the limit.
+
+Windows and targets are divided by the signal's scale when a shard is read, so that loss, gradient and clipping do not
+depend on the signal's unit. What people see is in that unit again: quadrature/training/loop.py multiplies the errors,
+quadrature/training/snapshots.py the estimates.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -28,18 +32,19 @@ from quadrature.storage.windows import TARGET_COLUMNS, Split
 
 
 class Batch(NamedTuple):
-    """Windows: input (count, window_length, 1) and target (count, window_length)."""
+    """Windows, in units of their split's scale: input (count, window_length, 1) and target (count, window_length)."""
 
     input: Tensor
     target: Tensor
 
 
 class SplitReader(NamedTuple):
-    """A split: samples per window, windows per shard, and a function that returns a shard."""
+    """A split: samples per window, windows per shard, a function that returns a shard, and the signal's scale."""
 
     window_length: int
     sizes: Sequence[int]
     get: Callable[[int], Batch]
+    scale: float = 1.0  # the number in the signal's unit that is 1 in the batches
 
     @property
     def window_count(self) -> int:
@@ -53,12 +58,18 @@ class SplitReader(NamedTuple):
 
 
 def open_split(
-    folder: Place, device: torch.device, memory: int, window_length: int | None = None, targets: Place | None = None
+    folder: Place,
+    device: torch.device,
+    memory: int,
+    window_length: int | None = None,
+    targets: Place | None = None,
+    scale: float = 1.0,
 ) -> SplitReader:
     """Opens a split, holding up to `memory` bytes of it on the device; other shards are read each time they are needed.
 
-    The targets are those in the folder `targets` if given, a row for each window. Raises DataError as windows.Split
-    does: at once for the shards that are held, for the others when they are read.
+    Windows and targets are divided by `scale`. The targets are those in the folder `targets` if given, a row for each
+    window. Raises DataError as windows.Split does: at once for the shards that are held, for the others when they are
+    read.
     """
     split = Split(folder, window_length)
     aims = Split(targets, split.window_length, TARGET_COLUMNS) if targets is not None else split
@@ -74,7 +85,7 @@ def open_split(
         columns = split.read(shard, ("input", "target") if aims is split else ("input",))
         if aims is not split:
             columns |= aims.read(shard, ("target",))
-        inputs, target = (torch.tensor(columns[name]).to(device) for name in ("input", "target"))
+        inputs, target = (torch.tensor(columns[name]).div_(scale).to(device) for name in ("input", "target"))
         return Batch(inputs.unsqueeze(-1), target)
 
     window_bytes = 2 * 4 * split.window_length  # input and target, float32
@@ -82,7 +93,7 @@ def open_split(
         if last * window_bytes > memory:
             break
         held.append(read(shard))
-    return SplitReader(split.window_length, split.sizes, get)
+    return SplitReader(split.window_length, split.sizes, get, scale)
 
 
 def epoch_batches(

@@ -32,10 +32,12 @@ def error_gradient(model: nn.Module, batch: Batch, samples: int) -> Tensor:
 def gradient_by_hand(model: nn.Module, batch: Batch, samples: int) -> Sequence[Tensor] | None:
     """Returns the gradients of the sum of squared errors / samples, parameter by parameter, and the sum.
 
-    Returns None where autograd has to find them: for any other module, for one that something is hooked onto or whose
-    weights are not all trained, and where the sum is not finite.
+    Returns None where autograd has to find them: for any other module, for one that something is hooked onto, whose
+    weights are not all trained or whose scale is not 1, and where the sum is not finite.
     """
     if type(model) is not QuadratureNetwork or not is_supported(gru := model.recurrent, batch.input):
+        return None
+    if model.scale != 1.0:
         return None
     head = model.linear
     if type(head) is not nn.Linear or is_hooked(head) or is_hooked(model) or not _all_trained(gru, head):

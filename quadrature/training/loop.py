@@ -34,6 +34,7 @@ def train(
 ) -> Iterator[Record]:
     """Trains the model in place to its end, yielding a record `validations_per_epoch` times an epoch.
 
+    The records' errors are in the signal's unit squared; losses, which the steps reduce, are in units of the scale.
     Calls `after_step` before the first step and after each step, once its record, if any, is yielded. Raises
     NonFiniteLossError, before the next record, if a step's loss or gradient is infinite or not a number.
     """
@@ -68,13 +69,13 @@ def steps_per_epoch(windows: SplitReader, params: TrainParams) -> int:
 
 
 def mean_squared_error(model: nn.Module, windows: SplitReader, batch_size: int, workers: Workers) -> float:
-    """Returns the squared error's mean over windows and instants."""
+    """Returns the squared error's mean over windows and instants, in the signal's unit squared."""
     model.eval()
     squares, samples = 0.0, 0
     for more_squares, more_samples in workers.map(partial(_sum_of_squares, model), in_order(windows, batch_size)):
         squares += more_squares
         samples += more_samples
-    return squares / samples
+    return squares / samples * windows.scale**2
 
 
 def _sum_of_squares(model: nn.Module, batch: Batch) -> tuple[float, int]:
@@ -83,7 +84,7 @@ def _sum_of_squares(model: nn.Module, batch: Batch) -> tuple[float, int]:
 
 
 def _record(training: Training, epoch: float, rate: float, validation: SplitReader, workers: Workers) -> Record:
-    train_mse = _sum_finite(training.losses, training.step) / training.samples
+    train_mse = _sum_finite(training.losses, training.step) / training.samples * validation.scale**2
     validation_mse = mean_squared_error(training.model, validation, training.params.batch_size, workers)
     if not math.isfinite(validation_mse):
         raise NonFiniteLossError(f"the validation loss is not finite at step {training.step}; {_REMEDY}")

@@ -22,10 +22,14 @@ def snapshot_steps(count: int, steps: int) -> list[int]:
 
 
 class Snapshots:
-    """Estimates of the same windows after each of the given steps, in the order they were taken."""
+    """Estimates of the same windows after each of the given steps, in the order they were taken.
 
-    def __init__(self, windows: Batch, steps: list[int]) -> None:
+    The windows, and the estimates until they are written, are in units of `scale`.
+    """
+
+    def __init__(self, windows: Batch, steps: list[int], scale: float = 1.0) -> None:
         self._windows = windows
+        self._scale = scale
         self._steps = set(steps)  # still to come
         self._taken: list[tuple[int, Tensor]] = []
 
@@ -49,13 +53,13 @@ class Snapshots:
         self._steps -= {step for step, _ in self._taken}
 
     def write(self, path: Path) -> None:
-        """Writes one row per window and snapshot: step, input, target, prediction."""
+        """Writes one row per window and snapshot: step, and in the signal's unit input, target, prediction."""
         with writing(path) as file:
             for step, estimates in self._taken:
                 columns: dict[str, NDArray[np.floating]] = {
                     "step": np.full(len(estimates), float(step)),
-                    "input": self._windows.input.squeeze(-1).cpu().numpy(),
-                    "target": self._windows.target.cpu().numpy(),
-                    "prediction": estimates.numpy(),
+                    "input": self._scale * self._windows.input.squeeze(-1).cpu().numpy(),
+                    "target": self._scale * self._windows.target.cpu().numpy(),
+                    "prediction": self._scale * estimates.numpy(),
                 }
                 file.write(columns)

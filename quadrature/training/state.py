@@ -51,7 +51,7 @@ class Training:
 
     @property
     def losses(self) -> Tensor:
-        """The sums of squared errors of the steps since the last record."""
+        """The sums of squared errors of the steps since the last record, in units of the scale squared."""
         return self._losses[: self._count]
 
     def add_loss(self, loss: Tensor, samples: int) -> None:

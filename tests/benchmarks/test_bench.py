@@ -168,7 +168,7 @@ def test_every_rung_of_a_ladder_is_whole_batches_of_the_tasks_windows():
 
 def test_the_articles_windows_are_those_of_make_article():
     flat = {
-        f"{path}.{key}" if isinstance(value, dict) else path: str(inner)
+        f"{path}.{key}" if isinstance(value, dict) else path: "null" if inner is None else str(inner)
         for path, value in ARTICLE.items()
         for key, inner in (value.items() if isinstance(value, dict) else [("", value)])
     }

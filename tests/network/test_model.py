@@ -99,6 +99,38 @@ def test_the_same_network_gives_the_same_bytes_with_one_metadata_key(tmp_path):
     assert metadata["quadrature"] == json.dumps(blueprint, sort_keys=True, separators=(",", ":"))
 
 
+@pytest.mark.parametrize("changes", FAMILY)
+def test_windows_and_estimates_are_in_units_of_the_scale(tmp_path, changes):
+    """A power of two makes no rounding: the bits of the estimates are the same."""
+    network = make_network(**changes)
+    windows = torch.randn(3, 7, 1, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        expected = network(windows)
+    estimates = predict(network, windows[..., 0].numpy(), 3)
+    network.scale = 2.0**-40
+    save_model(network, tmp_path / "model.safetensors")
+    loaded = load_model(tmp_path / "model.safetensors")
+    assert loaded.scale == 2.0**-40
+    assert loaded.state_dict().keys() == make_network(**changes).state_dict().keys()
+    with torch.no_grad():
+        assert torch.equal(loaded(2.0**-40 * windows), 2.0**-40 * expected)
+    assert (predict(loaded, 2.0**-40 * windows[..., 0].numpy(), 3) == 2.0**-40 * estimates).all()
+
+
+def test_a_model_from_before_there_was_a_scale_has_scale_1(tmp_path):
+    forge(tensors(), tmp_path / "model.safetensors")
+    assert load_model(tmp_path / "model.safetensors").scale == 1.0
+
+
+@pytest.mark.parametrize("scale", [0.0, -1.0, 1e-200, 1e200, math.nan])
+def test_a_scale_that_float32_does_not_hold_is_refused(tmp_path, scale):
+    content = {"model": make_params().model_dump(), "window_length": 7, "sha256": digest.ZEROS, "scale": scale}
+    save_file(tensors(), tmp_path / "model.safetensors", {"quadrature": json.dumps(content)})
+    digest.write(tmp_path / "model.safetensors")
+    with pytest.raises(DataError, match="is not a model of this project"):
+        load_model(tmp_path / "model.safetensors")
+
+
 def test_initial_weights_are_torchs_distribution_drawn_from_the_seed_alone():
     torch.manual_seed(1)
     first = make_network(hidden_size=64)

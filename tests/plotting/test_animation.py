@@ -9,8 +9,11 @@ import pytest
 from PIL import Image, ImageSequence
 
 from quadrature.plotting.animation import FRAME_MILLISECONDS, LAST_FRAME_MILLISECONDS, training
+from quadrature.plotting.time_axis import TimeAxis
 from tests.checkout import PROJECT
+from tests.signals.test_waves import settings
 
+AXIS = TimeAxis.of(settings())
 ORANGE = (0xDD, 0x66, 0x00)  # the colour of the estimates in a palette of 16 shades
 
 
@@ -32,7 +35,7 @@ def frames(content):
 
 
 def test_it_has_a_frame_a_snapshot_and_repeats_for_ever():
-    image, shown = frames(training(make_snapshots(), np.pi))
+    image, shown = frames(training(make_snapshots(), AXIS))
     assert (image.format, image.n_frames, image.info["loop"]) == ("GIF", 5, 0)
     durations = [frame.info["duration"] for frame in ImageSequence.Iterator(image)]
     assert durations == [FRAME_MILLISECONDS] * 4 + [LAST_FRAME_MILLISECONDS]
@@ -42,7 +45,7 @@ def test_it_has_a_frame_a_snapshot_and_repeats_for_ever():
 
 def test_each_frame_shows_its_own_estimates():
     """The orange line rises from frame to frame, as the estimates do."""
-    _, shown = frames(training(make_snapshots(), np.pi))
+    _, shown = frames(training(make_snapshots(), AXIS))
     heights = []
     for frame in shown:
         rows, _ = np.nonzero((frame[: frame.shape[0] * 4 // 5] == ORANGE).all(axis=2))  # above the legend
@@ -56,7 +59,7 @@ def test_it_draws_any_number_of_windows_and_errors_of_any_size():
     for windows in (1, 6):
         snapshots = make_snapshots(steps=(0, 10**6), windows=windows)
         snapshots["prediction"] *= 1e6
-        image, _ = frames(training(snapshots, np.pi))
+        image, _ = frames(training(snapshots, AXIS))
         assert 500 <= image.width <= 1500
 
 
@@ -64,14 +67,14 @@ def test_it_draws_any_number_of_windows_and_errors_of_any_size():
 def test_the_same_snapshots_give_the_same_bytes_in_every_process_whatever_the_users_settings(tmp_path):
     (tmp_path / "matplotlibrc").write_text("figure.dpi: 33\naxes.facecolor: red\n")
     program = (
-        "import numpy, sys; from quadrature.plotting.animation import training;"
-        "from tests.plotting.test_animation import make_snapshots;"
-        "sys.stdout.buffer.write(training(make_snapshots(steps=(0, 10)), numpy.pi))"
+        "import sys; from quadrature.plotting.animation import training;"
+        "from tests.plotting.test_animation import AXIS, make_snapshots;"
+        "sys.stdout.buffer.write(training(make_snapshots(steps=(0, 10)), AXIS))"
     )
     command = [sys.executable, "-c", program]
-    settings = {"MATPLOTLIBRC": str(tmp_path), "PYTHONHASHSEED": "5", "PATH": "/usr/bin"}
-    told = subprocess.run(command, cwd=PROJECT, env=settings, capture_output=True, check=True)
-    assert told.stdout == training(make_snapshots(steps=(0, 10)), np.pi)
+    variables = {"MATPLOTLIBRC": str(tmp_path), "PYTHONHASHSEED": "5", "PATH": "/usr/bin"}
+    told = subprocess.run(command, cwd=PROJECT, env=variables, capture_output=True, check=True)
+    assert told.stdout == training(make_snapshots(steps=(0, 10)), AXIS)
 
 
 @pytest.mark.committed_results

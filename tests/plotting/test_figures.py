@@ -7,11 +7,13 @@ from matplotlib.figure import Figure
 from quadrature.plotting import figures
 from quadrature.plotting.error_tables import make_tables
 from quadrature.plotting.figures import PlotParams, choose_windows, phase_ticks, style
+from quadrature.plotting.time_axis import TimeAxis
 from quadrature.storage.history import History, Record
 from quadrature.storage.windows import ESTIMATE_COLUMNS
 from tests.signals.test_waves import draw, settings
 
 PARAMS = settings(windows={"train": 1, "validation": 1, "test": 300})
+AXIS = TimeAxis.of(PARAMS)
 TURN = 2.0 * np.pi
 
 
@@ -38,11 +40,11 @@ def pictures(columns, tables, monkeypatch):
     history = History([Record(0.5, 8, 0.01, 0.3, 0.2), Record(1.0, 16, 0.0, 0.0031, 0.003)], "clean")
     first, fastest = choose_windows([columns], 6)
     return {
-        "task": figures.task(fastest, PARAMS.span),
+        "task": figures.task(fastest, AXIS),
         "learning_curves": figures.learning_curves(history),
-        "predictions": figures.predictions(first, PlotParams(windows=6, bins=4), PARAMS.span),
+        "predictions": figures.predictions(first, PlotParams(windows=6, bins=4), AXIS),
         "error_by_position": figures.error_by_position(tables["position"]),
-        "error_by_signal": figures.error_by_signal(tables["frequency"], tables["phase"]),
+        "error_by_signal": figures.error_by_signal(tables["frequency"], tables["phase"], AXIS),
     }
 
 
@@ -68,6 +70,22 @@ def test_every_axis_has_a_name_and_a_unit_where_it_has_one(pictures):
         "error_by_position": ["sample in the window", "mean squared error"],
         "error_by_signal": ["frequency (relative)", "phase of the first sample (radians)", "mean squared error"],
     }
+
+
+def test_with_a_rate_instants_are_in_seconds_and_frequencies_in_hertz(columns, tables, monkeypatch):
+    monkeypatch.setattr(figures, "svg", lambda figure: figure)
+    axis = TimeAxis.of(settings(span=None, rate=18.0))
+    first, fastest = choose_windows([columns], 6)
+    task = figures.task(fastest, axis)
+    predictions = figures.predictions(first, PlotParams(windows=6, bins=4), axis)
+    signal = figures.error_by_signal(tables["frequency"], tables["phase"], axis)
+    assert {panel.get_xlabel() for panel in task.axes} == {predictions.get_supxlabel()} == {"instant (seconds)"}
+    assert signal.axes[0].get_xlabel() == "frequency (Hz)"
+    instants, _ = drawn(task.axes[0], "input: sine samples")
+    assert list(instants) == pytest.approx([sample / 18.0 for sample in range(10)])
+    finely, cosine = drawn(task.axes[1], "its cosine, a quarter turn ahead")
+    assert np.interp(instants, finely, cosine) == pytest.approx(fastest["target"][0], abs=1e-3)
+    assert predictions.axes[0].get_title().startswith(f"frequency {columns['frequency'][0]:.4g} Hz, phase ")
 
 
 def test_the_task_is_a_window_and_its_wave_a_quarter_turn_ahead(pictures, columns):
@@ -164,3 +182,14 @@ def test_a_panel_has_a_light_grid_and_no_frame_around_it():
         assert figure.get_constrained_layout()
     assert [side for side, spine in panel.spines.items() if spine.get_visible()] == ["left", "bottom"]
     assert all(line.get_visible() and line.get_alpha() < 0.5 for line in panel.get_xgridlines())
+
+
+@pytest.mark.parametrize("unit", [1e-12, 1.0, 1e6])
+def test_an_error_of_0_is_drawn_far_below_the_others_in_any_unit(tables, unit, monkeypatch):
+    monkeypatch.setattr(figures, "svg", lambda figure: figure)
+    errors = tables["position"] * unit**2
+    errors.loc[3, "prediction"] = 0.0
+    (panel,) = figures.error_by_position(errors).axes
+    for name, look in figures.ESTIMATES.items():
+        expected = errors[name].replace(0.0, 1e-17 * errors.to_numpy().max())
+        assert list(drawn(panel, look.label)[1]) == list(expected)

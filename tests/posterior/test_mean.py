@@ -22,6 +22,7 @@ def make_params(**changes):
         "shard_windows": 2**14,
         "length": 10,
         "span": math.pi,
+        "rate": None,
         "phase": "uniform",
         "frequency": changes.pop("frequency", (0.5, 2.0)),
         "amplitude": changes.pop("amplitude", (1.0, 1.0)),
@@ -194,6 +195,7 @@ def test_one_grid_for_all_windows_and_cells_for_each_give_the_same(changes):
 @pytest.mark.parametrize(("low", "high"), [(0.5, 2.0), (0.0, 0.3), (1.0, 1.0001)])
 def test_the_integral_over_amplitude_is_scipys(low, high):
     prior = Prior(make_params(amplitude=(low, high)), 1)
+    low, high = low / high, 1.0  # the prior's unit is the highest amplitude
     for energy, place, deviations in itertools.product((0.5, 5.0), (low, (low + high) / 2, high), (-2.0, 0.0, 2.0)):
         correlation = energy * (place + deviations * prior.noise / math.sqrt(energy))
         arrays = np.array([correlation]), np.array([energy])
@@ -247,6 +249,29 @@ def test_a_discrete_prior_of_many_phases_is_as_good_as_uniform():
     discrete = estimate(make_params(phase="consecutive", **changes), windows)
     uniform = estimate(make_params(**changes), windows)
     np.testing.assert_allclose(discrete, uniform, rtol=0, atol=2e-3)
+
+
+@pytest.mark.parametrize("scale", [2.0**-80, 2.0**80, 1e-12, 1e6])
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"amplitude": (0.5, 2.0)}, {"noise_std": 1e-3}, {"phase": "consecutive", "span": 3.0}],
+    ids=["one amplitude", "a range of amplitudes", "little noise", "known phases"],
+)
+def test_the_posterior_mean_is_the_same_in_any_unit(changes, scale):
+    params = make_params(**changes)
+    low, high = params.amplitude.low, params.amplitude.high
+    scaled = make_params(**{**changes, "amplitude": (scale * low, scale * high), "noise_std": scale * params.noise_std})
+    expected = estimate(params, draw(params, 20)[0])
+    found = estimate(scaled, draw(scaled, 20)[0]) / scale
+    if math.frexp(scale)[0] == 0.5:  # a power of two
+        np.testing.assert_array_equal(found, expected)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-3 * params.noise_std)
+
+
+def test_with_a_rate_the_posterior_is_that_of_the_span_it_makes():
+    by_rate = make_params(span=None, rate=18.0, length=10)
+    windows, _ = draw(by_rate, 5)
+    assert (estimate(by_rate, windows) == estimate(make_params(), windows)).all()
 
 
 @pytest.mark.slow

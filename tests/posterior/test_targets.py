@@ -115,7 +115,9 @@ def test_a_posterior_out_of_reach_is_refused_and_the_way_out_named(project):
     result = project.stage("targets", check=False)
     assert result.returncode == 2
     assert result.stderr.splitlines()[-1].startswith("targets.kind in params.yaml: it would take 1,")
-    assert result.stderr.endswith("lower generate.span or the range of generate.frequency; or set it to clean\n")
+    assert result.stderr.endswith(
+        "lower generate.span, raise generate.rate, or narrow generate.frequency; or set it to clean\n"
+    )
     make_targets(project, **{"targets.kind": "clean"})
 
 

@@ -32,6 +32,20 @@ def test_sample_by_sample_it_returns_what_the_network_makes_of_the_whole(
     np.testing.assert_allclose(estimates, whole, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("scale", [1e-12, 325.0])
+def test_samples_and_estimates_are_in_the_signals_unit(scale):
+    network, signal = make_network(head="every"), make_signal(50)
+    tracker = Tracker(network)
+    expected = [tracker.update(sample) for sample in signal]
+    network.scale = scale
+    tracker = Tracker(network)
+    estimates = [tracker.update(scale * sample) for sample in signal]
+    assert {(type(estimate), estimate.shape, estimate.dtype.name) for estimate in estimates} == {
+        (np.ndarray, (), "float32")
+    }
+    np.testing.assert_allclose(np.array(estimates, float) / scale, expected, rtol=0, atol=1e-6)
+
+
 def test_channels_are_tracked_side_by_side():
     network = make_network(head="every")
     signals = make_signal(50, 3)

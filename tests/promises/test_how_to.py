@@ -1,11 +1,13 @@
 """docs/how-to.md: its commands run in the page's order in one checkout; its snippets do what they say."""
 
+import json
 import re
 import sys
 
 import pytest
+import yaml
 
-from tests.checkout import PROJECT
+from tests.checkout import PROJECT, SMALL
 from tests.forked_python.server import forking
 from tests.promises.test_readme import commands_in, run_commands
 
@@ -52,6 +54,23 @@ def test_the_network_learns_windows_of_ones_own(prepared):
     assert before["data/windows/train/part-00000.parquet"] != after["data/windows/train/part-00000.parquet"]
     assert before["models/model.safetensors"] != after["models/model.safetensors"]
     assert prepared.repro() == []
+
+
+def test_a_task_in_volts_and_hertz_is_learned_and_drawn_in_these(make_checkout):
+    task = yaml.safe_load(re.search(r"^```yaml\n(.*?)^```$", SECTIONS["change the task"], re.MULTILINE | re.DOTALL)[1])
+    changes = {"generate.windows": {"train": 16384, "validation": 300, "test": 1000}, "generate.shard_windows": 16384}
+    changes |= {"model.hidden_size": 16, "train.epochs": 4, "train.batch_size": 64}
+    checkout = make_checkout(parameters={**SMALL, **changes})
+    checkout.set(**{f"generate.{name}": value for name, value in task.items()})
+    for stage in ("generate", "targets", "train", "evaluate", "plot", "report"):
+        checkout.stage(stage)
+    test = json.loads((checkout.path / "metrics/test.json").read_text())
+    assert 0.0 < test["excess"] < 1.0
+    assert 3.0 < test["rmse"] < 6.0  # volts
+    assert test["seen_in_training"] == 0.0
+    report = (checkout.path / "metrics/report.html").read_text()
+    assert "20 samples of a sine wave, 1000 a second." in report
+    assert "frequency is 45.0 to 55.0 Hz, its amplitude 280.0 to 360.0" in " ".join(report.split())
 
 
 def test_the_model_is_used_in_python(finished, monkeypatch, capsys):

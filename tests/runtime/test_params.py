@@ -136,14 +136,34 @@ def test_every_mistake_is_named_in_one_error(tmp_path):
             "generate.shard_windows in params.yaml is 1; it makes 20,000,000 shards of windows.test",
         ),
         (
+            "frequency: {low: 0.5, high: 2.0}",
+            "frequency: {low: 0.5, high: 1.0e+12}",
+            "generate.frequency in params.yaml is {'high': 1000000000000.0, 'low': 0.5}; a window then turns by",
+        ),
+        (
+            "rate: null",
+            "rate: 1000.0",
+            "generate.rate in params.yaml is 1000.0; span is set, too; make one of them null",
+        ),
+        (
+            "span: 3.141592653589793",
+            "span: null",
+            "generate.rate in params.yaml is null; so is span; set one of them",
+        ),
+        (
+            "rate: null",
+            "rate: 0.0",
+            "generate.rate in params.yaml is 0.0; it should be from 1e-30 to 1e+30",
+        ),
+        (
             "amplitude: {low: 1.0,",
             "amplitude: {low: 1.0e-200,",
-            "generate.amplitude.low in params.yaml is 1e-200; it should be 0, or 1e-09 at least",
+            "generate.amplitude.low in params.yaml is 1e-200; it should be 0, or from 1e-30 to 1e+30",
         ),
         (
             "span: 3.141592653589793",
             "span: 1.0e-200",
-            "generate.span in params.yaml is 1e-200; it should be greater than or equal to 0.000000001",
+            "generate.span in params.yaml is 1e-200; it should be from 1e-30 to 1e+30",
         ),
     ],
 )

@@ -51,6 +51,15 @@ def test_least_squares_in_parts_is_lstsq_in_memory(parts):
     np.testing.assert_allclose(line.estimate(unseen), expected, rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize("scale", [2.0**-90, 2.0**90, 1e-12, 1e6])
+def test_least_squares_is_the_same_map_in_any_unit(scale):
+    windows, target = (part.astype(np.float64) for part in make_windows(1000))
+    line, scaled = LeastSquares(10), LeastSquares(10, scale)
+    line.add(windows, target + 1.0)
+    scaled.add(scale * windows, scale * (target + 1.0))
+    np.testing.assert_allclose(scaled.estimate(scale * windows) / scale, line.estimate(windows), rtol=0, atol=1e-12)
+
+
 def test_least_squares_has_an_intercept():
     line = LeastSquares(4)
     rng = np.random.default_rng(0)

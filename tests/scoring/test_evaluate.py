@@ -20,7 +20,7 @@ from quadrature.runtime.params import load_params
 from quadrature.scoring import floor, leakage
 from quadrature.storage.windows import ESTIMATE_COLUMNS, WINDOW_COLUMNS, Split, read_windows, shard_path, writing
 from stages.train import Params as Train
-from tests.checkout import OWN_PARAMETERS, PROJECT, SMALL, Checkout
+from tests.checkout import PROJECT, SMALL, Checkout
 from tests.forks import run_stage
 
 
@@ -93,16 +93,6 @@ def test_the_last_line_of_the_log_has_the_figures_of_the_metrics(tree):
         f"windows 300, mse {found['mse']:.3g}, floor {found['floor_mse']:.3g}, "
         f"excess {found['excess']:.4f} +- {found['excess_standard_error']:.4f}"
     )
-
-
-def test_small_windows_are_told_as_such_once_the_tolerance_is_large_beside_them(caplog):
-    params = load_params(stages.evaluate.Params, OWN_PARAMETERS).generate
-    for low, noise, told in ((1.0, 0.0, 0), (1e-3, 0.0, 0), (9e-4, 0.1, 0), (9e-4, 1e-4, 1)):
-        amplitude = params.amplitude.model_copy(update={"low": low})
-        caplog.clear()
-        stages.evaluate.warn_of_small_windows(params.model_copy(update={"amplitude": amplitude, "noise_std": noise}))
-        said = "seen_in_training may be too high: inputs within 1e-06 count as the same, and amplitudes begin at 0.0009"
-        assert caplog.messages == [said] * told
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """The search for test windows in the training split, against direct computation."""
 
 import numpy as np
+import pytest
 
 from quadrature.scoring import leakage
 from quadrature.scoring.leakage import SeenWindows, slices
@@ -10,10 +11,10 @@ def make_shards(*parts):
     return [{"input": part} for part in parts]
 
 
-def count_seen(test_shards, train_shards):
+def count_seen(test_shards, train_shards, scale=1.0):
     count = 0
     for shards in slices(iter(make_shards(*test_shards))):
-        seen = SeenWindows([shard["input"] for shard in shards])
+        seen = SeenWindows([shard["input"] for shard in shards], scale=scale)
         for train in train_shards:
             seen.look_in(train)
         count += seen.count
@@ -39,6 +40,13 @@ def test_seen_windows_are_those_within_the_tolerance_at_every_instant(monkeypatc
         monkeypatch.setattr(leakage, "SLICE", limit * test.itemsize)
         shards = [test[:2], test[2:4], test[4:9], test[9:]]
         assert count_seen(shards, [train[:150], train[150:], train]) == 4
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e-6, 325.0])
+def test_the_tolerance_is_relative_to_the_signals_scale(scale):
+    train = scale * np.random.default_rng(0).standard_normal((300, 10))
+    test = np.concatenate([train[:3] + 0.9e-6 * scale, train[3:7] + 1.1e-6 * scale]).astype(np.float64)
+    assert count_seen([test], [train], scale) == 3
 
 
 def test_many_copies_of_one_window_are_found():

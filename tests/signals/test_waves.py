@@ -17,6 +17,7 @@ def settings(**changes):
         "shard_windows": 300,
         "length": 10,
         "span": math.pi,
+        "rate": None,
         "phase": "uniform",
         "frequency": {"low": 0.5, "high": 2.0},
         "amplitude": {"low": 0.8, "high": 1.5},
@@ -68,6 +69,29 @@ def test_sine_and_cosine_have_the_documented_shapes():
     assert sine.shape == cosine.shape == (3, 4)
     np.testing.assert_allclose(sine[0], [0.0, math.sqrt(3) / 2, math.sqrt(3) / 2, 0.0], atol=1e-15)
     np.testing.assert_allclose(cosine[0], [1.0, 0.5, -0.5, -1.0], atol=1e-15)
+
+
+def test_with_a_rate_frequency_is_in_periods_a_second():
+    changes = {"span": None, "rate": 1000.0, "frequency": {"low": 45.0, "high": 55.0}, "noise_std": 0.0}
+    windows = draw(settings(**changes))
+    assert 45.0 <= windows["frequency"].min() < 45.1
+    assert 54.9 < windows["frequency"].max() <= 55.0
+    for k in range(0, 1000, 37):
+        for i in range(10):
+            angle = windows["phase"][k] + 2.0 * math.pi * windows["frequency"][k] * i / 1000.0
+            assert windows["input"][k, i] == pytest.approx(windows["amplitude"][k] * math.sin(angle), abs=1e-6)
+
+
+def test_a_rate_and_the_span_that_it_makes_are_the_same_task():
+    by_rate = settings(span=None, rate=18.0)
+    assert by_rate.unit_angle == math.pi  # ten samples in half a second
+    by_span = settings()
+    assert all((values == draw(by_span)[name]).all() for name, values in draw(by_rate).items())
+
+
+def test_consecutive_windows_are_counted_in_spans():
+    with pytest.raises(ValidationError, match="set span in place of rate, or choose uniform"):
+        settings(span=None, rate=18.0, phase="consecutive")
 
 
 def test_columns_have_the_contracts_shapes_and_types():

@@ -108,6 +108,16 @@ def test_a_split_is_opened_in_the_shapes_of_the_network(tmp_path):
     assert batch.target.tolist() == [[-8.0] * 3, [-9.0] * 3]
 
 
+@pytest.mark.parametrize("memory", [0, 10**6])
+def test_windows_and_targets_are_divided_by_the_scale(tmp_path, memory):
+    write_split(tmp_path, [4, 2])
+    split = open_split(tmp_path, torch.device("cpu"), memory, scale=8.0)
+    assert split.scale == 8.0
+    batch = split.get(1)
+    assert batch.input[..., 0].tolist() == [[4.0 / 8.0] * 3, [5.0 / 8.0] * 3]
+    assert batch.target.tolist() == [[-4.0 / 8.0] * 3, [-5.0 / 8.0] * 3]
+
+
 @pytest.mark.parametrize("memory", [0, 100, 250, 10**6])
 def test_held_in_memory_or_read_again_the_order_is_the_same(tmp_path, memory):
     """250 bytes hold two of the five shards of 96 bytes."""

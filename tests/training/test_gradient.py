@@ -52,6 +52,16 @@ def test_it_is_autograds_on_torchs_own_layers(windows):
     )
 
 
+def test_a_network_with_a_scale_is_left_to_autograd():
+    """Its estimates are in the signal's unit, so the gradient is scale times that of scaled windows' squared errors."""
+    ours, _ = make_networks()
+    batch, scale = draw_batch(5), 4.0
+    expected = error_gradient(ours, batch, 45)
+    ours.scale = scale
+    found = error_gradient(ours, Batch(scale * batch.input, scale * batch.target), 45)
+    torch.testing.assert_close(found, scale**2 * expected, rtol=1e-12, atol=1e-15)
+
+
 def test_it_runs_no_autograd(monkeypatch):
     ours, _ = make_networks()
     monkeypatch.setattr(torch.autograd, "grad", None)

@@ -57,6 +57,17 @@ def test_what_is_taken_is_read_again(tmp_path):
     assert (columns["target"] == np.tile(windows.target.numpy(), (3, 1))).all()
 
 
+def test_they_are_written_in_the_signals_unit(tmp_path):
+    windows = Batch(torch.rand(3, 7, 1), torch.rand(3, 7))
+    snapshots = Snapshots(windows, [0], scale=2.0**-40)
+    snapshots.take(Counting(), 0)
+    snapshots.write(tmp_path / "snapshots.parquet")
+    columns = read_snapshots(tmp_path / "snapshots.parquet")
+    assert (columns["prediction"] == 2.0**-40).all()
+    assert (columns["input"] == 2.0**-40 * windows.input[..., 0].numpy()).all()
+    assert (columns["target"] == 2.0**-40 * windows.target.numpy()).all()
+
+
 def test_looking_does_not_change_what_is_learnt():
     networks = [make_network(num_layers=2, dropout=0.5) for _ in range(2)]
     snapshots = Snapshots(next(in_order(make_windows(8), 8)), list(range(11)))

@@ -4,7 +4,8 @@ The likelihood is a smooth function of phase and frequency. Along phase it is pe
 converge exponentially (Trefethen and Weideman, The Exponentially Convergent Trapezoidal Rule, SIAM Review 56, 2014).
 Along frequency the prior ends abruptly, so Gauss-Legendre nodes are used. Both rules need only about one wave for each
 standard deviation of a posterior, and the same grid serves every window. The correlations of many windows with all
-waves are then one product of matrices, and so are the posterior means.
+waves are then one product of matrices, and so are the posterior means. Where windows hold more than a wave and white
+noise (quadrature/posterior/covariance.py), the waves in the first product are multiplied by the precision.
 """
 
 import functools
@@ -14,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quadrature.posterior.amplitude import likeliest_amplitude, over_amplitude
+from quadrature.posterior.covariance import whitening, with_harmonics
 from quadrature.posterior.prior import Floats, Prior
 
 MAX_WAVES = 2**18
@@ -45,14 +47,14 @@ class Dense:
         """Windows for one call of `estimate`."""
         # Single precision halves the time. Log likelihoods differ by up to about this exponent, and float32 keeps it to
         # seven digits.
-        exponent = prior.length * (prior.amplitude.high / prior.noise) ** 2 / 2.0
-        self._dtype = np.float32 if exponent < 2.0**13 else np.float64
+        self._dtype = np.float32 if prior.exponent < 2.0**13 else np.float64
 
     @staticmethod
     def fits(prior: Prior, spacing: float) -> bool:
         """Whether the grid is small enough. Discrete phases have no grid."""
-        waves = math.prod(_counts(prior, spacing))
-        return prior.phases is None and waves <= MAX_WAVES and waves * prior.length <= MAX_TABLE
+        phases, frequencies = _counts(prior, spacing)
+        waves, rows = phases * frequencies, max(phases, prior.length if prior.has_harmonics else 0)
+        return prior.phases is None and waves <= MAX_WAVES and rows * frequencies * prior.length <= MAX_TABLE
 
     def estimate(self, windows: NDArray[np.floating]) -> tuple[Floats, int]:
         """Returns the posterior means of up to `rows` windows, and the number of operations, approximately."""
@@ -60,7 +62,8 @@ class Dense:
         padded = np.zeros((self.rows, windows.shape[1]), self._dtype)
         padded[: len(windows)] = windows
         mean = self._estimate(padded)[: len(windows)]
-        waves = math.prod(self._shape)
+        phases, frequencies = self._shape
+        waves = frequencies * (phases + (self._prior.length if self._prior.has_harmonics else 0))
         # Each takes as long as an operation of Refined; there are eight times as many.
         return mean, len(windows) * waves * (self._prior.length + 14) // 8
 
@@ -74,6 +77,8 @@ class Dense:
         gain += correlation
         gain *= likeliest
         gain *= self._prior.noise**-2
+        if self._prior.has_harmonics:
+            gain += self._without_wave(windows)
         gain -= gain.max(axis=1, keepdims=True)
         if self._prior.has_constant_amplitude:
             np.maximum(gain, -60.0, out=gain)  # smaller ones would become denormal numbers, which are slow
@@ -92,17 +97,48 @@ class Dense:
         mean: Floats = (moments @ cosine) / total[:, None]
         return mean
 
+    def _without_wave(self, windows: NDArray[np.floating]) -> NDArray[np.floating]:
+        """Returns for each window and wave the log likelihood of an amplitude of 0, which depends on frequency."""
+        phases, frequencies = self._shape
+        whitener = self._whitener.astype(self._dtype, copy=False)
+        whitened = windows @ np.concatenate(whitener).T
+        power = np.square(whitened).reshape(len(windows), frequencies, -1).sum(axis=2)
+        half_log_determinant = -np.log(np.diagonal(whitener, axis1=1, axis2=2)).sum(axis=1)
+        return np.repeat(-0.5 * self._prior.noise**-2 * power - half_log_determinant, phases, axis=1)
+
+    @functools.cached_property
+    def _frequencies(self) -> tuple[Floats, Floats]:
+        """Nodes and weights, (frequencies,)."""
+        node, weight = np.polynomial.legendre.leggauss(self._shape[1])
+        low, high = self._prior.frequency.low, self._prior.frequency.high
+        return 0.5 * (low + high) + 0.5 * (high - low) * node, weight
+
+    @functools.cached_property
+    def _whitener(self) -> Floats:
+        """W of quadrature/posterior/covariance.py at each frequency, (frequencies, window_length, window_length)."""
+        prior = self._prior
+        assert prior.covariance is not None  # noqa: S101, ours to keep
+        variances = np.square(prior.amplitude.high / prior.noise * prior.harmonics)
+        return whitening(with_harmonics(prior.covariance, variances, prior.instants, self._frequencies[0]))
+
     @functools.cached_property
     def _tables(self) -> tuple[NDArray[np.floating], ...]:
-        """Sines (window_length, waves), cosines (waves, window_length), energies and weights (waves,)."""
-        phases, frequencies = self._shape
-        node, weight = np.polynomial.legendre.leggauss(frequencies)
-        low, high = self._prior.frequency.low, self._prior.frequency.high
-        frequency = 0.5 * (low + high) + 0.5 * (high - low) * node
+        """Sines, weighted (window_length, waves), cosines (waves, window_length), energies and weights (waves,)."""
+        phases, _ = self._shape
+        frequency, weight = self._frequencies
         phase = 2.0 * np.pi / phases * (np.arange(phases) + 0.5)
         argument = np.add.outer(np.outer(self._prior.instants, frequency), phase).reshape(self._prior.length, -1)
-        sine = np.sin(argument)
-        tables = sine, np.cos(argument).T, np.square(sine).sum(axis=0), np.repeat(weight, phases)
+        weighted = sine = np.sin(argument)
+        energy = np.square(sine).sum(axis=0)
+        if self._prior.has_harmonics:
+            waves = sine.reshape(self._prior.length, -1, phases).swapaxes(0, 1)  # (frequencies, window_length, phases)
+            weighted = self._whitener.swapaxes(1, 2) @ (self._whitener @ waves)
+            weighted = weighted.swapaxes(0, 1).reshape(sine.shape)
+        elif self._prior.precision is not None:
+            weighted = self._prior.precision @ sine
+        if weighted is not sine:
+            energy = (weighted * sine).sum(axis=0)
+        tables = weighted, np.cos(argument).T, energy, np.repeat(weight, phases)
         return tuple(np.ascontiguousarray(table, self._dtype) for table in tables)
 
 

@@ -11,6 +11,8 @@ Fundamentals of Statistical Signal Processing: Estimation Theory, 1993, chapter 
 
     posterior mean of target_i = integral target_i likelihood d prior / integral likelihood d prior
 
+Windows may hold more than a wave and white noise, as quadrature/posterior/covariance.py says.
+
 The integral over phase and frequency is a sum over waves: over one grid for all windows where its waves are few
 (quadrature/posterior/dense.py), and otherwise over cells found for each window from coarse to fine
 (quadrature/posterior/refined.py). For each wave, quadrature/posterior/amplitude.py integrates over amplitude.
@@ -23,9 +25,10 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
+from quadrature.posterior.covariance import MAX_EXPONENT
 from quadrature.posterior.dense import Dense
 from quadrature.posterior.prior import Floats, Prior
-from quadrature.posterior.refined import Refined
+from quadrature.posterior.refined import PosteriorError, Refined
 
 MAX_WORKERS = 4
 """Threads that compute at the same time, at most; each may need memory for refined.MAX_PAIRS."""
@@ -41,10 +44,19 @@ class Estimate(NamedTuple):
 class PosteriorMean:
     """The posterior mean for windows drawn from `prior`; `spacing` scales the distances between waves.
 
-    Raises PosteriorError if the integral needs more waves than memory holds.
+    Raises PosteriorError if the integral needs more waves than memory holds, or is not computed for such windows.
     """
 
     def __init__(self, prior: Prior, spacing: float = 1.0) -> None:
+        if prior.unknown:
+            raise PosteriorError(prior.unknown)
+        if prior.precision is not None and prior.exponent > MAX_EXPONENT:
+            raise PosteriorError("the disturbances are too large beside the noise; raise generate.noise_std")
+        if prior.has_harmonics and not Dense.fits(prior, spacing):
+            raise PosteriorError(
+                "with generate.harmonics it would take too many waves; raise generate.noise_std, or lower "
+                "generate.length, generate.span or the range of generate.frequency"
+            )
         self._method = Dense(prior, spacing) if Dense.fits(prior, spacing) else Refined(prior, spacing)
 
     def estimate(self, windows: NDArray[np.floating], threads: int = 1) -> Estimate:

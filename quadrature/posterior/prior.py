@@ -1,14 +1,14 @@
 """The prior distribution of a window's wave, and grids of cells over phase and frequency. numpy only.
 
-The symbols are those of quadrature/posterior/mean.py. A cell is fit for a noise if its widths are at most the
-Cramer-Rao bounds of phase and of frequency, each with the other parameters known, for the highest amplitude:
+The symbols are those of quadrature/posterior/mean.py and covariance.py. A cell is fit for a noise if its widths are at
+most the Cramer-Rao bounds of phase and of frequency, each with the other parameters known, for the highest amplitude:
 
     phase_width     = noise / (amplitude.high sqrt(window_length))
     frequency_width = noise / (amplitude.high sqrt(sum_i instant_i^2))
 
 Neither width changes the argument of the sine by more than half a radian. The bounds hold for any phase: they replace
 cos^2 by 1 in the Fisher information (Kay, Fundamentals of Statistical Signal Processing: Estimation Theory, 1993,
-chapter 3).
+chapter 3). Where a window holds more than a wave and white noise, sums over i are weighted by the precision.
 """
 
 import copy
@@ -18,6 +18,13 @@ from typing import NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from quadrature.posterior.covariance import (
+    information,
+    largest_sample,
+    precision_of,
+    relative_covariance,
+    why_unknown,
+)
 from quadrature.signals.waves import GenerateParams
 
 Floats = NDArray[np.float64]
@@ -40,12 +47,16 @@ class Grid(NamedTuple):
 
 
 class Prior:
-    """The distribution of the waves in a split of `windows` windows, and the noise in these."""
+    """The distribution of the waves in a split of `windows` windows, and of what disturbs these."""
 
     def __init__(self, params: GenerateParams, windows: int) -> None:
         # Windows are stored as float32. The rounding is noise too, uniform within half a unit in the last place.
-        rounding = params.amplitude.high * 2.0**-24 / math.sqrt(12.0)
+        self._largest = largest_sample(params)
+        rounding = self._largest * 2.0**-24 / math.sqrt(12.0)
         self.noise = math.hypot(params.noise_std, rounding)
+        self.unknown = why_unknown(params)  # why the posterior mean is not computed; None if it is
+        self.covariance = relative_covariance(params, self.noise)  # without harmonics; None for white noise alone
+        self.harmonics = np.array(params.harmonics, np.float64)  # standard deviations, relative to the amplitude
         self.amplitude = params.amplitude
         self.frequency = params.frequency
         self.instants = np.linspace(0.0, params.span, params.length)  # of the samples, radians at frequency 1
@@ -57,6 +68,15 @@ class Prior:
             self._sums = np.concatenate([[0.0], np.cumsum(self.phases)])
         else:
             self._center()
+        self._weigh()
+
+    def _weigh(self) -> None:
+        """Computes the precision, and the information on phase and frequency."""
+        self.precision: Floats | None = None
+        self._information = float(self.length), float(np.square(self.instants).sum())
+        if self.covariance is not None and self.unknown is None:
+            self.precision = precision_of(self.covariance)
+            self._information = information(self.instants, self.frequency, self.precision, self.harmonics)
 
     def _center(self) -> None:
         """Measures instants from the middle, where the posteriors of phase and frequency are uncorrelated.
@@ -71,6 +91,9 @@ class Prior:
         prior.instants = self.instants[:length].copy()
         if self.phases is None:
             prior._center()
+        if self.covariance is not None:
+            prior.covariance = self.covariance[:length, :length]
+        prior._weigh()
         return prior
 
     @property
@@ -82,6 +105,17 @@ class Prior:
     def has_constant_amplitude(self) -> bool:
         """Whether amplitude is known."""
         return self.amplitude.low == self.amplitude.high
+
+    @property
+    def has_harmonics(self) -> bool:
+        """Whether the precision depends on frequency."""
+        return bool(self.harmonics.any())
+
+    @property
+    def exponent(self) -> float:
+        """About the largest logarithm of a likelihood, which decides how many digits the computation needs."""
+        largest = 1.0 if self.precision is None else float(np.linalg.eigvalsh(self.precision)[-1])
+        return self.length * (self._largest / self.noise) ** 2 / 2.0 * largest
 
     @property
     def least_deviations(self) -> tuple[float, float]:
@@ -146,6 +180,5 @@ class Prior:
     def _deviations(self, noise: float) -> tuple[float, float]:
         bound = noise / self.amplitude.high
         farthest = float(np.abs(self.instants).max())  # 0 for a single sample, which says nothing of frequency
-        norm = math.sqrt(np.square(self.instants).sum())
-        frequency = min(bound / norm, 0.5 / farthest) if farthest else math.inf
-        return min(bound / math.sqrt(self.length), 0.5), frequency
+        phase, frequency = map(math.sqrt, self._information)
+        return min(bound / phase, 0.5), min(bound / frequency, 0.5 / farthest) if farthest else math.inf

@@ -1,8 +1,9 @@
 """Windows of sine and cosine, drawn from the priors in the `generate` section of params.yaml.
 
 A window holds `length` samples of one wave at equally spaced instants. The input is amplitude * sin(angle) plus noise,
-the target amplitude * cos(angle). The angle of sample i is phase + frequency * span * i / (length - 1). It needs
-only numpy; files and networks are left to other modules.
+the target amplitude * cos(angle). The angle of sample i is phase + frequency * span * i / (length - 1), without chirp.
+quadrature/signals/disturbances.py draws what else the input may hold. It needs only numpy; files and networks are left
+to other modules.
 """
 
 from collections.abc import Iterator, Mapping
@@ -14,6 +15,7 @@ from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
 from quadrature.runtime.params import Seed
 from quadrature.runtime.settings import Section
+from quadrature.signals.disturbances import draw_harmonics, draw_noise, drift_shape
 
 SPLITS = ("train", "validation", "test")
 """The parts of the data set; a split's index here selects its stream of random numbers."""
@@ -74,6 +76,11 @@ class GenerateParams(Section):
     frequency: Range
     amplitude: Range
     noise_std: Magnitude
+    noise_color: Annotated[float, Field(ge=0.0, le=2.0)]  # exponent of the noise's power spectrum, 1 / f^noise_color
+    offset_std: Magnitude  # of a constant added to a window
+    drift_std: Magnitude  # of a slope added to a window: its change from the first sample to the last
+    harmonics: Annotated[list[Magnitude], Field(max_length=16)]  # of the 2nd, 3rd ... harmonic's components / amplitude
+    chirp: Annotated[float, Field(ge=0.0, le=1.0)]  # largest change of a wave's frequency over the window / frequency
 
     @field_validator("shard_windows")
     @classmethod
@@ -95,13 +102,21 @@ class GenerateParams(Section):
 
 
 def sine_and_cosine(
-    phase: NDArray[np.float64], frequency: NDArray[np.float64], length: int, span: float
+    phase: NDArray[np.float64],
+    frequency: NDArray[np.float64],
+    length: int,
+    span: float,
+    chirp: NDArray[np.float64] | None = None,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Returns the sine and the cosine of each wave at the same instants.
 
-    phase and frequency are (count,), phase in radians; results are (count, length) float64.
+    phase, frequency and chirp are (count,), phase in radians; results are (count, length) float64. A chirp of c changes
+    the frequency linearly from frequency * (1 - c / 2) at the first sample to frequency * (1 + c / 2) at the last.
     """
     angle = phase[:, None] + frequency[:, None] * np.linspace(0.0, span, length)
+    if chirp is not None:
+        passed = np.linspace(0.0, 1.0, length)
+        angle += (0.5 * span * frequency * chirp)[:, None] * (passed * (passed - 1.0))
     return np.sin(angle), np.cos(angle)
 
 
@@ -115,7 +130,8 @@ def draw_shard(params: GenerateParams, split: str, shard: int) -> Mapping[str, N
     first = shard * params.shard_windows
     count = min(params.shard_windows, getattr(params.windows, split) - first)
     sequence = np.random.SeedSequence(params.seed, spawn_key=(SPLITS.index(split), shard))
-    phases, frequencies, amplitudes, noises = (np.random.default_rng(child) for child in sequence.spawn(4))
+    streams = [np.random.default_rng(child) for child in sequence.spawn(8)]
+    phases, frequencies, amplitudes, noises, offsets, drifts, harmonics, chirps = streams
 
     if params.phase == "consecutive":
         phase = params.span * np.arange(first, first + count, dtype=np.float64)
@@ -126,11 +142,19 @@ def draw_shard(params: GenerateParams, split: str, shard: int) -> Mapping[str, N
 
     samples, target = (np.empty((count, params.length), np.float32) for _ in range(2))
     for block in _blocks(count, params.length):
-        sine, cosine = sine_and_cosine(phase[block], frequency[block], params.length, params.span)
+        waves = phase[block], frequency[block]
+        chirp = chirps.uniform(-params.chirp, params.chirp, len(waves[0])) if params.chirp else None
+        sine, cosine = sine_and_cosine(*waves, params.length, params.span, chirp)
+        if params.harmonics:
+            sine += draw_harmonics(harmonics, sine, cosine, params.harmonics)
         sine *= amplitude[block, None]
         cosine *= amplitude[block, None]
         if params.noise_std:
-            sine += params.noise_std * noises.standard_normal(sine.shape)
+            sine += params.noise_std * draw_noise(noises, sine.shape, params.noise_color)
+        if params.offset_std:
+            sine += params.offset_std * offsets.standard_normal((len(sine), 1))
+        if params.drift_std:
+            sine += params.drift_std * drifts.standard_normal((len(sine), 1)) * drift_shape(params.length)
         samples[block], target[block] = sine, cosine
     return {"input": samples, "target": target, "phase": phase, "frequency": frequency, "amplitude": amplitude}
 

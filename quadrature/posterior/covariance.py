@@ -1,0 +1,146 @@
+"""What disturbs a wave as one Gaussian vector: its covariance, and inner products weighted by the inverse. numpy only.
+
+Given the wave, all that a window holds beside it is Gaussian (quadrature/signals/disturbances.py). With C the
+correlation of the noise, 1 a vector of ones, d the shape of the drift, and t the instants, the covariance is
+
+    S = noise_std^2 C + offset_std^2 1 1' + drift_std^2 d d' + sum_h (amplitude std_h)^2 cos(h frequency (t_i - t_j))
+
+without chirp, because the harmonics' components have equal variances. Relative to the variance `noise`^2 of
+posterior/prior.py, K = S / noise^2 and precision P = K^-1. The log likelihood of a window x for the wave s is then
+
+    -(x - s)' P (x - s) / (2 noise^2) - log det(K) / 2 + constant
+
+So the white noise's formulas hold with x' P s for the correlation and s' P s for the energy of a wave. Without
+harmonics the determinant is constant. With them, P depends on frequency, and on amplitude, which must be known.
+"""
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
+
+from quadrature.signals.disturbances import drift_shape, noise_correlation
+from quadrature.signals.waves import GenerateParams, Range
+
+Floats = NDArray[np.float64]
+
+MAX_EXPONENT = 2.0**40
+"""Log likelihoods up to this keep three digits after the point in float64, and covariances are inverted as well."""
+
+_BLOCK = 2**20  # numbers in an array, at most
+
+
+def is_disturbed(params: GenerateParams) -> bool:
+    """Whether windows hold anything but a wave of constant frequency and white noise."""
+    colored = params.noise_std and params.noise_color
+    return bool(colored or params.offset_std or params.drift_std or any(params.harmonics) or params.chirp)
+
+
+def why_unknown(params: GenerateParams) -> str | None:
+    """Returns why the posterior mean of windows with these parameters is not computed, and what to change, or None."""
+    if not is_disturbed(params):
+        return None
+    if not params.noise_std:
+        return "with a disturbance it needs white or coloured noise; raise generate.noise_std"
+    if params.chirp:
+        return "it is not computed for waves whose frequency changes; set generate.chirp to 0"
+    if any(params.harmonics) and params.amplitude.low != params.amplitude.high:
+        return "with generate.harmonics it needs a known amplitude; make the ends of generate.amplitude equal"
+    if any(params.harmonics) and params.phase != "uniform":
+        return "with generate.harmonics it needs uniform phases; set generate.phase to uniform"
+    return None
+
+
+def largest_sample(params: GenerateParams) -> float:
+    """Returns about the largest magnitude of a sample, noise apart; for undisturbed windows, the largest amplitude."""
+    if not is_disturbed(params):
+        return params.amplitude.high
+    harmonics = params.amplitude.high * math.hypot(*params.harmonics)
+    return math.hypot(params.amplitude.high, params.offset_std, params.drift_std, harmonics)
+
+
+def relative_covariance(params: GenerateParams, noise: float) -> Floats | None:
+    """Returns K without harmonics, (window_length, window_length); None if the windows are undisturbed.
+
+    `noise` includes rounding.
+    """
+    if not is_disturbed(params) or not noise:
+        return None
+    steps = np.arange(params.length)
+    correlation = noise_correlation(params.length, params.noise_color)[np.abs(np.subtract.outer(steps, steps))]
+    drift = drift_shape(params.length)
+    rounding = (noise**2 - params.noise_std**2) * np.eye(params.length)
+    covariance = params.noise_std**2 * correlation + rounding + params.offset_std**2
+    covariance += params.drift_std**2 * np.outer(drift, drift)
+    relative: Floats = covariance / noise**2
+    return relative
+
+
+def with_harmonics(covariance: Floats, variances: Floats, instants: Floats, frequency: Floats) -> Floats:
+    """Returns K for each frequency, (frequencies, window_length, window_length).
+
+    `covariance` is K without harmonics, and `variances` are the harmonics' components' divided by noise^2.
+    """
+    difference = np.subtract.outer(instants, instants)
+    result = np.repeat(covariance[None], len(frequency), axis=0)
+    for order, variance in enumerate(variances.tolist(), start=2):
+        result += variance * np.cos(order * frequency[:, None, None] * difference)
+    return result
+
+
+def whitening(covariance: Floats) -> Floats:
+    """Returns W with W' W = K^-1 for each K, (..., window_length, window_length); W is lower triangular."""
+    with threadpool_limits(limits=1, user_api="blas"):  # the number of threads could change the order of sums
+        whitener: Floats = np.tril(np.linalg.inv(np.linalg.cholesky(covariance)))
+    return whitener
+
+
+def precision_of(covariance: Floats) -> Floats:
+    """Returns P for each K, positive definite for all rounding; both (..., window_length, window_length)."""
+    whitener = whitening(covariance)
+    with threadpool_limits(limits=1, user_api="blas"):
+        precision: Floats = np.matmul(whitener.swapaxes(-1, -2), whitener)
+    return precision
+
+
+def information(instants: Floats, frequencies: Range, precision: Floats, harmonics: Floats) -> tuple[float, float]:
+    """Returns the most information on phase and on frequency that samples of a wave of amplitude 1 hold, times noise^2.
+
+    Each is the sum over two waves a quarter turn apart, as with white noise: sum_i (sin^2 + cos^2) = window_length. The
+    harmonics of a typical window, whose standard deviations are relative to the wave's amplitude, add to that on
+    frequency.
+    """
+    reach = float(np.abs(instants).max())
+    spread = frequencies.high - frequencies.low
+    count = 2 + min(math.ceil(8.0 * spread * reach), _BLOCK // len(instants))
+    frequency = np.linspace(frequencies.low, frequencies.high, count)
+
+    def most(order: int, scale: Floats) -> float:
+        wave = scale[:, None] * np.exp(1j * order * np.outer(instants, frequency))
+        return float((wave.conj() * (precision @ wave)).real.sum(axis=0).max())
+
+    with threadpool_limits(limits=1, user_api="blas"):
+        phase = most(1, np.ones(len(instants)))
+        slopes = most(1, instants)
+        for order, std in enumerate(harmonics.tolist(), start=2):
+            slopes += 2.0 * (order * std) ** 2 * most(order, instants)
+    return phase, slopes
+
+
+def energy_of(instants: Floats, precision: Floats, phase: Floats, frequency: Floats) -> Floats:
+    """Returns s' P s of waves s_i = sin(phase + frequency instant_i); phase, frequency and the result are (waves,).
+
+    With e_i = exp(i frequency instant_i), it is (conj(e)' P e - Re(exp(2 i phase) e' P e)) / 2.
+    """
+    distinct, place = np.unique(frequency, return_inverse=True)
+    steady, turning = np.empty(len(distinct)), np.empty(len(distinct), np.complex128)
+    width = max(1, _BLOCK // len(instants))
+    for start in range(0, len(distinct), width):
+        block = slice(start, start + width)
+        wave = np.exp(1j * np.outer(instants, distinct[block]))
+        weighted = precision @ wave
+        steady[block] = (wave.conj() * weighted).real.sum(axis=0)
+        turning[block] = (wave * weighted).sum(axis=0)
+    energy: Floats = 0.5 * (steady[place] - (np.exp(2j * phase) * turning[place]).real)
+    return np.maximum(energy, 0.0)

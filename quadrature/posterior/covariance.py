@@ -1,20 +1,22 @@
 """What disturbs a wave as one Gaussian vector: its covariance, and inner products weighted by the inverse. numpy only.
 
 Given the wave, all that a window holds beside it is Gaussian (quadrature/signals/disturbances.py). With C the
-correlation of the noise, 1 a vector of ones, d the shape of the drift, and t the instants, the covariance is
+correlation of the noise, 1 a vector of ones and d the shape of the drift, the covariance is
 
-    S = noise_std^2 C + offset_std^2 1 1' + drift_std^2 d d' + sum_h (amplitude std_h)^2 cos(h frequency (t_i - t_j))
+    S = noise_std^2 C + offset_std^2 1 1' + drift_std^2 d d' + sum_h (amplitude std_h)^2 cos(h (angle_i - angle_j))
 
-without chirp, because the harmonics' components have equal variances. Relative to the variance `noise`^2 of
+because the harmonics' components have equal variances. Relative to the variance `noise`^2 of
 posterior/prior.py, K = S / noise^2 and precision P = K^-1. The log likelihood of a window x for the wave s is then
 
     -(x - s)' P (x - s) / (2 noise^2) - log det(K) / 2 + constant
 
 So the white noise's formulas hold with x' P s for the correlation and s' P s for the energy of a wave. Without
-harmonics the determinant is constant. With them, P depends on frequency, and on amplitude, which must be known.
+harmonics the determinant is constant. With them, P depends on frequency and chirp, and on amplitude, which must be
+known.
 """
 
 import math
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +29,16 @@ Floats = NDArray[np.float64]
 
 MAX_EXPONENT = 2.0**40
 """Log likelihoods up to this keep three digits after the point in float64, and covariances are inverted as well."""
+
+
+class Waves(Protocol):
+    """What `information` asks of posterior/prior.py."""
+
+    instants: Floats
+    bend: Floats
+    frequency: Range
+    harmonics: Floats
+
 
 _BLOCK = 2**20  # numbers in an array, at most
 
@@ -43,12 +55,10 @@ def why_unknown(params: GenerateParams) -> str | None:
         return None
     if not params.noise_std:
         return "with a disturbance it needs white or coloured noise; raise generate.noise_std"
-    if params.chirp:
-        return "it is not computed for waves whose frequency changes; set generate.chirp to 0"
     if any(params.harmonics) and params.amplitude.low != params.amplitude.high:
         return "with generate.harmonics it needs a known amplitude; make the ends of generate.amplitude equal"
-    if any(params.harmonics) and params.phase != "uniform":
-        return "with generate.harmonics it needs uniform phases; set generate.phase to uniform"
+    if (any(params.harmonics) or params.chirp) and params.phase != "uniform":
+        return "with generate.harmonics or generate.chirp it needs uniform phases; set generate.phase to uniform"
     return None
 
 
@@ -77,15 +87,15 @@ def relative_covariance(params: GenerateParams, noise: float) -> Floats | None:
     return relative
 
 
-def with_harmonics(covariance: Floats, variances: Floats, instants: Floats, frequency: Floats) -> Floats:
-    """Returns K for each frequency, (frequencies, window_length, window_length).
+def with_harmonics(covariance: Floats, variances: Floats, angle: Floats) -> Floats:
+    """Returns K for each wave, (waves, window_length, window_length), from the waves' angles, (waves, window_length).
 
     `covariance` is K without harmonics, and `variances` are the harmonics' components' divided by noise^2.
     """
-    difference = np.subtract.outer(instants, instants)
-    result = np.repeat(covariance[None], len(frequency), axis=0)
+    difference = angle[:, :, None] - angle[:, None, :]
+    result = np.repeat(covariance[None], len(angle), axis=0)
     for order, variance in enumerate(variances.tolist(), start=2):
-        result += variance * np.cos(order * frequency[:, None, None] * difference)
+        result += variance * np.cos(order * difference)
     return result
 
 
@@ -104,28 +114,26 @@ def precision_of(covariance: Floats) -> Floats:
     return precision
 
 
-def information(instants: Floats, frequencies: Range, precision: Floats, harmonics: Floats) -> tuple[float, float]:
-    """Returns the most information on phase and on frequency that samples of a wave of amplitude 1 hold, times noise^2.
+def information(prior: "Waves", precision: Floats) -> tuple[float, float, float]:
+    """Returns the most information on phase, frequency and chirp in samples of a wave of amplitude 1, times noise^2.
 
     Each is the sum over two waves a quarter turn apart, as with white noise: sum_i (sin^2 + cos^2) = window_length. The
-    harmonics of a typical window, whose standard deviations are relative to the wave's amplitude, add to that on
-    frequency.
+    harmonics of a typical window add to that on frequency and chirp.
     """
-    reach = float(np.abs(instants).max())
-    spread = frequencies.high - frequencies.low
-    count = 2 + min(math.ceil(8.0 * spread * reach), _BLOCK // len(instants))
-    frequency = np.linspace(frequencies.low, frequencies.high, count)
+    low, high = prior.frequency.low, prior.frequency.high
+    count = 2 + min(math.ceil(8.0 * (high - low) * np.abs(prior.instants).max()), _BLOCK // len(prior.instants))
+    angle = np.outer(prior.instants, np.linspace(low, high, count))
 
-    def most(order: int, scale: Floats) -> float:
-        wave = scale[:, None] * np.exp(1j * order * np.outer(instants, frequency))
+    def most(order: int, slope: Floats) -> float:
+        wave = slope[:, None] * np.exp(1j * order * angle)
         return float((wave.conj() * (precision @ wave)).real.sum(axis=0).max())
 
+    def most_of_all(slope: Floats) -> float:
+        harmonics = enumerate(prior.harmonics.tolist(), start=2)
+        return most(1, slope) + math.fsum(2.0 * (order * std) ** 2 * most(order, slope) for order, std in harmonics)
+
     with threadpool_limits(limits=1, user_api="blas"):
-        phase = most(1, np.ones(len(instants)))
-        slopes = most(1, instants)
-        for order, std in enumerate(harmonics.tolist(), start=2):
-            slopes += 2.0 * (order * std) ** 2 * most(order, instants)
-    return phase, slopes
+        return most(1, np.ones(len(angle))), most_of_all(prior.instants), most_of_all(high * prior.bend)
 
 
 def energy_of(instants: Floats, precision: Floats, phase: Floats, frequency: Floats) -> Floats:

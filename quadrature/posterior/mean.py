@@ -52,10 +52,10 @@ class PosteriorMean:
             raise PosteriorError(prior.unknown)
         if prior.precision is not None and prior.exponent > MAX_EXPONENT:
             raise PosteriorError("the disturbances are too large beside the noise; raise generate.noise_std")
-        if prior.has_harmonics and not Dense.fits(prior, spacing):
+        if prior.needs_dense and not Dense.fits(prior, spacing):
             raise PosteriorError(
-                "with generate.harmonics it would take too many waves; raise generate.noise_std, or lower "
-                "generate.length, generate.span or the range of generate.frequency"
+                "with generate.harmonics or generate.chirp it would take too many waves; raise generate.noise_std, or "
+                "lower generate.length, generate.span or the range of generate.frequency"
             )
         self._method = Dense(prior, spacing) if Dense.fits(prior, spacing) else Refined(prior, spacing)
 

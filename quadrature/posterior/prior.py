@@ -25,7 +25,7 @@ from quadrature.posterior.covariance import (
     relative_covariance,
     why_unknown,
 )
-from quadrature.signals.waves import GenerateParams
+from quadrature.signals.waves import GenerateParams, bend
 
 Floats = NDArray[np.float64]
 
@@ -61,6 +61,8 @@ class Prior:
         self.frequency = params.frequency
         self.instants = np.linspace(0.0, params.span, params.length)  # of the samples, radians at frequency 1
         self.step = params.span / (params.length - 1)  # from one instant to the next
+        self.chirp = params.chirp
+        self.bend = bend(params.length, params.span)  # added to an instant by a chirp of 1
         self.phases: Floats | None = None
         if params.phase == "consecutive":
             starts = params.span * np.arange(min(windows, PRIOR_PHASES))
@@ -73,10 +75,10 @@ class Prior:
     def _weigh(self) -> None:
         """Computes the precision, and the information on phase and frequency."""
         self.precision: Floats | None = None
-        self._information = float(self.length), float(np.square(self.instants).sum())
+        self._information = float(self.length), float(np.square(self.instants).sum()), 0.0
         if self.covariance is not None and self.unknown is None:
             self.precision = precision_of(self.covariance)
-            self._information = information(self.instants, self.frequency, self.precision, self.harmonics)
+            self._information = information(self, self.precision)
 
     def _center(self) -> None:
         """Measures instants from the middle, where the posteriors of phase and frequency are uncorrelated.
@@ -84,11 +86,12 @@ class Prior:
         A uniform phase is uniform at any instant.
         """
         self.instants -= self.instants.mean()
+        self.bend -= self.bend.mean()
 
     def prefix(self, length: int) -> Self:
         """Returns the prior of the first `length` samples of a window."""
         prior = copy.copy(self)
-        prior.instants = self.instants[:length].copy()
+        prior.instants, prior.bend = self.instants[:length].copy(), self.bend[:length].copy()
         if self.phases is None:
             prior._center()
         if self.covariance is not None:
@@ -112,6 +115,11 @@ class Prior:
         return bool(self.harmonics.any())
 
     @property
+    def needs_dense(self) -> bool:
+        """Whether only posterior/dense.py computes the posterior mean."""
+        return self.has_harmonics or self.chirp > 0.0
+
+    @property
     def exponent(self) -> float:
         """About the largest logarithm of a likelihood, which decides how many digits the computation needs."""
         largest = 1.0 if self.precision is None else float(np.linalg.eigvalsh(self.precision)[-1])
@@ -121,6 +129,12 @@ class Prior:
     def least_deviations(self) -> tuple[float, float]:
         """The least standard deviations of phase and frequency: their Cramer-Rao bounds, at most half a radian."""
         return self._deviations(self.noise)
+
+    @property
+    def least_chirp_deviation(self) -> float:
+        """The least standard deviation of chirp, which changes no argument by more than half a radian."""
+        norm, most = math.sqrt(self._information[2]), self.frequency.high * float(np.abs(self.bend).max())
+        return min(self.noise / self.amplitude.high / norm, 0.5 / most) if norm and most else math.inf
 
     def grids(self, spacing: float) -> list[Grid]:
         """Returns grids from the coarsest to the finest; the finest is fit for the true noise.
@@ -180,5 +194,5 @@ class Prior:
     def _deviations(self, noise: float) -> tuple[float, float]:
         bound = noise / self.amplitude.high
         farthest = float(np.abs(self.instants).max())  # 0 for a single sample, which says nothing of frequency
-        phase, frequency = map(math.sqrt, self._information)
+        phase, frequency, _ = map(math.sqrt, self._information)
         return min(bound / phase, 0.5), min(bound / frequency, 0.5 / farthest) if farthest else math.inf

@@ -115,9 +115,14 @@ def sine_and_cosine(
     """
     angle = phase[:, None] + frequency[:, None] * np.linspace(0.0, span, length)
     if chirp is not None:
-        passed = np.linspace(0.0, 1.0, length)
-        angle += (0.5 * span * frequency * chirp)[:, None] * (passed * (passed - 1.0))
+        angle += (frequency * chirp)[:, None] * bend(length, span)
     return np.sin(angle), np.cos(angle)
+
+
+def bend(length: int, span: float) -> NDArray[np.float64]:
+    """Returns what a chirp of 1 adds to the angle of each sample of a wave of frequency 1, in radians."""
+    passed = np.linspace(0.0, 1.0, length)
+    return 0.5 * span * passed * (passed - 1.0)
 
 
 def draw_shard(params: GenerateParams, split: str, shard: int) -> Mapping[str, NDArray[np.floating]]:

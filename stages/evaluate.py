@@ -141,7 +141,7 @@ def write_metrics(scores: Mapping[str, Score], excess: Excess, floor: OptionalFl
 
 def warn_of_small_windows(params: GenerateParams) -> None:
     """Logs a warning where windows are so small that different ones may be within the tolerance of seen_in_training."""
-    if max(params.amplitude.low, params.noise_std) < SMALL:
+    if max(params.amplitude.low, params.noise_std, params.offset_std, params.drift_std) < SMALL:
         logging.warning(
             "seen_in_training may be too high: inputs within %g count as the same, and amplitudes begin at %g",
             TOLERANCE, params.amplitude.low,

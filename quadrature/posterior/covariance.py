@@ -54,11 +54,16 @@ def why_unknown(params: GenerateParams) -> str | None:
     if not is_disturbed(params):
         return None
     if not params.noise_std:
-        return "with a disturbance it needs white or coloured noise; raise generate.noise_std"
+        return "the posterior of disturbed windows without noise is not computed; raise generate.noise_std"
     if any(params.harmonics) and params.amplitude.low != params.amplitude.high:
-        return "with generate.harmonics it needs a known amplitude; make the ends of generate.amplitude equal"
+        return (
+            "the posterior of waves with harmonics and an unknown amplitude is not computed; make the ends of "
+            "generate.amplitude equal or set generate.harmonics to []"
+        )
     if (any(params.harmonics) or params.chirp) and params.phase != "uniform":
-        return "with generate.harmonics or generate.chirp it needs uniform phases; set generate.phase to uniform"
+        return (
+            "the posterior of consecutive phases with harmonics or chirp is not computed; set generate.phase to uniform"
+        )
     return None
 
 

@@ -54,8 +54,8 @@ class PosteriorMean:
             raise PosteriorError("the disturbances are too large beside the noise; raise generate.noise_std")
         if prior.needs_dense and not Dense.fits(prior, spacing):
             raise PosteriorError(
-                "with generate.harmonics or generate.chirp it would take too many waves; raise generate.noise_std, or "
-                "lower generate.length, generate.span or the range of generate.frequency"
+                "with generate.harmonics or generate.chirp the posterior takes too many waves; raise "
+                "generate.noise_std, or lower generate.length, generate.span or the range of generate.frequency"
             )
         self._method = Dense(prior, spacing) if Dense.fits(prior, spacing) else Refined(prior, spacing)
 

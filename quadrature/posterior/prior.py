@@ -51,8 +51,8 @@ class Prior:
 
     def __init__(self, params: GenerateParams, windows: int) -> None:
         # Windows are stored as float32. The rounding is noise too, uniform within half a unit in the last place.
-        self._largest = largest_sample(params)
-        rounding = self._largest * 2.0**-24 / math.sqrt(12.0)
+        self.largest = largest_sample(params)
+        rounding = self.largest * 2.0**-24 / math.sqrt(12.0)
         self.noise = math.hypot(params.noise_std, rounding)
         self.unknown = why_unknown(params)  # why the posterior mean is not computed; None if it is
         self.covariance = relative_covariance(params, self.noise)  # without harmonics; None for white noise alone
@@ -123,7 +123,7 @@ class Prior:
     def exponent(self) -> float:
         """About the largest logarithm of a likelihood, which decides how many digits the computation needs."""
         largest = 1.0 if self.precision is None else float(np.linalg.eigvalsh(self.precision)[-1])
-        return self.length * (self._largest / self.noise) ** 2 / 2.0 * largest
+        return self.length * (self.largest / self.noise) ** 2 / 2.0 * largest
 
     @property
     def least_deviations(self) -> tuple[float, float]:

@@ -72,4 +72,4 @@ def fine_enough(
 
 def rounding_mse(prior: Prior) -> float:
     """Returns the mean squared error of float32's rounding; a floor below it has no meaning."""
-    return (prior.amplitude.high * 2.0**-24) ** 2
+    return (prior.largest * 2.0**-24) ** 2

@@ -25,7 +25,6 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from quadrature.posterior.covariance import MAX_EXPONENT
 from quadrature.posterior.dense import Dense
 from quadrature.posterior.prior import Floats, Prior
 from quadrature.posterior.refined import PosteriorError, Refined
@@ -50,8 +49,6 @@ class PosteriorMean:
     def __init__(self, prior: Prior, spacing: float = 1.0) -> None:
         if prior.unknown:
             raise PosteriorError(prior.unknown)
-        if prior.precision is not None and prior.exponent > MAX_EXPONENT:
-            raise PosteriorError("the disturbances are too large beside the noise; raise generate.noise_std")
         if prior.needs_dense and not Dense.fits(prior, spacing):
             raise PosteriorError(
                 "with generate.harmonics or generate.chirp the posterior takes too many waves; raise "

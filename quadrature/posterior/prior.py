@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quadrature.posterior.covariance import (
+    MAX_EXPONENT,
     information,
     largest_sample,
     precision_of,
@@ -73,10 +74,15 @@ class Prior:
         self._weigh()
 
     def _weigh(self) -> None:
-        """Computes the precision, and the information on phase and frequency."""
+        """Computes the precision, and the information on phase, frequency and chirp."""
         self.precision: Floats | None = None
+        self._least_variance = 1.0  # of any direction in the space of windows, relative to noise^2
         self._information = float(self.length), float(np.square(self.instants).sum()), 0.0
         if self.covariance is not None and self.unknown is None:
+            self._least_variance = float(np.linalg.eigvalsh(self.covariance)[0])
+            if self.exponent > MAX_EXPONENT:
+                self.unknown = "the disturbances are too large beside the noise; raise generate.noise_std"
+                return
             self.precision = precision_of(self.covariance)
             self._information = information(self, self.precision)
 
@@ -122,8 +128,9 @@ class Prior:
     @property
     def exponent(self) -> float:
         """About the largest logarithm of a likelihood, which decides how many digits the computation needs."""
-        largest = 1.0 if self.precision is None else float(np.linalg.eigvalsh(self.precision)[-1])
-        return self.length * (self.largest / self.noise) ** 2 / 2.0 * largest
+        if self._least_variance <= 0.0:  # by rounding
+            return math.inf
+        return self.length * (self.largest / self.noise) ** 2 / 2.0 / self._least_variance
 
     @property
     def least_deviations(self) -> tuple[float, float]:

@@ -97,10 +97,12 @@ def test_the_last_line_of_the_log_has_the_figures_of_the_metrics(tree):
 
 def test_small_windows_are_told_as_such_once_the_tolerance_is_large_beside_them(caplog):
     params = load_params(stages.evaluate.Params, OWN_PARAMETERS).generate
-    for low, noise, told in ((1.0, 0.0, 0), (1e-3, 0.0, 0), (9e-4, 0.1, 0), (9e-4, 1e-4, 1)):
-        amplitude = params.amplitude.model_copy(update={"low": low})
+    for low, noise, offset, told in (
+        (1.0, 0.0, 0.0, 0), (1e-3, 0.0, 0.0, 0), (9e-4, 0.1, 0.0, 0), (9e-4, 1e-4, 0.1, 0), (9e-4, 1e-4, 0.0, 1)
+    ):  # fmt: skip
+        changes = {"amplitude": params.amplitude.model_copy(update={"low": low}), "noise_std": noise}
         caplog.clear()
-        stages.evaluate.warn_of_small_windows(params.model_copy(update={"amplitude": amplitude, "noise_std": noise}))
+        stages.evaluate.warn_of_small_windows(params.model_copy(update={**changes, "offset_std": offset}))
         said = "seen_in_training may be too high: inputs within 1e-06 count as the same, and amplitudes begin at 0.0009"
         assert caplog.messages == [said] * told
 

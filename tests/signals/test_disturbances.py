@@ -122,17 +122,19 @@ def test_a_chirp_is_uniform_and_bends_the_target_with_the_wave():
     assert abs(np.corrcoef(chirp, windows["frequency"])[0, 1]) < 0.15
 
 
-def test_harmonics_follow_the_chirp():
-    """Twice the angle at every sample, so that its two components explain all that is added."""
+def test_harmonics_follow_the_chirp_and_have_two_independent_components():
+    """Twice the angle at every sample, so that the two components explain all that is added."""
     changes = {"noise_std": 0.0, "chirp": 0.8, "amplitude": {"low": 1.0, "high": 1.0}}
     clean, disturbed = draw(settings(**changes)), draw(settings(**changes, harmonics=[0.5]))
     assert (clean["target"] == disturbed["target"]).all()
-    for row in range(20):
+    fits = np.empty((1000, 2))
+    for row in range(1000):
         turn = (clean["target"][row] + 1j * clean["input"][row]) ** 2
         components = np.stack([turn.real, turn.imag], axis=1)
         added = disturbed["input"][row] - clean["input"][row]
-        fitted = components @ np.linalg.lstsq(components, added)[0]
-        np.testing.assert_allclose(fitted, added, rtol=0, atol=1e-5)
+        fits[row] = np.linalg.lstsq(components, added)[0]
+        np.testing.assert_allclose(components @ fits[row], added, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(np.cov(fits.T), 0.25 * np.eye(2), rtol=0, atol=5.0 * 0.25 * math.sqrt(2.0 / 1000))
 
 
 @pytest.mark.parametrize("block", [1, 7, 1000, 2999])

@@ -36,6 +36,7 @@ class Waves(Protocol):
 
     instants: Floats
     bend: Floats
+    chirp: float
     frequency: Range
     harmonics: Floats
 
@@ -126,7 +127,7 @@ def information(prior: "Waves", precision: Floats) -> tuple[float, float, float]
     harmonics of a typical window add to that on frequency and chirp.
     """
     low, high = prior.frequency.low, prior.frequency.high
-    count = 2 + min(math.ceil(8.0 * (high - low) * np.abs(prior.instants).max()), _BLOCK // len(prior.instants))
+    count = 2 + min(math.ceil(8.0 * (high - low) * np.abs(prior.instants).max()), 126)
     angle = np.outer(prior.instants, np.linspace(low, high, count))
 
     def most(order: int, slope: Floats) -> float:
@@ -138,22 +139,27 @@ def information(prior: "Waves", precision: Floats) -> tuple[float, float, float]
         return most(1, slope) + math.fsum(2.0 * (order * std) ** 2 * most(order, slope) for order, std in harmonics)
 
     with threadpool_limits(limits=1, user_api="blas"):
-        return most(1, np.ones(len(angle))), most_of_all(prior.instants), most_of_all(high * prior.bend)
+        chirp = most_of_all(high * prior.bend) if prior.chirp else 0.0
+        return most(1, np.ones(len(angle))), most_of_all(prior.instants), chirp
 
 
 def energy_of(instants: Floats, precision: Floats, phase: Floats, frequency: Floats) -> Floats:
     """Returns s' P s of waves s_i = sin(phase + frequency instant_i); phase, frequency and the result are (waves,).
 
-    With e_i = exp(i frequency instant_i), it is (conj(e)' P e - Re(exp(2 i phase) e' P e)) / 2.
+    With e_i = exp(i frequency instant_i), it is (conj(e)' P e - Re(exp(2 i phase) e' P e)) / 2. Instants are equally
+    spaced, so e' P e needs only the sums of P along its antidiagonals, and conj(e)' P e those along its diagonals.
     """
+    length = len(instants)
+    step = (instants[-1] - instants[0]) / max(length - 1, 1)
+    row, column = (index.ravel() for index in np.indices(precision.shape))
+    along = np.bincount(row - column + length - 1, precision.ravel()), np.bincount(row + column, precision.ravel())
+    number = np.arange(2 * length - 1)
     distinct, place = np.unique(frequency, return_inverse=True)
     steady, turning = np.empty(len(distinct)), np.empty(len(distinct), np.complex128)
-    width = max(1, _BLOCK // len(instants))
+    width = max(1, _BLOCK // length)
     for start in range(0, len(distinct), width):
         block = slice(start, start + width)
-        wave = np.exp(1j * np.outer(instants, distinct[block]))
-        weighted = precision @ wave
-        steady[block] = (wave.conj() * weighted).real.sum(axis=0)
-        turning[block] = (wave * weighted).sum(axis=0)
+        steady[block] = np.cos(np.outer(distinct[block], step * (number - (length - 1)))) @ along[0]
+        turning[block] = np.exp(1j * np.outer(distinct[block], 2.0 * instants[0] + step * number)) @ along[1]
     energy: Floats = 0.5 * (steady[place] - (np.exp(2j * phase) * turning[place]).real)
     return np.maximum(energy, 0.0)

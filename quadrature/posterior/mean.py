@@ -29,6 +29,9 @@ from quadrature.posterior.dense import Dense
 from quadrature.posterior.prior import Floats, Prior
 from quadrature.posterior.refined import PosteriorError, Refined
 
+MAX_PREFIXES = 256
+"""Samples of disturbed windows whose posterior means are computed sample by sample; each inverts a covariance."""
+
 MAX_WORKERS = 4
 """Threads that compute at the same time, at most; each may need memory for refined.MAX_PAIRS."""
 
@@ -72,9 +75,18 @@ class PosteriorMean:
 
 
 class PrefixMean:
-    """The posterior mean of each sample's target given the samples up to it: the best estimate sample by sample."""
+    """The posterior mean of each sample's target given the samples up to it: the best estimate sample by sample.
+
+    Raises PosteriorError if PosteriorMean does for a prefix, and if disturbed windows have more than MAX_PREFIXES
+    samples.
+    """
 
     def __init__(self, prior: Prior, spacing: float = 1.0) -> None:
+        if prior.covariance is not None and prior.length > MAX_PREFIXES:
+            raise PosteriorError(
+                f"sample by sample, the posterior of more than {MAX_PREFIXES} disturbed samples is not computed; lower "
+                "generate.length"
+            )
         self._prefixes = [PosteriorMean(prior.prefix(length), spacing) for length in range(1, prior.length + 1)]
 
     def estimate(self, windows: NDArray[np.floating], threads: int = 1) -> Estimate:

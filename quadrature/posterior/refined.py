@@ -102,10 +102,9 @@ class Refined:
             block = slice(start, start + width)
             sine = np.sin(phase[block] + frequency[block] * self.prior.instants[:, None])  # (window_length, cells)
             np.matmul(windows, sine, out=correlation[:, block])
-            if self.prior.precision is None:
-                np.square(sine, out=sine).sum(axis=0, out=energy[block])
-            else:
-                np.multiply(self.prior.precision @ sine, sine, out=sine).sum(axis=0, out=energy[block])
+            np.square(sine, out=sine).sum(axis=0, out=energy[block])
+        if self.prior.precision is not None:
+            energy = energy_of(self.prior.instants, self.prior.precision, phase, frequency)
         likeliest = likeliest_amplitude(self.prior, correlation, energy)
         # gain = (sum window_i^2 - residual) / 2 = likeliest (correlation - likeliest energy / 2). Computed in place:
         # allocating arrays would dominate the time.

@@ -173,6 +173,12 @@ def test_disturbed_windows_without_a_floor_are_told_why(changes, reason):
     assert floor.numerical_error is None
 
 
+def test_long_disturbed_windows_have_no_floor_sample_by_sample():
+    params = make_params(windows=1, shard_windows=1, length=300, offset_std=0.1)
+    with pytest.raises(PosteriorError, match=r"more than 256 disturbed samples is not computed; lower generate.length"):
+        PrefixMean(Prior(params, 1))
+
+
 def test_color_without_noise_is_no_disturbance():
     with pytest.raises(PosteriorError, match=r"generate.noise_std is 0, so nothing but rounding"):
         Floor(make_params(windows=10, noise_std=0.0, noise_color=1.0), {}, 1)

@@ -77,20 +77,26 @@ def choose_windows(parts: Iterable[Columns], count: int) -> tuple[Columns, Colum
 
 
 def task(window: Columns, axis: TimeAxis) -> bytes:
-    """Draws the task: the samples of one window, the wave they came from, and the target."""
+    """Draws the task: the samples of one window, the wave they came from, and the target.
+
+    A wave with chirp is not drawn: no column holds its chirp.
+    """
     amplitude, phase, frequency = (window[name].astype(np.float64) for name in ("amplitude", "phase", "frequency"))
-    finely = axis.instants(512)
+    finely, count = axis.instants(512), window["input"].shape[1]
     sine, cosine = (amplitude * wave[0] for wave in sine_and_cosine(phase, frequency, len(finely), axis.unit_angle))
-    instants = axis.instants(window["input"].shape[1])
+    instants = axis.instants(count)
+    expected = amplitude * sine_and_cosine(phase, frequency, count, axis.unit_angle)[1][0]
+    is_described = np.allclose(expected, window["target"][0], rtol=0.0, atol=1e-3 * float(amplitude[0]))  # no chirp
     limit = max(float(amplitude[0]), float(np.abs(window["input"]).max())) or 1.0
     with style():
         figure = Figure(figsize=(8.4, 3.6))
         given, asked = figure.subplots(1, 2, sharex=True, sharey=True)
-        given.plot(finely, sine, color=GREY, linewidth=1.0, alpha=0.6, label="its sine, which nobody sees")
+        if is_described:
+            given.plot(finely, sine, color=GREY, linewidth=1.0, alpha=0.6, label="its sine, which nobody sees")
+            asked.plot(finely, sine, color=GREY, linewidth=1.0, alpha=0.6)
+            asked.plot(finely, cosine, color=BLUE, linewidth=1.0, alpha=0.6, label="its cosine, a quarter turn ahead")
         given.plot(instants, window["input"][0], "o", color=GREY, label="input: sine samples")
         given.set(title="Given: a short window of samples", ylabel="signal (units of the input)")
-        asked.plot(finely, sine, color=GREY, linewidth=1.0, alpha=0.6)
-        asked.plot(finely, cosine, color=BLUE, linewidth=1.0, alpha=0.6, label="its cosine, a quarter turn ahead")
         asked.plot(instants, window["target"][0], "s", color=BLUE, label="target: the cosine at the same instants")
         asked.set(title="Asked: the wave a quarter turn ahead")
         for panel in (given, asked):

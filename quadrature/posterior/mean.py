@@ -11,6 +11,8 @@ Fundamentals of Statistical Signal Processing: Estimation Theory, 1993, chapter 
 
     posterior mean of target_i = integral target_i likelihood d prior / integral likelihood d prior
 
+Windows may hold more than a wave and white noise, as quadrature/posterior/covariance.py says.
+
 The integral over phase and frequency is a sum over waves: over one grid for all windows where its waves are few
 (quadrature/posterior/dense.py), and otherwise over cells found for each window from coarse to fine
 (quadrature/posterior/refined.py). For each wave, quadrature/posterior/amplitude.py integrates over amplitude.
@@ -25,7 +27,10 @@ from threadpoolctl import threadpool_limits
 
 from quadrature.posterior.dense import Dense
 from quadrature.posterior.prior import Floats, Prior
-from quadrature.posterior.refined import Refined
+from quadrature.posterior.refined import PosteriorError, Refined
+
+MAX_PREFIXES = 256
+"""Samples of disturbed windows whose posterior means are computed sample by sample; each inverts a covariance."""
 
 MAX_WORKERS = 4
 """Threads that compute at the same time, at most; each may need memory for refined.MAX_PAIRS."""
@@ -41,10 +46,17 @@ class Estimate(NamedTuple):
 class PosteriorMean:
     """The posterior mean for windows drawn from `prior`; `spacing` scales the distances between waves.
 
-    Raises PosteriorError if the integral needs more waves than memory holds.
+    Raises PosteriorError if the integral needs more waves than memory holds, or is not computed for such windows.
     """
 
     def __init__(self, prior: Prior, spacing: float = 1.0) -> None:
+        if prior.unknown:
+            raise PosteriorError(prior.unknown)
+        if prior.needs_dense and not Dense.fits(prior, spacing):
+            raise PosteriorError(
+                "with generate.harmonics or generate.chirp the posterior takes too many waves; raise "
+                "generate.noise_std, or lower generate.length, generate.span or the range of generate.frequency"
+            )
         self._scale = np.float64(prior.scale)
         self._method = Dense(prior, spacing) if Dense.fits(prior, spacing) else Refined(prior, spacing)
 
@@ -64,9 +76,18 @@ class PosteriorMean:
 
 
 class PrefixMean:
-    """The posterior mean of each sample's target given the samples up to it: the best estimate sample by sample."""
+    """The posterior mean of each sample's target given the samples up to it: the best estimate sample by sample.
+
+    Raises PosteriorError if PosteriorMean does for a prefix, and if disturbed windows have more than MAX_PREFIXES
+    samples.
+    """
 
     def __init__(self, prior: Prior, spacing: float = 1.0) -> None:
+        if prior.covariance is not None and prior.length > MAX_PREFIXES:
+            raise PosteriorError(
+                f"sample by sample, the posterior of more than {MAX_PREFIXES} disturbed samples is not computed; lower "
+                "generate.length"
+            )
         self._prefixes = [PosteriorMean(prior.prefix(length), spacing) for length in range(1, prior.length + 1)]
 
     def estimate(self, windows: NDArray[np.floating], threads: int = 1) -> Estimate:

@@ -1,17 +1,17 @@
 """The prior distribution of a window's wave, and grids of cells over phase and frequency. numpy only.
 
-The symbols are those of quadrature/posterior/mean.py. A cell is fit for a noise if its widths are at most the
-Cramer-Rao bounds of phase and of frequency, each with the other parameters known, for the highest amplitude:
+The symbols are those of quadrature/posterior/mean.py and covariance.py. A cell is fit for a noise if its widths are at
+most the Cramer-Rao bounds of phase and of frequency, each with the other parameters known, for the highest amplitude:
 
     phase_width     = noise / (amplitude.high sqrt(window_length))
     frequency_width = noise / (amplitude.high sqrt(sum_i instant_i^2))
 
 Neither width changes the argument of the sine by more than half a radian. The bounds hold for any phase: they replace
 cos^2 by 1 in the Fisher information (Kay, Fundamentals of Statistical Signal Processing: Estimation Theory, 1993,
-chapter 3).
+chapter 3). Where a window holds more than a wave and white noise, sums over i are weighted by the precision.
 
-Amplitudes and noise are in units of the highest amplitude, so that the posterior does not depend on the signal's unit
-and no square leaves the range of float32. quadrature/posterior/mean.py divides the windows by `scale`.
+Amplitudes, noise and disturbances are in units of the highest amplitude, so that the posterior does not depend on the
+signal's unit and no square leaves the range of float32. quadrature/posterior/mean.py divides the windows by `scale`.
 """
 
 import copy
@@ -21,7 +21,15 @@ from typing import NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from quadrature.signals.waves import GenerateParams
+from quadrature.posterior.covariance import (
+    MAX_EXPONENT,
+    information,
+    largest_sample,
+    precision_of,
+    relative_covariance,
+    why_unknown,
+)
+from quadrature.signals.waves import GenerateParams, bend, in_units
 
 Floats = NDArray[np.float64]
 
@@ -43,18 +51,25 @@ class Grid(NamedTuple):
 
 
 class Prior:
-    """The distribution of the waves in a split of `windows` windows, and the noise in these."""
+    """The distribution of the waves in a split of `windows` windows, and of what disturbs these."""
 
     def __init__(self, params: GenerateParams, windows: int) -> None:
         # Windows are stored as float32. The rounding is noise too, uniform within half a unit in the last place.
-        rounding = 2.0**-24 / math.sqrt(12.0)
         self.scale = params.amplitude.high
         """The highest amplitude, in the signal's unit. It is not 0."""
-        self.noise = math.hypot(params.noise_std / self.scale, rounding)
-        self.amplitude = params.amplitude.model_copy(update={"low": params.amplitude.low / self.scale, "high": 1.0})
+        params = in_units(params, self.scale)
+        self.largest = largest_sample(params)
+        rounding = self.largest * 2.0**-24 / math.sqrt(12.0)
+        self.noise = math.hypot(params.noise_std, rounding)
+        self.unknown = why_unknown(params)  # why the posterior mean is not computed; None if it is
+        self.covariance = relative_covariance(params, self.noise)  # without harmonics; None for white noise alone
+        self.harmonics = np.array(params.harmonics, np.float64)  # standard deviations, relative to the amplitude
+        self.amplitude = params.amplitude
         self.frequency = params.frequency
         self.instants = np.linspace(0.0, params.unit_angle, params.length)  # of the samples, radians at frequency 1
         self.step = params.unit_angle / (params.length - 1)  # from one instant to the next
+        self.chirp = params.chirp
+        self.bend = bend(params.length, params.unit_angle)  # added to an instant by a chirp of 1
         self.phases: Floats | None = None
         if params.phase == "consecutive":
             starts = params.unit_angle * np.arange(min(windows, PRIOR_PHASES))
@@ -62,6 +77,20 @@ class Prior:
             self._sums = np.concatenate([[0.0], np.cumsum(self.phases)])
         else:
             self._center()
+        self._weigh()
+
+    def _weigh(self) -> None:
+        """Computes the precision, and the information on phase, frequency and chirp."""
+        self.precision: Floats | None = None
+        self._least_variance = 1.0  # of any direction in the space of windows, relative to noise^2
+        self._information = float(self.length), float(np.square(self.instants).sum()), 0.0
+        if self.covariance is not None and self.unknown is None:
+            self._least_variance = float(np.linalg.eigvalsh(self.covariance)[0])
+            if self.exponent > MAX_EXPONENT:
+                self.unknown = "the disturbances are too large beside the noise; raise generate.noise_std"
+                return
+            self.precision = precision_of(self.covariance)
+            self._information = information(self, self.precision)
 
     def _center(self) -> None:
         """Measures instants from the middle, where the posteriors of phase and frequency are uncorrelated.
@@ -69,13 +98,17 @@ class Prior:
         A uniform phase is uniform at any instant.
         """
         self.instants -= self.instants.mean()
+        self.bend -= self.bend.mean()
 
     def prefix(self, length: int) -> Self:
         """Returns the prior of the first `length` samples of a window."""
         prior = copy.copy(self)
-        prior.instants = self.instants[:length].copy()
+        prior.instants, prior.bend = self.instants[:length].copy(), self.bend[:length].copy()
         if self.phases is None:
             prior._center()
+        if self.covariance is not None:
+            prior.covariance = self.covariance[:length, :length]
+        prior._weigh()
         return prior
 
     @property
@@ -89,9 +122,32 @@ class Prior:
         return self.amplitude.low == self.amplitude.high
 
     @property
+    def has_harmonics(self) -> bool:
+        """Whether the precision depends on frequency."""
+        return bool(self.harmonics.any())
+
+    @property
+    def needs_dense(self) -> bool:
+        """Whether only posterior/dense.py computes the posterior mean."""
+        return self.has_harmonics or self.chirp > 0.0
+
+    @property
+    def exponent(self) -> float:
+        """About the largest logarithm of a likelihood, which decides how many digits the computation needs."""
+        if self._least_variance <= 0.0:  # by rounding
+            return math.inf
+        return self.length * (self.largest / self.noise) ** 2 / 2.0 / self._least_variance
+
+    @property
     def least_deviations(self) -> tuple[float, float]:
         """The least standard deviations of phase and frequency: their Cramer-Rao bounds, at most half a radian."""
         return self._deviations(self.noise)
+
+    @property
+    def least_chirp_deviation(self) -> float:
+        """The least standard deviation of chirp, which changes no argument by more than half a radian."""
+        norm, most = math.sqrt(self._information[2]), self.frequency.high * float(np.abs(self.bend).max())
+        return min(self.noise / self.amplitude.high / norm, 0.5 / most) if norm and most else math.inf
 
     def grids(self, spacing: float) -> list[Grid]:
         """Returns grids from the coarsest to the finest; the finest is fit for the true noise.
@@ -151,6 +207,5 @@ class Prior:
     def _deviations(self, noise: float) -> tuple[float, float]:
         bound = noise / self.amplitude.high
         farthest = float(np.abs(self.instants).max())  # 0 for a single sample, which says nothing of frequency
-        norm = math.sqrt(np.square(self.instants).sum())
-        frequency = min(bound / norm, 0.5 / farthest) if farthest else math.inf
-        return min(bound / math.sqrt(self.length), 0.5), frequency
+        phase, frequency, _ = map(math.sqrt, self._information)
+        return min(bound / phase, 0.5), min(bound / frequency, 0.5 / farthest) if farthest else math.inf

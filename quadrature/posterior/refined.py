@@ -5,7 +5,8 @@ represented by one wave, with
 
     residual = sum (window_i - likeliest sine_i)^2
 
-and mass and moment of a cell as quadrature/posterior/amplitude.py defines them:
+weighted by the precision where windows hold more than a wave and white noise, and mass and moment of a cell as
+quadrature/posterior/amplitude.py defines them:
 
     posterior mean of target_i = sum over cells (moment cosine_i) / sum over cells mass
 
@@ -24,6 +25,7 @@ from numpy.typing import NDArray
 
 from quadrature.posterior.amplitude import NODES, likeliest_amplitude, over_amplitude
 from quadrature.posterior.cells import Cells, least_residual, split
+from quadrature.posterior.covariance import energy_of
 from quadrature.posterior.prior import Floats, Grid, Prior
 
 CUT = 18.0
@@ -67,7 +69,7 @@ class Refined:
         Raises PosteriorError if the posterior of a window needs more than MAX_PAIRS cells.
         """
         samples = windows.astype(np.float64)
-        window, middle, frequency = self._likely(samples)
+        window, middle, frequency = self._likely(self._weighted(samples))
         cells = self._weigh(samples, window, middle, frequency, self.grids[0])
         pairs, settled = len(window), []
         for grid, finer in itertools.pairwise(self.grids):
@@ -101,6 +103,8 @@ class Refined:
             sine = np.sin(phase[block] + frequency[block] * self.prior.instants[:, None])  # (window_length, cells)
             np.matmul(windows, sine, out=correlation[:, block])
             np.square(sine, out=sine).sum(axis=0, out=energy[block])
+        if self.prior.precision is not None:
+            energy = energy_of(self.prior.instants, self.prior.precision, phase, frequency)
         likeliest = likeliest_amplitude(self.prior, correlation, energy)
         # gain = (sum window_i^2 - residual) / 2 = likeliest (correlation - likeliest energy / 2). Computed in place:
         # allocating arrays would dominate the time.
@@ -115,6 +119,17 @@ class Refined:
     def _weigh(self, windows: Floats, window: NDArray[np.intp], middle: Floats, frequency: Floats, grid: Grid) -> Cells:
         """Returns the cells that hold probability with the noise that the grid bears."""
         prior, phase = self.prior.within(middle, grid)
+        compare = self._compare if self.prior.precision is None else self._compare_weighted
+        likeliest, residual, slope, energy = compare(windows, window, phase, frequency)
+        residual[prior == 0.0] = np.inf
+        cells = Cells(window, middle, frequency, phase, prior, likeliest, residual, slope, energy)
+        excess = residual - least_residual(cells, len(windows))
+        return cells.where(excess <= 2.0 * CUT * np.square(self._borne(likeliest, grid)))
+
+    def _compare(
+        self, windows: Floats, window: NDArray[np.intp], phase: Floats, frequency: Floats
+    ) -> tuple[Floats, ...]:
+        """Returns likeliest, residual, slope and energy of pairs of window and wave, each (pairs,)."""
         correlation, energy, residual, slope, sample = np.zeros((5, len(window)))
         for column, (sine, _) in zip(windows.T, self._waves(phase, frequency), strict=True):
             np.take(column, window, out=sample, mode="clip")
@@ -127,10 +142,27 @@ class Refined:
             sample -= likeliest * sine
             slope += sample * sine
             residual += np.square(sample, out=sample)
-        residual[prior == 0.0] = np.inf
-        cells = Cells(window, middle, frequency, phase, prior, likeliest, residual, slope, energy)
-        excess = residual - least_residual(cells, len(windows))
-        return cells.where(excess <= 2.0 * CUT * np.square(self._borne(likeliest, grid)))
+        return likeliest, residual, slope, energy
+
+    def _compare_weighted(
+        self, windows: Floats, window: NDArray[np.intp], phase: Floats, frequency: Floats
+    ) -> tuple[Floats, ...]:
+        """Returns what _compare does, with sums weighted by the precision; MAX_EXPONENT keeps the digits."""
+        assert self.prior.precision is not None  # noqa: S101, ours to keep
+        weighted = self._weighted(windows)
+        correlation, sample = np.zeros((2, len(window)))
+        for column, (sine, _) in zip(weighted.T, self._waves(phase, frequency), strict=True):
+            np.take(column, window, out=sample, mode="clip")
+            correlation += np.multiply(sample, sine, out=sample)
+        energy = energy_of(self.prior.instants, self.prior.precision, phase, frequency)
+        likeliest = likeliest_amplitude(self.prior, correlation, energy)
+        power = (weighted * windows).sum(axis=1)
+        slope = correlation - likeliest * energy
+        return likeliest, power[window] - likeliest * (correlation + slope), slope, energy
+
+    def _weighted(self, windows: Floats) -> Floats:
+        """Returns windows times the precision; windows themselves with white noise."""
+        return windows if self.prior.precision is None else windows @ self.prior.precision
 
     def _waves(self, phase: Floats, frequency: Floats) -> Iterator[tuple[Floats, Floats]]:
         """Yields sine_i and cosine_i of the waves, (cells,), for each instant. The next one overwrites the arrays.

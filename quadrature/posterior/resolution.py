@@ -75,4 +75,4 @@ def rounding_mse(prior: Prior) -> float:
 
     A floor below it has no meaning.
     """
-    return (prior.scale * 2.0**-24) ** 2
+    return (prior.scale * prior.largest * 2.0**-24) ** 2

@@ -15,17 +15,21 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from quadrature.posterior.covariance import is_disturbed, largest_sample
 from quadrature.posterior.mean import PosteriorMean, PrefixMean
 from quadrature.posterior.prior import PRIOR_PHASES, Prior
 from quadrature.posterior.refined import PosteriorError
 from quadrature.posterior.resolution import Pilot, fine_enough
 from quadrature.runtime.errors import DataError, ParameterError
 from quadrature.runtime.settings import Section
-from quadrature.signals.waves import GenerateParams, sine_and_cosine
+from quadrature.signals.waves import GenerateParams, draw_shard, sine_and_cosine
 from quadrature.storage.arrow import Columns
 
 BLOCK = 4096
 """Windows computed between two steps of the progress bar."""
+
+CHECKED = 1024
+"""Disturbed windows that are drawn again to see whether they are the same, at most."""
 
 DEVIATIONS = 6.0
 """Standard deviations by which the noise of drawn windows may differ from generate.noise_std."""
@@ -44,15 +48,22 @@ def prepare(params: GenerateParams, first: Columns, sees_whole_window: bool, thr
     whole window. Raises ParameterError if the posterior cannot be computed, DataError if the windows were not drawn
     with these parameters.
     """
-    if params.noise_std == 0.0 or params.amplitude.high == 0.0:
+    if params.amplitude.high == 0.0 or (params.noise_std == 0.0 and not is_disturbed(params)):
         return None
-    _check_drawn(params, first)
     windows = params.windows.train
+    prior = Prior(params, windows)
+    if prior.unknown:
+        raise _out_of_reach(prior.unknown)
+    if not (_are_the_same if is_disturbed(params) else _can_be_drawn)(params, first):
+        raise DataError(
+            "the training windows were not drawn with the `generate` section of params.yaml, so their posterior is not "
+            "known; set targets.kind to clean"
+        )
     if params.phase == "consecutive" and windows > PRIOR_PHASES:
         raise _out_of_reach(f"{PRIOR_PHASES:,} consecutive windows are the most whose phases are a known list")
     kind = PosteriorMean if sees_whole_window else PrefixMean
     try:
-        return fine_enough(Prior(params, windows), first["input"], first["target"], threads, kind)
+        return fine_enough(prior, first["input"], first["target"], threads, kind)
     except PosteriorError as reason:
         raise _out_of_reach(str(reason)) from None
 
@@ -73,8 +84,24 @@ def _out_of_reach(reason: str) -> ParameterError:
     return ParameterError(f"targets.kind in params.yaml: {reason}; or set it to clean")
 
 
-def _check_drawn(params: GenerateParams, shard: Columns) -> None:
-    """Raises DataError unless the windows can have been drawn with these parameters."""
+def _are_the_same(params: GenerateParams, shard: Columns) -> bool:
+    """Whether the training split's first shard begins with the windows that these parameters draw.
+
+    No column holds chirp or harmonics, so nothing less would show whether they are those of the parameters.
+    """
+    count = min(len(shard["input"]), CHECKED)
+    drawn = draw_shard(
+        params.model_copy(update={"windows": params.windows.model_copy(update={"train": count})}), "train", 0
+    )
+    near = 1e-5 * largest_sample(params)
+    return all(
+        drawn[name].shape == shard[name][:count].shape and np.allclose(drawn[name], shard[name][:count], 0.0, near)
+        for name in ("input", "target")
+    )
+
+
+def _can_be_drawn(params: GenerateParams, shard: Columns) -> bool:
+    """Whether undisturbed windows can have been drawn with these parameters."""
     phase, frequency = (shard[name].astype(np.float64) for name in ("phase", "frequency"))
     sine, cosine = sine_and_cosine(phase, frequency, params.length, params.unit_angle)
     amplitude = shard["amplitude"][:, None]
@@ -82,8 +109,4 @@ def _check_drawn(params: GenerateParams, shard: Columns) -> None:
     is_clean = np.allclose(amplitude * cosine, shard["target"], rtol=0.0, atol=1e-5 * params.amplitude.high)
     # The variance of the mean square of n normal numbers is 2 / n (relative).
     tolerance = DEVIATIONS * math.sqrt(2.0 / noise.size) + 1e-3
-    if not is_clean or abs(np.square(noise).mean() / params.noise_std**2 - 1.0) > tolerance:
-        raise DataError(
-            "the training windows were not drawn with the `generate` section of params.yaml, so their posterior is not "
-            "known; set targets.kind to clean"
-        )
+    return is_clean and bool(abs(np.square(noise).mean() / params.noise_std**2 - 1.0) <= tolerance)

@@ -10,6 +10,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from quadrature.posterior.covariance import is_disturbed
 from quadrature.posterior.mean import PosteriorMean, PrefixMean
 from quadrature.posterior.prior import PRIOR_PHASES, Prior
 from quadrature.posterior.refined import PosteriorError
@@ -35,7 +36,7 @@ class Floor:
         kind: type[PosteriorMean | PrefixMean] = PosteriorMean,
     ) -> None:
         """Runs the pilot on the first shard of the split. Raises PosteriorError if it shows that there is no floor."""
-        if not params.noise_std:
+        if not params.noise_std and not is_disturbed(params):
             raise PosteriorError("generate.noise_std is 0, so nothing but rounding limits an estimate")
         if not params.amplitude.high:
             raise PosteriorError("generate.amplitude is 0, so every target is 0")

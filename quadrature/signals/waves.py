@@ -1,9 +1,10 @@
 """Windows of sine and cosine, drawn from the priors in the `generate` section of params.yaml.
 
 A window holds `length` samples of one wave at equally spaced instants. The input is amplitude * sin(angle) plus noise,
-the target amplitude * cos(angle). The angle of sample i is phase + frequency * unit_angle * i / (length - 1), where
-unit_angle is `span`, or 2 pi (length - 1) / rate, which makes frequency the number of periods a second. It needs only
-numpy; files and networks are left to other modules.
+the target amplitude * cos(angle). The angle of sample i is phase + frequency * unit_angle * i / (length - 1), without
+chirp, where unit_angle is `span`, or 2 pi (length - 1) / rate, which makes frequency the number of periods a second.
+quadrature/signals/disturbances.py draws what else the input may hold. It needs only numpy; files and networks are left
+to other modules.
 """
 
 import math
@@ -16,6 +17,7 @@ from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
 from quadrature.runtime.params import Seed
 from quadrature.runtime.settings import Section
+from quadrature.signals.disturbances import draw_harmonics, draw_noise, drift_shape
 
 SPLITS = ("train", "validation", "test")
 """The parts of the data set; a split's index here selects its stream of random numbers."""
@@ -91,6 +93,11 @@ class GenerateParams(Section):
     frequency: Range
     amplitude: Range
     noise_std: Magnitude
+    noise_color: Annotated[float, Field(ge=0.0, le=2.0)]  # exponent of the noise's power spectrum, 1 / f^noise_color
+    offset_std: Magnitude  # of a constant added to a window
+    drift_std: Magnitude  # of a slope added to a window: its change from the first sample to the last
+    harmonics: Annotated[list[Magnitude], Field(max_length=16)]  # of the 2nd, 3rd ... harmonic's components / amplitude
+    chirp: Annotated[float, Field(ge=0.0, le=1.0)]  # largest change of a wave's frequency over the window / frequency
 
     @property
     def unit_angle(self) -> float:
@@ -149,15 +156,35 @@ def _unit_angle(length: int, span: float | None, rate: float | None) -> float:
 
 
 def sine_and_cosine(
-    phase: NDArray[np.float64], frequency: NDArray[np.float64], length: int, unit_angle: float
+    phase: NDArray[np.float64],
+    frequency: NDArray[np.float64],
+    length: int,
+    unit_angle: float,
+    chirp: NDArray[np.float64] | None = None,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Returns the sine and the cosine of each wave at `length` equally spaced instants.
 
-    phase and frequency are (count,), phase in radians; a wave of frequency 1 turns by `unit_angle` radians in all.
-    Results are (count, length) float64.
+    phase, frequency and chirp are (count,), phase in radians; a wave of frequency 1 turns by `unit_angle` radians in
+    all. Results are (count, length) float64. A chirp of c changes the frequency linearly from frequency * (1 - c / 2)
+    at the first sample to frequency * (1 + c / 2) at the last.
     """
     angle = phase[:, None] + frequency[:, None] * np.linspace(0.0, unit_angle, length)
+    if chirp is not None:
+        angle += (frequency * chirp)[:, None] * bend(length, unit_angle)
     return np.sin(angle), np.cos(angle)
+
+
+def in_units(params: GenerateParams, scale: float) -> GenerateParams:
+    """Returns the parameters of the same windows divided by `scale`."""
+    ends = {name: getattr(params.amplitude, name) / scale for name in ("low", "high")}
+    stds = {name: getattr(params, name) / scale for name in ("noise_std", "offset_std", "drift_std")}
+    return params.model_copy(update={"amplitude": params.amplitude.model_copy(update=ends), **stds})
+
+
+def bend(length: int, unit_angle: float) -> NDArray[np.float64]:
+    """Returns what a chirp of 1 adds to the angle of each sample of a wave of frequency 1, in radians."""
+    passed = np.linspace(0.0, 1.0, length)
+    return 0.5 * unit_angle * passed * (passed - 1.0)
 
 
 def draw_shard(params: GenerateParams, split: str, shard: int) -> Mapping[str, NDArray[np.floating]]:
@@ -170,7 +197,8 @@ def draw_shard(params: GenerateParams, split: str, shard: int) -> Mapping[str, N
     first = shard * params.shard_windows
     count = min(params.shard_windows, getattr(params.windows, split) - first)
     sequence = np.random.SeedSequence(params.seed, spawn_key=(SPLITS.index(split), shard))
-    phases, frequencies, amplitudes, noises = (np.random.default_rng(child) for child in sequence.spawn(4))
+    streams = [np.random.default_rng(child) for child in sequence.spawn(8)]
+    phases, frequencies, amplitudes, noises, offsets, drifts, harmonics, chirps = streams
 
     if params.phase == "consecutive":
         phase = params.unit_angle * np.arange(first, first + count, dtype=np.float64)
@@ -181,11 +209,19 @@ def draw_shard(params: GenerateParams, split: str, shard: int) -> Mapping[str, N
 
     samples, target = (np.empty((count, params.length), np.float32) for _ in range(2))
     for block in _blocks(count, params.length):
-        sine, cosine = sine_and_cosine(phase[block], frequency[block], params.length, params.unit_angle)
+        waves = phase[block], frequency[block]
+        chirp = chirps.uniform(-params.chirp, params.chirp, len(waves[0])) if params.chirp else None
+        sine, cosine = sine_and_cosine(*waves, params.length, params.unit_angle, chirp)
+        if params.harmonics:
+            sine += draw_harmonics(harmonics, sine, cosine, params.harmonics)
         sine *= amplitude[block, None]
         cosine *= amplitude[block, None]
         if params.noise_std:
-            sine += params.noise_std * noises.standard_normal(sine.shape)
+            sine += params.noise_std * draw_noise(noises, sine.shape, params.noise_color)
+        if params.offset_std:
+            sine += params.offset_std * offsets.standard_normal((len(sine), 1))
+        if params.drift_std:
+            sine += params.drift_std * drifts.standard_normal((len(sine), 1)) * drift_shape(params.length)
         samples[block], target[block] = sine, cosine
     return {"input": samples, "target": target, "phase": phase, "frequency": frequency, "amplitude": amplitude}
 

@@ -103,6 +103,14 @@ def test_the_task_is_a_window_and_its_wave_a_quarter_turn_ahead(pictures, column
     assert given.get_ylim()[0] < min(samples) < max(samples) < given.get_ylim()[1]
 
 
+def test_a_wave_whose_chirp_no_column_holds_is_not_drawn(columns, monkeypatch):
+    monkeypatch.setattr(figures, "svg", lambda figure: figure)
+    for chirp, lines in ((0.0, (2, 3)), (0.5, (1, 1))):
+        drawn = draw(PARAMS.model_copy(update={"chirp": chirp}), "test")
+        _, fastest = choose_windows([{**columns, **drawn}], 6)
+        assert tuple(len(panel.lines) for panel in figures.task(fastest, PARAMS.span).axes) == lines
+
+
 def test_the_learning_curves_are_the_historys(pictures):
     errors, rates = pictures["learning_curves"].axes
     assert errors.get_yscale() == "log"

@@ -27,6 +27,11 @@ def make_params(**changes):
         "frequency": changes.pop("frequency", (0.5, 2.0)),
         "amplitude": changes.pop("amplitude", (1.0, 1.0)),
         "noise_std": 0.1,
+        "noise_color": 0.0,
+        "offset_std": 0.0,
+        "drift_std": 0.0,
+        "harmonics": [],
+        "chirp": 0.0,
         **changes,
     }
     for name in ("frequency", "amplitude"):

@@ -91,10 +91,67 @@ def test_any_number_of_threads_and_processes_makes_the_same_bytes(project):
     assert logs[1] == ""
 
 
+DISTURBED = {
+    "generate.offset_std": 0.3,
+    "generate.drift_std": 0.2,
+    "generate.noise_color": 1.0,
+    "generate.harmonics": [0.1],
+    "generate.chirp": 0.1,
+    "generate.noise_std": 0.2,
+}
+
+
+@pytest.mark.slow
+def test_the_targets_of_disturbed_windows_are_their_posterior_means_unless_the_windows_are_others(project):
+    project.set(**DISTURBED)
+    project.stage("generate")
+    windows, targets, _ = make_targets(project)
+    params = GenerateParams.model_validate(project.yaml("params.yaml")["generate"])
+    expected = PosteriorMean(Prior(params, 2000)).estimate(windows["input"]).mean
+    np.testing.assert_allclose(targets, expected, rtol=0, atol=1e-4)
+    other = {"generate.harmonics": [0.12], "generate.chirp": 0.12, "generate.offset_std": 0.31, "generate.span": 3.2}
+    for name, value in other.items():
+        project.set(**{**DISTURBED, name: value})
+        result = project.stage("targets", check=False)
+        assert result.returncode == 65, name
+        assert "were not drawn with the `generate` section of params.yaml" in result.stderr.splitlines()[-1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        (
+            {"generate.harmonics": [0.1], "generate.amplitude": {"low": 0.5, "high": 1.0}},
+            "targets.kind in params.yaml: the posterior of waves with harmonics and an unknown amplitude is not "
+            "computed; make the ends of generate.amplitude equal or set generate.harmonics to []; or set it to clean",
+        ),
+        (
+            {"generate.offset_std": 0.1, "generate.noise_std": 0.0},
+            "targets.kind in params.yaml: the posterior of disturbed windows without noise is not computed; "
+            "raise generate.noise_std; or set it to clean",
+        ),
+        (
+            {"generate.chirp": 0.1, "generate.phase": "consecutive"},
+            "targets.kind in params.yaml: the posterior of consecutive phases with harmonics or chirp is not computed; "
+            "set generate.phase to uniform; or set it to clean",
+        ),
+    ],
+    ids=["harmonics", "no noise", "chirp"],
+)
+def test_disturbances_without_a_posterior_are_refused_in_one_line(project, changes, line):
+    project.set(**changes)
+    project.stage("generate")
+    result = project.stage("targets", check=False)
+    assert (result.returncode, result.stderr.splitlines()[-1]) == (2, line)
+    make_targets(project, **{"targets.kind": "clean"})
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("changes", "code", "line"),
     [
+        ({"generate.offset_std": 0.1}, 65, "were not drawn with the `generate` section of params.yaml"),
         ({"generate.span": 7e4}, 65, "were not drawn with the `generate` section of params.yaml"),
         ({"generate.noise_std": 0.11}, 65, "were not drawn with the `generate` section of params.yaml"),
         ({"targets.kind": "median"}, 2, "targets.kind in params.yaml is the text 'median'"),

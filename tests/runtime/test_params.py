@@ -121,6 +121,17 @@ def test_every_mistake_is_named_in_one_error(tmp_path):
         ("noise_std: 0.1", "noise_std: .inf", "generate.noise_std in params.yaml is inf; it should be a finite number"),
         ("noise_std: 0.1", "noise_std: true", "generate.noise_std in params.yaml is true; it should be a valid number"),
         (
+            "harmonics: []",
+            "harmonics: [0.1, -0.1]",
+            "generate.harmonics.1 in params.yaml is -0.1; it should be greater than or equal to 0",
+        ),
+        ("harmonics: []", "harmonics: 0.1", "generate.harmonics in params.yaml is 0.1; it should be a valid list"),
+        (
+            "color: 0.0",
+            "color: 2.5",
+            "generate.noise_color in params.yaml is 2.5; it should be less than or equal to 2",
+        ),
+        (
             "span: 3.141592653589793",
             "span: 1_000.0",
             "generate.span in params.yaml is the text '1_000.0'; it should be",

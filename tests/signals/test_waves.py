@@ -22,6 +22,11 @@ def settings(**changes):
         "frequency": {"low": 0.5, "high": 2.0},
         "amplitude": {"low": 0.8, "high": 1.5},
         "noise_std": 0.1,
+        "noise_color": 0.0,
+        "offset_std": 0.0,
+        "drift_std": 0.0,
+        "harmonics": [],
+        "chirp": 0.0,
     }
     return GenerateParams.model_validate({**base, **changes})
 

@@ -4,6 +4,7 @@ A fork begins at once, with what this process has loaded, and needs no lock of P
 calls of a few microseconds, threads spend their time waiting for that lock.
 """
 
+import atexit
 import multiprocessing
 import os
 import select
@@ -56,6 +57,7 @@ class Helper:
             warnings.simplefilter("ignore", DeprecationWarning)
             self._process.start()
         theirs.close()
+        atexit.register(self.end)  # before multiprocessing's own, which sends signals and waits
 
     def send(self, message: object) -> None:
         """Sends a message; before the next one, `wait`."""
@@ -75,6 +77,7 @@ class Helper:
 
     def end(self) -> None:
         """Ends the process, after the work it may be doing."""
+        atexit.unregister(self.end)
         _connections.discard(self._connection)
         self._connection.close()
         self._process.join()

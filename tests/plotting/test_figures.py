@@ -108,7 +108,7 @@ def test_a_wave_whose_chirp_no_column_holds_is_not_drawn(columns, monkeypatch):
     for chirp, lines in ((0.0, (2, 3)), (0.5, (1, 1))):
         drawn = draw(PARAMS.model_copy(update={"chirp": chirp}), "test")
         _, fastest = choose_windows([{**columns, **drawn}], 6)
-        assert tuple(len(panel.lines) for panel in figures.task(fastest, PARAMS.span).axes) == lines
+        assert tuple(len(panel.lines) for panel in figures.task(fastest, AXIS).axes) == lines
 
 
 def test_the_learning_curves_are_the_historys(pictures):

@@ -123,7 +123,7 @@ def test_every_mistake_is_named_in_one_error(tmp_path):
         (
             "harmonics: []",
             "harmonics: [0.1, -0.1]",
-            "generate.harmonics.1 in params.yaml is -0.1; it should be greater than or equal to 0",
+            "generate.harmonics.1 in params.yaml is -0.1; it should be 0, or from 1e-30 to 1e+30",
         ),
         ("harmonics: []", "harmonics: 0.1", "generate.harmonics in params.yaml is 0.1; it should be a valid list"),
         (

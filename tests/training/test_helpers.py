@@ -117,6 +117,12 @@ def test_helpers_end_in_any_order_and_leave_no_process(children, order):
     assert children() == []
 
 
+def test_a_program_that_ends_no_helper_ends_all_the_same():
+    program = "from quadrature.training.helpers import Helper; helpers = [Helper(print, print) for _ in range(2)]"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=PROJECT, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_helpers_end_with_a_process_that_is_killed():
     program = """
 import time

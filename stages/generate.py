@@ -5,6 +5,7 @@ The bytes do not depend on the number of threads nor, under torchrun, on the num
 
 import argparse
 import logging
+from contextlib import closing
 
 import pyarrow as pa
 from tqdm import tqdm
@@ -61,9 +62,11 @@ def draw_split(params: GenerateParams, split: str, folder: places.Place, launch:
     def draw(shard: int, file: WindowWriter) -> None:
         file.write(draw_shard(params, split, shard))
 
-    drawn = draw_missing(folder, split, shards, launch, threads, draw)
-    for _ in tqdm(drawn, split, len(launch.own_items(range(shards))), unit="shard", disable=launch.rank > 0 or None):
-        pass
+    count, is_silent = len(launch.own_items(range(shards))), launch.rank > 0 or None
+    # Closed on a signal, too: no thread finishes a shard after the finished ones were counted.
+    with closing(draw_missing(folder, split, shards, launch, threads, draw)) as drawn:
+        for _ in tqdm(drawn, split, count, unit="shard", disable=is_silent):
+            pass
 
 
 if __name__ == "__main__":

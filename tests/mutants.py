@@ -115,7 +115,7 @@ def draw(count: int, seed: int) -> list[Mutant]:
 
 
 def near(path: str) -> list[str]:
-    """Returns the test files that name a module, most mentions first, or those of its folder if none names it."""
+    """Returns the test files that name a module, its own first, then most mentions first; or those of its folder."""
     module = path.removesuffix(".py").replace("/", ".")
     package, _, own = module.rpartition(".")
     name = re.compile(rf"\b{re.escape(module)}\b|from {re.escape(package)} import .*\b{own}\b|test_{own}\b")
@@ -123,7 +123,10 @@ def near(path: str) -> list[str]:
         str(file.relative_to(PROJECT)): len(name.findall(file.read_text() + file.name))
         for file in (PROJECT / "tests").rglob("test_*.py")
     }
-    named = sorted((file for file, count in counts.items() if count), key=lambda file: -counts[file])
+    mirror = f"/test_{own}.py"
+    named = sorted(
+        (file for file, count in counts.items() if count), key=lambda file: (mirror not in file, -counts[file])
+    )
     folder = PROJECT / "tests" / package.rpartition(".")[2]
     return named or sorted(str(file.relative_to(PROJECT)) for file in folder.glob("test_*.py"))
 

@@ -6,7 +6,7 @@ from tests.checkout import PROJECT
 from tests.mutants import near
 
 
-def test_the_file_that_names_a_module_most_often_comes_first():
+def test_a_modules_own_file_comes_first():
     for folder, name in (("scoring", "floor"), ("signals", "waves"), ("training", "soap"), ("storage", "places")):
         assert near(f"quadrature/{folder}/{name}.py")[0] == f"tests/{folder}/test_{name}.py"
 

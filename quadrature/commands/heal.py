@@ -199,17 +199,30 @@ def _is_torn(lockfile: Path) -> bool:
 
 
 def _heal_run_cache(runs: Path) -> Iterator[str]:
-    """Deletes half-written records of runs. A record cut before its outputs stops DVC, which does not name the file.
+    """Deletes half-written records of runs, and folders without a record. Both stop DVC, which does not name the file.
 
-    DVC renames a record milliseconds after it has begun it. An experiment, or a project with the same cache, may be
-    about to: only those that remain are deleted.
+    DVC renames a record milliseconds after it has made its folder. An experiment, or a project with the same cache, may
+    be about to: only those that remain are deleted.
     """
     found = [*runs.glob("*/*/.*.tmp")]
-    if found:
+    empty = [path for path in runs.glob("*/*") if path.is_dir() and not any(path.iterdir())]
+    if found or empty:
         time.sleep(RENAME_SECONDS)
     for path in filter(Path.exists, found):
         path.unlink(missing_ok=True)
         yield f"{os.path.relpath(path)} was half written; removed"
+        _remove_empty(path.parent)
+    for path in filter(_remove_empty, empty):
+        yield f"{os.path.relpath(path)} was empty; removed"
+
+
+def _remove_empty(folder: Path) -> bool:
+    """Deletes a folder; returns False, and leaves it, if it has content."""
+    try:
+        folder.rmdir()
+    except OSError:
+        return False
+    return True
 
 
 def _free_name(path: Path) -> Path:

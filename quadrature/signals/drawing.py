@@ -13,7 +13,7 @@ import fcntl
 import logging
 import os
 import shutil
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePath
 
@@ -118,7 +118,7 @@ def _locked(folder: Path, kind: int = fcntl.LOCK_EX) -> Iterator[bool]:
 
 def draw_missing(
     folder: Place, split: str, shards: int, launch: Launch, threads: int, draw: Callable[[int, WindowWriter], None]
-) -> Iterator[int]:
+) -> Generator[int, None, None]:
     """Draws this process's shards of a split, except those that an earlier run finished; yields their numbers in order.
 
     `draw` writes a shard to a file. Threads draw several shards at the same time.

@@ -212,6 +212,21 @@ def test_a_disk_too_full_for_dvcs_databases_is_told_before_dvc_waits_for_room_wi
     assert re.fullmatch(f"{disk}/repo/[0-9a-f]+: No space left on device.*\n", told.stderr)
 
 
+def test_a_folder_of_records_without_a_record_is_removed(project, finished):
+    """A kill before the first record of a run is whole leaves one, at which DVC fails."""
+    shutil.copytree(finished.path / ".dvc/cache", project / ".dvc/cache")
+    (project / "dvc.lock").unlink()
+    records = sorted(project.glob(".dvc/cache/runs/*/*/*"))
+    for record in records:
+        record.unlink()
+    half = records[0].with_name(".half.tmp")
+    half.touch()
+    empty = {record.parent for record in records[1:]}
+    found = {f"{half.relative_to(project)} was half written; removed"}
+    assert set(heal()) == found | {f"{folder.relative_to(project)} was empty; removed" for folder in empty}
+    assert not [*project.glob(".dvc/cache/runs/*/*")]
+
+
 def test_a_half_written_record_of_a_run_is_removed_but_not_one_that_dvc_is_about_to_rename(project, finished):
     """Ctrl-C while DVC writes a record leaves one without outputs, which DVC takes for the newest."""
     shutil.copytree(finished.path / ".dvc/cache", project / ".dvc/cache")

@@ -106,7 +106,8 @@ def test_a_stage_that_signals_stopped_and_killed_goes_on_each_time_to_the_same_b
         assert process.returncode == code
         assert went_on == (number != signal.SIGTERM)
         assert not (generated.path / OUTPUTS[0]).exists()
-        assert len(states(generated)) == 2
+        # A kill may come after a third state was written and before the first of them was deleted.
+        assert len(states(generated)) in ((2,) if code == 75 else (2, 3))
         if told is not None:
             assert log.splitlines()[-1].startswith(f"{told}; the next run resumes after step ")
         assert has_ended(helper)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from quadrature.network.device import Device, set_up_device
-from quadrature.network.model import QuadratureNetwork, predict
+from quadrature.network.model import QuadratureNetwork, analytic_signal, predict
 from quadrature.network.model_file import load_model
 from quadrature.posterior.mean import PosteriorMean, PrefixMean
 from quadrature.runtime import lifecycle
@@ -25,12 +25,23 @@ from quadrature.runtime.settings import Section
 from quadrature.scoring.baselines import LeastSquares, hilbert, zero
 from quadrature.scoring.floor import OptionalFloor
 from quadrature.scoring.leakage import SeenWindows, slices
-from quadrature.scoring.scores import Excess, Score
+from quadrature.scoring.scores import BASELINES, Scores
 from quadrature.signals.waves import GenerateParams
 from quadrature.storage.arrow import Columns
 from quadrature.storage.digest import write_list
 from quadrature.storage.files import write_json
-from quadrature.storage.windows import ESTIMATE_COLUMNS, WINDOW_COLUMNS, read_row_groups, read_split, writing
+from quadrature.storage.windows import (
+    COMPONENTS,
+    ESTIMATE_COLUMNS,
+    IN_PHASE_COLUMNS,
+    TARGET_COLUMNS,
+    WINDOW_COLUMNS,
+    Split,
+    read_row_groups,
+    read_split,
+    stack,
+    writing,
+)
 
 MODEL = Path("models/model.safetensors")
 TEST, TRAIN = Path("data/windows/test"), Path("data/windows/train")
@@ -53,14 +64,15 @@ def main() -> None:
     device = set_up_device(params.device, params.threads)
     logging.info("device %s, threads %d", device, params.threads)
     network = load_model(MODEL).to(device)
+    components = COMPONENTS if "in_phase" in Split(TEST).columns else TARGET_COLUMNS
 
     least_squares, seen = LeastSquares(network.window_length, network.scale), 0
     posterior = PosteriorMean if network.params.sees_whole_window else PrefixMean
-    floor, excess = OptionalFloor(params.generate, params.threads, posterior), Excess()
-    scores = {name: Score() for name in ("prediction", "least_squares", "hilbert", "zero")}
+    floor, scores = OptionalFloor(params.generate, params.threads, posterior), Scores(components, network.scale)
+    columns = dict.fromkeys((*WINDOW_COLUMNS, *components))
     with writing(PREDICTIONS) as predictions:
-        for number, shards in enumerate(slices(read_split(TEST, WINDOW_COLUMNS, network.window_length))):
-            seen += search_training(shards, params.threads, network.scale, None if number else least_squares)
+        for number, shards in enumerate(slices(read_split(TEST, list(columns), network.window_length))):
+            seen += search_training(shards, params.threads, network, None if number else least_squares, components)
             for shard in shards:
                 estimates: dict[str, NDArray[np.floating]] = {
                     "prediction": predict_finite(network, shard["input"], params.evaluate.batch_size),
@@ -69,73 +81,84 @@ def main() -> None:
                     "hilbert": hilbert(shard["input"]),
                     "zero": zero(shard["input"]),
                 }
-                add_errors(scores, excess, estimates, shard["target"])
-                predictions.write({**shard, **{name: estimates[name].astype(np.float32) for name in ESTIMATE_COLUMNS}})
+                scores.add(estimates, shard)
+                predictions.write(rows(shard, estimates, components))
     floor.end()
     if floor.is_withdrawn:
-        excess = Excess()
-        withdraw_floor()
-    write_metrics(scores, excess, floor, seen)
+        scores.withdraw_floor()
+        withdraw_floor(components)
+    write_metrics(scores, floor, seen)
 
 
-def search_training(shards: Sequence[Columns], threads: int, scale: float, least_squares: LeastSquares | None) -> int:
+def search_training(
+    shards: Sequence[Columns],
+    threads: int,
+    network: QuadratureNetwork,
+    least_squares: LeastSquares | None,
+    components: Sequence[str],
+) -> int:
     """Returns the number of windows of some test shards that are in the training split; fits least squares if given."""
-    search = SeenWindows([shard["input"] for shard in shards], threads, scale)
-    window_length = shards[0]["input"].shape[1]
-    for train in read_split(TRAIN, ("input", "target") if least_squares else ("input",), window_length):
+    search = SeenWindows([shard["input"] for shard in shards], threads, network.scale)
+    columns = ("input", *components) if least_squares else ("input",)
+    for train in read_split(TRAIN, columns, network.window_length):
         if least_squares:
-            least_squares.add(train["input"], train["target"])
+            least_squares.add(train["input"], stack(train, components))
         search.look_in(train["input"])
     return search.count
 
 
-def predict_finite(network: QuadratureNetwork, windows: NDArray[np.float32], batch_size: int) -> NDArray[np.float32]:
-    """Returns the network's estimates, (count, window_length). Raises DataError if one is not finite."""
+def predict_finite(network: QuadratureNetwork, windows: NDArray[np.float32], batch_size: int) -> NDArray[np.floating]:
+    """Returns the network's estimates, (count, 2, window_length). Raises DataError if one is not finite."""
     prediction = predict(network, windows, batch_size)
     if not np.isfinite(prediction).all():
         raise DataError(f"{MODEL} gives estimates that are not finite; run `dvc repro train`")
-    return prediction
+    return analytic_signal(windows, prediction)
 
 
-def add_errors(
-    scores: Mapping[str, Score],
-    excess: Excess,
-    estimates: Mapping[str, NDArray[np.floating]],
-    target: NDArray[np.floating],
-) -> None:
-    """Adds the errors of the estimates of a shard; all arrays are (count, window_length)."""
-    for name, score in scores.items():
-        score.add(estimates[name], target)
-    excess.add(estimates["prediction"], estimates["posterior_mean"], target)
+def rows(shard: Columns, estimates: Columns, components: Sequence[str]) -> Columns:
+    """Returns the rows of data/predictions.parquet for a shard, by the estimates of the analytic signal."""
+    found = {name: shard[name] for name in WINDOW_COLUMNS}
+    found |= {name: estimates[name][:, -1].astype(np.float32) for name in ESTIMATE_COLUMNS}
+    if components is COMPONENTS:
+        found |= {"in_phase": shard["in_phase"], "in_phase_prediction": estimates["prediction"][:, 0]}
+    return found
 
 
-def withdraw_floor() -> None:
+def withdraw_floor(components: Sequence[str]) -> None:
     """Sets the column posterior_mean of data/predictions.parquet to nulls; copies the other columns."""
+    names = (*WINDOW_COLUMNS, *ESTIMATE_COLUMNS, *(IN_PHASE_COLUMNS if components is COMPONENTS else ()))
     with writing(PREDICTIONS) as predictions:
-        for rows in read_row_groups(PREDICTIONS, (*WINDOW_COLUMNS, *ESTIMATE_COLUMNS)):
-            predictions.write(rows | {"posterior_mean": np.full_like(rows["posterior_mean"], np.nan)})
+        for group in read_row_groups(PREDICTIONS, names):
+            predictions.write(group | {"posterior_mean": np.full_like(group["posterior_mean"], np.nan)})
 
 
-def write_metrics(scores: Mapping[str, Score], excess: Excess, floor: OptionalFloor, seen: int) -> None:
+def write_metrics(scores: Scores, floor: OptionalFloor, seen: int) -> None:
     """Writes metrics/test.json and its digest, and logs the main figures."""
-    network = scores["prediction"]
-    figures = excess.figures()
+    network, windows = scores.quadrature["prediction"], scores.quadrature["prediction"].windows
+    excess = scores.excess.figures()
     write_json(
         METRICS,
         {
             "mse": network.mse,
             "rmse": network.rmse,
             "max_abs_error": network.max_abs_error,
-            **figures,
+            **excess,
             "floor_numerical_error": floor.numerical_error,
             "floor_missing": floor.missing,
-            "baselines": {name: scores[name].mse for name in ("zero", "hilbert", "least_squares")},
-            "windows": network.windows,
-            "seen_in_training": seen / network.windows,
+            "baselines": {name: scores.quadrature[name].mse for name in BASELINES},
+            **scores.analytic["prediction"].figures(),
+            **{f"floor_{name}": figure for name, figure in scores.analytic["posterior_mean"].figures().items()},
+            **scores.baselines(),
+            "windows": windows,
+            "seen_in_training": seen / windows,
         },
     )
     write_list(Path("data/digests/evaluate.sha256"), [METRICS])
-    logging.info("windows %s, mse %.3g, %s", f"{network.windows:,}", network.mse, describe(figures))
+    phase = scores.analytic["prediction"].figures()["phase_rmse_degrees"]
+    logging.info(
+        "windows %s, mse %.3g, %s%s",
+        f"{windows:,}", network.mse, describe(excess), "" if phase is None else f", phase error {phase:.2f} degrees",
+    )  # fmt: skip
 
 
 def describe(figures: Mapping[str, float | None]) -> str:

@@ -2,6 +2,9 @@
 
 from functools import partial
 from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from quadrature.plotting import animation, error_tables, figures
 from quadrature.plotting.figures import PlotParams
@@ -13,10 +16,17 @@ from quadrature.signals.waves import GenerateParams
 from quadrature.storage.digest import DigestList, write_list
 from quadrature.storage.files import write_bytes
 from quadrature.storage.history import read_history
-from quadrature.storage.windows import ESTIMATE_COLUMNS, WINDOW_COLUMNS, read_row_groups, read_snapshots
+from quadrature.storage.windows import (
+    ESTIMATE_COLUMNS,
+    IN_PHASE_COLUMNS,
+    WINDOW_COLUMNS,
+    read_row_groups,
+    read_snapshots,
+)
 
 
 class Params(Section):
+    output: Annotated[Literal["analytic", "quadrature"], Field(alias="model.output")]
     generate: GenerateParams
     plot: PlotParams
 
@@ -25,7 +35,8 @@ def main() -> None:
     params = load_params(Params)
     axis = TimeAxis.of(params.generate)
     # Predictions may not fit in memory: they are read a row group at a time, once for each use.
-    read = partial(read_row_groups, Path("data/predictions.parquet"), (*WINDOW_COLUMNS, *ESTIMATE_COLUMNS))
+    columns = (*WINDOW_COLUMNS, *ESTIMATE_COLUMNS, *(IN_PHASE_COLUMNS if params.output == "analytic" else ()))
+    read = partial(read_row_groups, Path("data/predictions.parquet"), columns)
     first, fastest = figures.choose_windows(read(), params.plot.windows)
     snapshots = read_snapshots(Path("data/snapshots.parquet"))
     history = read_history(Path("metrics/history.csv"), DigestList(Path("data/digests/train.sha256")))

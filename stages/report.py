@@ -10,7 +10,7 @@ from pathlib import Path
 from quadrature.reporting import page
 from quadrature.reporting.metrics import TestMetrics, TrainMetrics, read_metrics
 from quadrature.reporting.model_shape import read_weights
-from quadrature.reporting.verdict import alternatives, verdict, warnings
+from quadrature.reporting.verdict import alternatives, error_rows, verdict, warnings
 from quadrature.runtime import lifecycle
 from quadrature.runtime.params import load_params
 from quadrature.runtime.settings import Section, flatten
@@ -31,6 +31,7 @@ class NetworkParams(Section, extra="allow"):
     num_layers: int
     bidirectional: bool
     head: str
+    output: str
 
 
 class Params(Section):
@@ -62,6 +63,7 @@ def main() -> None:
         "train": train,
         "test": test,
         "weights": read_weights(Path("models/model.safetensors")),
+        "errors": error_rows(test),
         "pictures": pictures,
         "moving": page.moving_picture(PLOTS / "training.gif", plotted),
         "parameters": tabulate(params.model_dump()),

@@ -1,6 +1,7 @@
 """Makes the targets of training: data/windows/train -> data/targets/train/part-*.parquet, a row for each window.
 
-A target is the posterior mean of the clean cosine given the noisy window, or the clean cosine itself. The bytes do not
+Targets are the posterior means of the two components of the clean wave given the noisy window, or the clean components
+themselves: `target`, the quadrature component, and `in_phase`. The bytes do not
 depend on the number of threads nor, under torchrun, on the number of processes.
 """
 
@@ -24,7 +25,7 @@ from quadrature.signals.drawing import draw_missing, drawing
 from quadrature.signals.waves import GenerateParams
 from quadrature.storage import places
 from quadrature.storage.fingerprint import fingerprint
-from quadrature.storage.windows import WINDOW_COLUMNS, Split, WindowWriter
+from quadrature.storage.windows import COMPONENTS, WINDOW_COLUMNS, Split, WindowWriter
 
 SPLIT = "train"
 
@@ -82,14 +83,16 @@ def write_targets(pilot: Pilot | None, split: Split, folder: places.Place, launc
 
         def write(shard: int, file: WindowWriter) -> None:
             if pilot is None:
-                file.write({"target": split.read(shard, ("target",))["target"]})
+                clean = split.read(shard, [name for name in COMPONENTS if name in split.columns])
+                file.write({name: clean[name] for name in ("target", "in_phase") if name in clean})
                 return
             windows = split.read(shard, ("input",))["input"]
-            target = np.empty_like(windows)
+            means = np.empty((2, *windows.shape), np.float32)
             for block, mean in posterior_means(pilot, windows, threads):
-                target[block] = mean
+                means[:, block] = mean.swapaxes(0, 1)
                 bar.update(len(mean))
-            file.write({"target": target})
+            in_phase, target = means
+            file.write({"target": target, "in_phase": in_phase})
 
         # One shard at a time: threads share its windows, so memory holds one shard.
         for done, _ in enumerate(draw_missing(folder, SPLIT, len(split.sizes), launch, 1, write), start=1):

@@ -7,6 +7,7 @@ import argparse
 import logging
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -26,7 +27,7 @@ from quadrature.storage.digest import write_list
 from quadrature.storage.files import write_json
 from quadrature.storage.history import History, Record, write_history
 from quadrature.storage.places import Place, join, parse_place
-from quadrature.storage.windows import TARGET_COLUMNS, Split
+from quadrature.storage.windows import COMPONENTS, TARGET_COLUMNS, Split
 from quadrature.training.arithmetic import arithmetic
 from quadrature.training.batches import SplitReader, in_order, open_split
 from quadrature.training.checkpoint import Checkpoints, checkpoints, prefixed, training_key, unpack, within
@@ -51,6 +52,11 @@ class Params(Section):
         """The size of the signal, in its own unit: its highest amplitude, or 1 where that is 0."""
         return self.highest_amplitude or 1.0
 
+    @property
+    def components(self) -> tuple[str, ...]:
+        """The columns that hold what the network estimates."""
+        return COMPONENTS if self.model.output == "analytic" else TARGET_COLUMNS
+
 
 def main() -> None:
     arguments = parse_arguments()
@@ -68,8 +74,9 @@ def run(arguments: argparse.Namespace, params: Params, device: torch.device, ran
     """Trains; the main process logs, saves and writes for all."""
     folder, targets = parse_place(arguments.windows), join(parse_place(arguments.targets), "train")
     memory = arguments.memory * 10**6
-    windows = open_split(join(folder, "train"), device, memory, targets=targets, scale=params.scale)
-    validation = open_split(join(folder, "validation"), device, memory, windows.window_length, scale=params.scale)
+    open_ = partial(open_split, device=device, memory=memory, scale=params.scale, components=params.components)
+    windows = open_(join(folder, "train"), targets=targets)
+    validation = open_(join(folder, "validation"), window_length=windows.window_length)
 
     network = QuadratureNetwork(params.model, windows.window_length)
     initialize(network, params.train.seed)

@@ -121,9 +121,9 @@ def make_tree(folder: Path, changes: Changes) -> Path:
 
 
 def set_params(folder: Path, changes: Changes) -> None:
-    """Writes params.yaml with the project's own parameters, clean targets, and some changes."""
+    """Writes params.yaml with the project's own parameters, clean targets of the quadrature alone, and some changes."""
     tree: dict[str, Any] = yaml.safe_load(PARAMETERS.read_text())
-    for path, value in {"device": "cpu", "targets.kind": "clean", **changes}.items():
+    for path, value in {"device": "cpu", "targets.kind": "clean", "model.output": "quadrature", **changes}.items():
         *sections, key = path.split(".")
         section = tree
         for name in sections:

@@ -55,6 +55,7 @@ EXPERIMENT = {
     "model.dropout": "0.0",
     "model.execution": "sequence",
     "model.head": "last",
+    "model.output": "quadrature",
     "train.epochs": "100",
     "train.batch_size": "32",
     "train.optimizer": "adam",

@@ -1,8 +1,9 @@
 """`python -m quadrature predict`: estimates for a table of windows, or of a long signal, in parquet, CSV or WAV.
 
-Each row gets `prediction`, the quadrature component, and two values computed from it and the input at the same instant:
-`amplitude`, hypot(input, prediction), and `phase`, atan2(input, prediction), in radians in (-pi, pi]. The input is
-not filtered, so both contain its noise.
+Each row gets the estimated analytic signal: `in_phase`, the sine without noise, and `quadrature`, the cosine, also
+under its older name `prediction`. From these follow `amplitude`, `phase` in radians in (-pi, pi], and `frequency` in
+radians a sample, also in Hz with --rate: quadrature/prediction/derived.py. A network with model.output quadrature does
+not filter the input: its `in_phase` is the samples, and amplitude, phase and frequency contain their noise.
 """
 
 import argparse
@@ -25,7 +26,7 @@ from quadrature.prediction.dialect import Dialect
 from quadrature.prediction.estimates import Output, Signal, predict_signal, predict_windows
 from quadrature.prediction.gaps import LONGEST_GAP, Gaps
 from quadrature.prediction.tables import Format, InputFormat, format_of, input_format_of, open_table, sniff_format
-from quadrature.runtime.arguments import whole_number
+from quadrature.runtime.arguments import hertz, whole_number
 from quadrature.runtime.errors import DataError, ParameterError
 from quadrature.runtime.launch import Launch, read_launch
 from quadrature.runtime.lifecycle import standard
@@ -61,8 +62,8 @@ def _add_files(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--output", required=True, metavar="FILE",
-        help="the same rows with prediction, amplitude and phase: parquet or CSV; - for standard output; a folder for "
-        "one file per input file, shared out among the processes of torchrun",
+        help="the same rows with in_phase, quadrature, amplitude, phase and frequency: parquet or CSV; - for standard "
+        "output; a folder for one file per input file, shared out among the processes of torchrun",
     )  # fmt: skip
     parser.add_argument("--format", choices=get_args(Format), help="format of the output (default: by its suffix)")
 
@@ -78,6 +79,9 @@ def _add_samples(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--time", metavar="NAME", help="column of times, which are checked to be evenly spaced; only with --hop"
+    )
+    parser.add_argument(
+        "--rate", type=hertz, metavar="HZ", help="samples a second: adds frequency_hz, the frequency in Hz"
     )
     parser.add_argument(
         "--gaps", choices=get_args(Gaps), default="refuse",
@@ -152,7 +156,7 @@ def _estimate(
             raise ParameterError(f"{label} is no CSV file; leave out the options of CSV, such as --delimiter")
         if kind == "wav" and arguments.hop is None:
             raise ParameterError(f"{label} is a recording, not windows; give --hop")
-        output = _find_output(place, Path(folder), arguments.format, kind, progress)
+        output = _find_output(place, Path(folder), arguments.format, kind, progress)._replace(rate=arguments.rate)
         typed = output.format == "parquet" or dialect.decimal != "."
         table = open_table(path, kind, label, typed, dialect)
         if arguments.hop is None:

@@ -33,6 +33,7 @@ LAYERS: dict[str, tuple[Callable[..., nn.Module], Callable[..., nn.Module]]] = {
 
 
 Execution = Literal["sequence", "stepwise"]
+Output = Literal["analytic", "quadrature"]
 
 
 class ModelParams(Section):
@@ -47,6 +48,12 @@ class ModelParams(Section):
     dropout: Annotated[float, Field(ge=0.0, lt=1.0)]  # between layers
     execution: Execution
     head: Literal["last", "every"]
+    output: Output  # both components of the analytic signal, or the quadrature component alone, as in the article
+
+    @property
+    def components(self) -> int:
+        """The number of estimates for each instant."""
+        return 2 if self.output == "analytic" else 1
 
     @property
     def sees_whole_window(self) -> bool:
@@ -69,7 +76,9 @@ class ModelParams(Section):
 
 
 class QuadratureNetwork(nn.Module):
-    """Estimates the cosine at the instants of a window of sine samples.
+    """Estimates the analytic signal at the instants of a window of sine samples, or its quadrature component alone.
+
+    The analytic signal has an in-phase component, the sine without noise, and a quadrature component, the cosine.
 
     Head `last` maps the final state to the whole window, as in the article. Head `every` maps each instant's state to
     its own estimate, so in one direction an estimate never depends on later samples.
@@ -87,7 +96,8 @@ class QuadratureNetwork(nn.Module):
         """The size of the signal, in its own unit; 1 while training, which divides windows and targets beforehand."""
         self.directions = 2 if params.bidirectional else 1
         self.add_module(params.cell, _make_recurrent(params))
-        self.linear = nn.Linear(self.directions * params.hidden_size, window_length if params.head == "last" else 1)
+        estimates = params.components * (window_length if params.head == "last" else 1)
+        self.linear = nn.Linear(self.directions * params.hidden_size, estimates)
 
     @property
     def recurrent(self) -> nn.Module:
@@ -96,7 +106,11 @@ class QuadratureNetwork(nn.Module):
         return layers
 
     def forward(self, window: Tensor, state: HiddenState | None = None) -> Tensor:
-        """Maps (batch, window_length, 1) to (batch, window_length), beginning from `state` or from zeros."""
+        """Maps (batch, window_length, 1) to the estimate, beginning from `state` or from zeros.
+
+        The quadrature component is (batch, window_length). The analytic signal is (batch, 2, window_length), the
+        in-phase component first.
+        """
         estimate, _ = self.advance(window, state)
         return estimate
 
@@ -115,9 +129,14 @@ class QuadratureNetwork(nn.Module):
         return window if self.scale == 1.0 else window / self.scale
 
     def read_out(self, states: Tensor) -> Tensor:
-        """Maps the states that the head reads, features last, to the estimate, (batch, window_length)."""
+        """Maps the states that the head reads, features last, to the estimate in the shape that `forward` returns."""
         estimate: Tensor = self.linear(states)
-        estimate = estimate.squeeze(-1) if self.params.head == "every" else estimate
+        if self.params.output == "quadrature":
+            estimate = estimate.squeeze(-1) if self.params.head == "every" else estimate
+        elif self.params.head == "every":
+            estimate = estimate.transpose(1, 2)
+        else:
+            estimate = estimate.reshape(-1, 2, self.window_length)
         return estimate if self.scale == 1.0 else estimate * self.scale
 
 
@@ -158,7 +177,7 @@ and take more memory. On a CPU this constant limits it, so only smaller values h
 
 @torch.inference_mode()
 def estimate(model: nn.Module, window: Tensor) -> Tensor:
-    """Returns model(window), (batch, window_length), without gradients.
+    """Returns model(window), without gradients.
 
     A plain QuadratureNetwork with a GRU is computed on a CPU by quadrature.network.gru, any other module by itself.
     """
@@ -171,10 +190,10 @@ def estimate(model: nn.Module, window: Tensor) -> Tensor:
 
 
 def predict(network: QuadratureNetwork, windows: NDArray[np.float32], batch_size: int) -> NDArray[np.float32]:
-    """Returns the estimates for windows, both (count, window_length), on the network's device, batch by batch.
+    """Returns the estimates for windows, (count, window_length), on the network's device, batch by batch.
 
-    On a CPU the batches are cut to MAX_WINDOWS_ON_CPU, and as many threads as torch is set to share them. The bits do
-    not depend on the number of threads.
+    Their shape is that of QuadratureNetwork.forward. On a CPU the batches are cut to MAX_WINDOWS_ON_CPU, and as many
+    threads as torch is set to share them. The bits do not depend on the number of threads.
     """
     network.eval()
     device = network.linear.weight.device
@@ -187,6 +206,14 @@ def predict(network: QuadratureNetwork, windows: NDArray[np.float32], batch_size
 
     with computing_alone(), Workers(threads, compute_alone) as workers:
         return np.concatenate(list(workers.map(compute, torch.split(torch.tensor(windows).unsqueeze(-1), size))))
+
+
+def analytic_signal(windows: NDArray[np.floating], estimates: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Returns in-phase and quadrature components, (count, 2, window_length), by the estimates of `predict`.
+
+    Where a network estimates the quadrature component alone, the in-phase component is the samples as they are.
+    """
+    return estimates if estimates.ndim == 3 else np.stack([windows, estimates], axis=1)
 
 
 def _recur(gru: nn.GRU, window: Tensor, head: str) -> Tensor:

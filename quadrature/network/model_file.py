@@ -1,11 +1,11 @@
 """The network's file: its weights and the arguments that rebuild it."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import safetensors
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from safetensors.torch import save
 
 from quadrature.network.model import Execution, ModelParams, QuadratureNetwork
@@ -23,6 +23,14 @@ class _Blueprint(Section):
     window_length: Annotated[int, Field(ge=1)]
     sha256: str
     scale: Annotated[float, Field(ge=2.0**-126, le=2.0**127)] = 1.0  # of float32's normal numbers; absent if 1
+
+    @model_validator(mode="before")
+    @classmethod
+    def _accept_older_files(cls, values: Any) -> Any:
+        """Adds model.output, which files lack that were written before there was a choice."""
+        if isinstance(values, dict) and isinstance(values.get("model"), dict):
+            values = {**values, "model": {"output": "quadrature", **values["model"]}}
+        return values
 
 
 def save_model(network: QuadratureNetwork, path: Path) -> None:

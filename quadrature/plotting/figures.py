@@ -129,7 +129,7 @@ def learning_curves(history: History) -> bytes:
 
 
 def predictions(columns: Columns, params: PlotParams, axis: TimeAxis) -> bytes:
-    """Draws the first windows: input samples, target, and the network's estimate."""
+    """Draws the first windows: input samples, target, and the network's estimates; of the sine, too, if it has one."""
     count = min(params.windows, len(columns["input"]))
     width = min(4, count)
     height = math.ceil(count / width)
@@ -144,8 +144,11 @@ def predictions(columns: Columns, params: PlotParams, axis: TimeAxis) -> bytes:
             panel.plot(instants, columns["input"][index], "o", color=GREY, markersize=3.5, label="input: sine samples")
             panel.plot(instants, columns["target"][index], color=BLUE, label="target: cosine")
             panel.plot(instants, columns["prediction"][index], "--", color=ORANGE, label="estimate")
+            if "in_phase_prediction" in columns:
+                sine = columns["in_phase_prediction"][index]
+                panel.plot(instants, sine, ":", color=GREEN, label="estimate of the sine without noise")
             panel.set_title(_describe(columns, index, axis), fontsize="small")
-        figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=3)
+        figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=4)
         figure.supxlabel(axis.label)
         figure.supylabel("signal (units of the input)")
         return svg(figure)

@@ -23,7 +23,7 @@ MAX_WAVES = 2**18
 """Waves of the grid, at most. With more, the search from coarse to fine of posterior/refined.py is faster."""
 
 MAX_TABLE = 2**22
-"""Sines in the grid's table, waves times instants, at most: 16 MB, and a few times that while it is made."""
+"""Waves times instants, at most: three tables of 16 MB each, and a few times that while they are made."""
 
 CHUNK = 2**18
 """Pairs of window and wave computed at a time; an array of them fits a processor's cache."""
@@ -59,7 +59,7 @@ class Dense:
         return prior.phases is None and phases * turns <= MAX_WAVES and rows * turns * prior.length <= MAX_TABLE
 
     def estimate(self, windows: NDArray[np.floating]) -> tuple[Floats, int]:
-        """Returns the posterior means of up to `rows` windows, and the number of operations, approximately."""
+        """Returns the posterior means of up to `rows` windows, (count, 2, window_length), and about the operations."""
         # Always as many rows, so that a window's bits depend on its place alone, not on how many windows come with it.
         padded = np.zeros((self.rows, windows.shape[1]), self._dtype)
         padded[: len(windows)] = windows
@@ -70,8 +70,8 @@ class Dense:
         return mean, len(windows) * waves * (self._prior.length + 14) // 8
 
     def _estimate(self, windows: NDArray[np.floating]) -> Floats:
-        sine, cosine, energy, weight = self._tables
-        correlation = windows @ sine
+        weighted, components, energy, weight = self._tables
+        correlation = windows @ weighted
         likeliest = likeliest_amplitude(self._prior, correlation, energy)
         # The logarithm of the likelihood, in place: allocating arrays would dominate the time.
         gain = likeliest * energy
@@ -96,8 +96,8 @@ class Dense:
             total, moments = np.bincount(window, mass, len(windows)), gain
             moments[...] = 0.0
             moments[near] = moment
-        mean: Floats = (moments @ cosine) / total[:, None]
-        return mean
+        mean: Floats = (moments @ components) / total[:, None]
+        return mean.reshape(len(windows), 2, -1)
 
     def _without_wave(self, windows: NDArray[np.floating]) -> NDArray[np.floating]:
         """Returns for each window and wave the log likelihood of an amplitude of 0, which depends on the turn."""
@@ -132,7 +132,7 @@ class Dense:
 
     @functools.cached_property
     def _tables(self) -> tuple[NDArray[np.floating], ...]:
-        """Sines, weighted (window_length, waves), cosines (waves, window_length), energies and weights (waves,)."""
+        """Weighted sines (window_length, waves), sines and cosines (waves, 2 * window_length), energies, weights."""
         phases, _ = self._shape
         turn, weight = self._turns
         phase = 2.0 * np.pi / phases * (np.arange(phases) + 0.5)
@@ -147,7 +147,7 @@ class Dense:
             weighted = self._prior.precision @ sine
         if weighted is not sine:
             energy = (weighted * sine).sum(axis=0)
-        tables = weighted, np.cos(argument).T, energy, np.repeat(weight, phases)
+        tables = weighted, np.concatenate([sine, np.cos(argument)]).T, energy, np.repeat(weight, phases)
         return tuple(np.ascontiguousarray(table, self._dtype) for table in tables)
 
 

@@ -1,9 +1,10 @@
-"""The posterior mean of the target given the noisy window: the estimate with the least expected error. numpy only.
+"""The posterior mean of the clean wave given the noisy window: the estimate with the least expected error. numpy only.
 
 Model. With instant_i the instants of a window, i = 1 ... window_length, and e_i independent standard normal numbers,
 
     window_i = amplitude sin(phase + frequency instant_i) + noise e_i          input
-    target_i = amplitude cos(phase + frequency instant_i)
+    target_i = amplitude cos(phase + frequency instant_i)                     quadrature component
+    in_phase_i = amplitude sin(phase + frequency instant_i)                   in-phase component
 
 with the prior of quadrature/posterior/prior.py: frequency and amplitude are uniform, phase is uniform or one of a known
 list. Under this prior no estimate has a smaller expected squared error than the posterior mean of the target (Kay,
@@ -11,7 +12,8 @@ Fundamentals of Statistical Signal Processing: Estimation Theory, 1993, chapter 
 
     posterior mean of target_i = integral target_i likelihood d prior / integral likelihood d prior
 
-Windows may hold more than a wave and white noise, as quadrature/posterior/covariance.py says.
+and likewise for in_phase_i. Windows may hold more than a wave and white noise, as quadrature/posterior/covariance.py
+says.
 
 The integral over phase and frequency is a sum over waves: over one grid for all windows where its waves are few
 (quadrature/posterior/dense.py), and otherwise over cells found for each window from coarse to fine
@@ -39,7 +41,7 @@ MAX_WORKERS = 4
 class Estimate(NamedTuple):
     """Posterior means and their cost."""
 
-    mean: Floats  # (count, window_length)
+    mean: Floats  # in-phase and quadrature components, (count, 2, window_length)
     operations: int  # arithmetic operations, approximately
 
 
@@ -61,7 +63,7 @@ class PosteriorMean:
         self._method = Dense(prior, spacing) if Dense.fits(prior, spacing) else Refined(prior, spacing)
 
     def estimate(self, windows: NDArray[np.floating], threads: int = 1) -> Estimate:
-        """Returns the posterior mean of the targets of windows, (count, window_length).
+        """Returns the posterior mean of the components of windows, (count, window_length).
 
         Threads share the windows; the result does not depend on their number. Raises PosteriorError if the posterior
         of a window needs too many cells.
@@ -76,7 +78,7 @@ class PosteriorMean:
 
 
 class PrefixMean:
-    """The posterior mean of each sample's target given the samples up to it: the best estimate sample by sample.
+    """The posterior mean at each sample given the samples up to it: the best estimate sample by sample.
 
     Raises PosteriorError if PosteriorMean does for a prefix, and if disturbed windows have more than MAX_PREFIXES
     samples.
@@ -93,4 +95,5 @@ class PrefixMean:
     def estimate(self, windows: NDArray[np.floating], threads: int = 1) -> Estimate:
         """Returns the posterior means as PosteriorMean.estimate does."""
         parts = [prefix.estimate(windows[:, :length], threads) for length, prefix in enumerate(self._prefixes, start=1)]
-        return Estimate(np.stack([part.mean[:, -1] for part in parts], axis=1), sum(part.operations for part in parts))
+        mean = np.stack([part.mean[:, :, -1] for part in parts], axis=2)
+        return Estimate(mean, sum(part.operations for part in parts))

@@ -10,11 +10,11 @@ quadrature/posterior/amplitude.py defines them:
 
     posterior mean of target_i = sum over cells (moment cosine_i) / sum over cells mass
 
-The width of a posterior is proportional to the noise, so small noise needs small cells, of which few matter. They are
-found from coarse to fine: the cells of a coarse grid are weighed with the noise that their width bears. Those less
-probable than the best cell by a factor of exp(-CUT) are dropped. The others are halved along each axis and weighed with
-half that noise, until the noise is the true one. A weaker wave has a wider posterior: its cells bear noise in
-proportion to their `likeliest` amplitude, and may settle before the last grid.
+and that of in_phase_i with sine_i. The width of a posterior is proportional to the noise, so small noise needs small
+cells, of which few matter. They are found from coarse to fine: the cells of a coarse grid are weighed with the noise
+that their width bears. Those less probable than the best cell by a factor of exp(-CUT) are dropped. The others are
+halved along each axis and weighed with half that noise, until the noise is the true one. A weaker wave has a wider
+posterior: its cells bear noise in proportion to their `likeliest` amplitude, and may settle before the last grid.
 """
 
 import itertools
@@ -64,7 +64,7 @@ class Refined:
         """Windows for one call of `estimate`."""
 
     def estimate(self, windows: NDArray[np.floating]) -> tuple[Floats, int]:
-        """Returns the posterior means of windows, and the number of operations, approximately.
+        """Returns the posterior means of windows, (count, 2, window_length), and the operations, approximately.
 
         Raises PosteriorError if the posterior of a window needs more than MAX_PAIRS cells.
         """
@@ -188,15 +188,18 @@ class Refined:
         return np.maximum(likeliest * (grid.noise / self.prior.amplitude.high), self.prior.noise)
 
     def _mean(self, cells: Cells, count: int) -> Floats:
-        """Returns the posterior mean of the targets of `count` windows, (count, window_length)."""
+        """Returns the posterior mean of the components of `count` windows, (count, 2, window_length)."""
         excess = cells.residual - least_residual(cells, count)
         near = excess <= 2.0 * CUT * self.prior.noise**2
         cells, excess = cells.where(near), excess[near]
         density = cells.prior * np.exp(-excess / (2.0 * self.prior.noise**2))
         mass, moment = over_amplitude(self.prior, density, cells.likeliest, cells.slope, cells.energy)
         total = np.bincount(cells.window, mass, count)
-        waves = self._waves(cells.phase, cells.frequency)
-        return np.stack([np.bincount(cells.window, moment * cosine, count) / total for _, cosine in waves], axis=1)
+        mean = np.empty((count, 2, self.prior.length))
+        for instant, components in enumerate(self._waves(cells.phase, cells.frequency)):
+            for place, component in enumerate(components):
+                mean[:, place, instant] = np.bincount(cells.window, moment * component, count) / total
+        return mean
 
     def _operations(self, windows: int, pairs: int, settled: int) -> int:
         """Returns the approximate number of operations to weigh `pairs` cells and to integrate `settled` cells."""

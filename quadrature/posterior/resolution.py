@@ -55,7 +55,7 @@ def fine_enough(
     def run(spacing: float, rows: NDArray[np.intp]) -> Pilot:
         posterior = kind(prior, spacing)
         mean, operations = posterior.estimate(windows[rows], threads)
-        return Pilot(posterior, float(np.square(mean - target[rows]).mean()), operations / len(rows))
+        return Pilot(posterior, float(np.square(mean[:, 1] - target[rows]).mean()), operations / len(rows))
 
     one = run(SPACINGS[0], np.arange(1))
     count = int(np.clip(OPERATIONS // one.operations, 4, WINDOWS))

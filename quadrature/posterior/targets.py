@@ -71,7 +71,10 @@ def prepare(params: GenerateParams, first: Columns, sees_whole_window: bool, thr
 def posterior_means(
     pilot: Pilot, windows: NDArray[np.floating], threads: int
 ) -> Iterator[tuple[slice, NDArray[np.float64]]]:
-    """Yields BLOCK windows at a time and their posterior means. Raises ParameterError if one cannot be computed."""
+    """Yields BLOCK windows at a time and their posterior means, (count, 2, window_length).
+
+    Raises ParameterError if one cannot be computed.
+    """
     for start in range(0, len(windows), BLOCK):
         block = slice(start, start + BLOCK)
         try:

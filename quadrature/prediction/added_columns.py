@@ -12,8 +12,11 @@ from quadrature.prediction.columns import is_list
 from quadrature.prediction.tables import Table
 from quadrature.runtime.errors import DataError
 
-OUTPUTS = ("prediction", "amplitude", "phase")
-"""The added columns: the estimate, and the amplitude and phase computed from it and the input."""
+OUTPUTS = ("in_phase", "quadrature", "prediction", "amplitude", "phase", "frequency")
+"""The added columns: the estimated components (`prediction` is an older name of `quadrature`), and what follows."""
+
+HERTZ = "frequency_hz"
+"""The frequency in Hz, added if the rate of the samples is given."""
 
 
 def carried_names(table: Table, outputs: Sequence[str]) -> list[str]:
@@ -31,16 +34,17 @@ def carried_names(table: Table, outputs: Sequence[str]) -> list[str]:
     return names
 
 
-def as_column(values: NDArray[np.float32], known: NDArray[np.bool_] | None = None) -> pa.Array:
+def as_column(values: NDArray[np.float32], known: NDArray[np.bool_], has_gaps: bool = False) -> pa.Array:
     """Returns numbers, (count,), as an arrow array, or windows, (count, length), as an array of lists.
 
-    Rows that are not `known`, (count,), are null. No copy if there is none.
+    Rows that are not `known`, (count,), are null; no copy if there is none. With `has_gaps`, so are single NaNs.
     """
-    missing = None if known is None or known.all() else ~known
+    missing = None if known.all() else ~known
+    gaps = np.isnan(values).reshape(-1) if has_gaps else None
     if values.ndim == 1:
-        return pa.array(values, mask=missing)
-    flat = pa.array(values.reshape(-1))
-    kind = pa.list_(pa.field("element", flat.type, nullable=False), values.shape[1])
+        return pa.array(values, mask=missing if gaps is None else gaps | ~known)
+    flat = pa.array(values.reshape(-1), mask=gaps)
+    kind = pa.list_(pa.field("element", flat.type, nullable=has_gaps), values.shape[1])
     mask = None if missing is None else pa.array(missing)
     return pa.FixedSizeListArray.from_arrays(flat, type=kind, mask=mask)
 

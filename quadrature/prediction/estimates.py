@@ -1,4 +1,4 @@
-"""Estimates the quadrature component for a table of windows or of a long signal, in memory of constant size.
+"""Estimates the analytic signal for a table of windows or of a long signal, in memory of constant size.
 
 The table is read a slab at a time. While torch computes a slab, one thread reads the next and another writes the one
 before. Both threads release Python's lock nearly all the time.
@@ -15,10 +15,11 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from quadrature.network.model import QuadratureNetwork, predict
-from quadrature.prediction.added_columns import OUTPUTS, Spread, as_column, carried_names
+from quadrature.network.model import QuadratureNetwork, analytic_signal, predict
+from quadrature.prediction.added_columns import HERTZ, OUTPUTS, Spread, as_column, carried_names
 from quadrature.prediction.columns import Read, has_lists, signal_reader, window_reader
 from quadrature.prediction.csv_text import compression_of
+from quadrature.prediction.derived import Held, as_complex, frequency, phase
 from quadrature.prediction.gaps import Filler, Gaps, are_full, fill
 from quadrature.prediction.metadata import output_metadata
 from quadrature.prediction.overlap import Overlap, ShortSignalError
@@ -32,7 +33,6 @@ from quadrature.storage.places import Place, replacing
 Array = NDArray[np.float32]
 
 _SLAB_VALUES = 2**18  # samples read at a time, unless a batch has more
-_PI = np.float32(np.pi)
 
 
 class Slab(NamedTuple):
@@ -45,12 +45,15 @@ class Slab(NamedTuple):
 
 
 class Channel(NamedTuple):
-    """What the names of a channel's columns end with, its samples, the network's estimates, shaped alike, and which
-    rows have an estimate, (count,)."""
+    """What the names of a channel's columns end with, the estimates, shaped alike, and which rows have one, (count,).
+
+    The frequency is in radians a sample, NaN where it is not defined.
+    """
 
     suffix: str
-    input: Array
-    prediction: Array
+    in_phase: Array
+    quadrature: Array
+    frequency: Array
     known: NDArray[np.bool_]
 
 
@@ -77,6 +80,12 @@ class Output(NamedTuple):
     format: Format
     label: str  # its name in messages
     progress: bool = True  # whether to show it on a terminal
+    rate: float | None = None  # samples a second; None: no column of Hz
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The added columns of a channel."""
+        return OUTPUTS if self.rate is None else (*OUTPUTS, HERTZ)
 
 
 def predict_windows(
@@ -88,11 +97,14 @@ def predict_windows(
     """
     length = network.window_length
     read = window_reader(table, length, gaps)
-    names = carried_names(table, [*OUTPUTS, *(f"{name}_{position}" for name in OUTPUTS for position in range(length))])
+    added = output.columns
+    names = carried_names(table, [*added, *(f"{name}_{position}" for name in added for position in range(length))])
 
     def estimate(slab: Slab) -> Estimates:
         windows = fill(slab.channels[0]) if gaps == "interpolate" else slab.channels[0]
-        channel = Channel("", windows, _predict(network, windows, batch_size), are_full(windows))
+        in_phase, quadrature = _predict(network, windows, batch_size).swapaxes(0, 1)
+        advance = frequency(as_complex(in_phase, quadrature))
+        channel = Channel("", in_phase, quadrature, advance, are_full(windows))
         return Estimates(slab.first, slab.rows, [channel])
 
     estimates = map(estimate, _slabs(table, [read], _slab_windows(network, batch_size)))
@@ -110,7 +122,7 @@ def predict_signal(
     """
     reads = [signal_reader(table, column, gaps) for column in signal.columns]
     suffixes = [f"_{column}" for column in signal.columns] if len(reads) > 1 else [""]
-    names = carried_names(table, [f"{name}{suffix}" for suffix in suffixes for name in OUTPUTS])
+    names = carried_names(table, [f"{name}{suffix}" for suffix in suffixes for name in output.columns])
     times = EvenTimes(table, signal.time) if signal.time is not None else None
     slabs = _slabs(table, reads, _slab_windows(network, batch_size) * signal.hop, times)
     followers = [_Follower(network, batch_size, signal.hop, gaps, suffix) for suffix in suffixes]
@@ -137,9 +149,14 @@ def _slabs(table: Table, reads: Sequence[Read], size: int, times: EvenTimes | No
 
 
 def _predict(network: QuadratureNetwork, windows: Array, batch_size: int) -> Array:
-    """Returns the estimates of windows; those of windows with gaps mean nothing, and change no other's bits."""
+    """Returns the analytic signal of windows, (count, 2, length).
+
+    That of windows with gaps means nothing, and changes no other's bits.
+    """
     missing = np.isnan(windows)
-    return predict(network, np.where(missing, np.float32(0.0), windows) if missing.any() else windows, batch_size)
+    filled = np.where(missing, np.float32(0.0), windows) if missing.any() else windows
+    signal: Array = analytic_signal(filled, predict(network, filled, batch_size)).astype(np.float32, copy=False)
+    return signal
 
 
 class _Follower:
@@ -149,6 +166,7 @@ class _Follower:
         self._network, self._batch_size, self._suffix = network, batch_size, suffix
         self._overlap = Overlap(network.window_length, hop)
         self._filler = Filler() if gaps == "interpolate" else None
+        self._held = Held()
 
     def follow(self, samples: Array | None) -> Channel:
         """Returns the samples whose estimate no later window can change. None ends the signal."""
@@ -160,7 +178,10 @@ class _Follower:
         windows = self._overlap.take(self._batch_size)
         if len(windows):
             self._overlap.put(_predict(self._network, windows, self._batch_size))
-        return Channel(self._suffix, *self._overlap.pop())
+        components, known = self._overlap.pop()
+        components[:, ~known] = np.nan
+        (in_phase, quadrature), advance = self._held.push(components, is_end=samples is None)
+        return Channel(self._suffix, in_phase, quadrature, advance, ~np.isnan(quadrature))
 
 
 def _follow(slabs: Iterator[Slab], followers: Sequence[_Follower]) -> Iterator[Estimates]:
@@ -171,7 +192,7 @@ def _follow(slabs: Iterator[Slab], followers: Sequence[_Follower]) -> Iterator[E
             waiting.append(slab.rows)
         parts: Sequence[Array | None] = [None] * len(followers) if slab is None else slab.channels
         channels = [follower.follow(part) for follower, part in zip(followers, parts, strict=True)]
-        count = len(channels[0].input)  # the same for each
+        count = len(channels[0].quadrature)  # the same for each
         rows = pa.concat_tables(waiting)
         yield Estimates(first, rows.slice(0, count), channels)
         first, waiting = first + count, [rows.slice(count)]
@@ -183,7 +204,11 @@ def _write(estimates: Iterator[Estimates], table: Table, names: Sequence[str], o
 
     def write(part: Estimates) -> None:
         added = pa.table(
-            {name: column for channel in part.channels for name, column in _derive(part.first, channel, table).items()}
+            {
+                name: column
+                for channel in part.channels
+                for name, column in _derive(part.first, channel, table, output.rate).items()
+            }
         )
         if numbered and output.format == "parquet":
             added = spread(part.first, added)
@@ -214,16 +239,22 @@ def _write(estimates: Iterator[Estimates], table: Table, names: Sequence[str], o
         writing.result()
 
 
-def _derive(first: int, channel: Channel, table: Table) -> dict[str, pa.Array]:
+def _derive(first: int, channel: Channel, table: Table, rate: float | None) -> dict[str, pa.Array]:
     """Returns the added columns of a channel; `first` rows precede. Raises DataError if a value is not finite."""
-    _, sine, cosine, known = channel
+    _, in_phase, quadrature, advance, known = channel
     with np.errstate(over="ignore", invalid="ignore"):
-        amplitude = np.hypot(sine, cosine)
+        amplitude = np.hypot(in_phase, quadrature)
     finite = np.isfinite(amplitude)
     if not finite.all() and (wrong := np.flatnonzero(known & ~finite.reshape(len(known), -1).all(axis=1))).size:
         place = table.place(first + int(wrong[0]))
         raise DataError(f"{place}: the estimate is not finite; scale the samples to the size of those in training")
-    phase = np.arctan2(sine, cosine)
-    phase[phase == -_PI] = _PI  # for a sine of -0.0 or a tiny negative one: the same angle, inside (-pi, pi]
-    values = zip(OUTPUTS, (cosine, amplitude, phase), strict=True)
-    return {f"{name}{channel.suffix}": as_column(value, known) for name, value in values}
+    values = {
+        "in_phase": in_phase, "quadrature": quadrature, "prediction": quadrature,
+        "amplitude": amplitude, "phase": phase(in_phase, quadrature), "frequency": advance,
+    }  # fmt: skip
+    if rate is not None:
+        values[HERTZ] = (advance * (rate / (2.0 * np.pi))).astype(np.float32)
+    return {
+        f"{name}{channel.suffix}": as_column(value, known, has_gaps=name.startswith("frequency"))
+        for name, value in values.items()
+    }

@@ -1,5 +1,7 @@
 """Cuts a long signal into overlapping windows, and averages the windows' estimates at each sample. Needs numpy only.
 
+Estimates are of the analytic signal: the in-phase and the quadrature component.
+
 Windows begin every `hop` samples. The last one ends where the signal ends, so that each sample is in a window.
 A sample's estimate is the plain mean over the windows that hold it. Eleven samples, windows of 4, hop 2:
 
@@ -36,7 +38,7 @@ class Overlap:
     def __init__(self, length: int, hop: int) -> None:
         self._length, self._hop = length, hop
         self._samples = np.empty(0, np.float32)
-        self._sums = np.empty(0)
+        self._sums = np.empty((2, 0))
         self._counts = np.empty(0)
         self._begin = 0  # the first sample held, counted from the signal's start
         self._next = 0  # where the next window begins
@@ -51,7 +53,7 @@ class Overlap:
     def push(self, samples: Array) -> None:
         """Appends samples, (count,), to the signal."""
         self._samples = np.concatenate([self._samples, samples])
-        self._sums = np.concatenate([self._sums, np.zeros(len(samples))])
+        self._sums = np.concatenate([self._sums, np.zeros((2, len(samples)))], axis=1)
         self._counts = np.concatenate([self._counts, np.zeros(len(samples))])
 
     def end(self) -> None:
@@ -75,22 +77,22 @@ class Overlap:
         return windows
 
     def put(self, estimates: Array) -> None:
-        """Adds the estimates, (count, length), of the windows taken last. Those of windows with gaps do not count."""
+        """Adds the estimates, (count, 2, length), of the windows taken last, except those of windows with gaps."""
         starts = self._starts
         if not self._full.all():
             starts, estimates = starts[self._full], estimates[self._full]
         for position in reversed(range(self._length)):  # so that each sample adds its windows in order of their starts
-            self._sums[starts + position] += estimates[:, position]
+            self._sums[:, starts + position] += estimates[:, :, position].T
             self._counts[starts + position] += 1
 
-    def pop(self) -> tuple[Array, Array, NDArray[np.bool_]]:
-        """Returns the finished samples, their estimates, and which of them have one, each (count,)."""
+    def pop(self) -> tuple[Array, NDArray[np.bool_]]:
+        """Returns the components of the finished samples, (2, count), and which samples have an estimate, (count,)."""
         # The last window may begin at _end - _length.
         done = self._end if self._ended else min(self._next, self._end - self._length)
         count = max(0, done - self._begin)
-        samples, counts = self._samples[:count], self._counts[:count]
+        counts = self._counts[:count]
         known = counts > 0
-        estimates = np.divide(self._sums[:count], counts, out=np.zeros(count), where=known)
-        self._samples, self._sums, self._counts = self._samples[count:], self._sums[count:], self._counts[count:]
+        estimates = np.divide(self._sums[:, :count], counts, out=np.zeros((2, count)), where=known)
+        self._samples, self._sums, self._counts = self._samples[count:], self._sums[:, count:], self._counts[count:]
         self._begin += count
-        return samples, estimates.astype(np.float32), known
+        return estimates.astype(np.float32), known

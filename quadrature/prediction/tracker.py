@@ -1,4 +1,4 @@
-"""Estimates the quadrature component of a running signal, one sample at a time, for use in real time.
+"""Estimates the analytic signal, or its quadrature component, one sample at a time, for use in real time.
 
 A step of so small a network takes a few microseconds of arithmetic, and torch's calls for it take several times that.
 The steps are therefore in numpy, by the equations in torch's documentation of RNN, LSTM and GRU.
@@ -30,7 +30,7 @@ class Tracker:
     """Returns the estimate for each sample at once, and keeps the hidden state between samples.
 
         tracker = Tracker(load_model(Path("models/model.safetensors")))  # trained with model.head every
-        cosine = tracker.update(sample)
+        in_phase, quadrature = tracker.update(sample)  # with model.output quadrature: quadrature = ...
 
     The estimates of n samples equal the network's for a window of these n samples, up to rounding. The network was
     trained on windows of `window_length` and may fail on longer signals: docs/cells.md. `reset` begins a new signal.
@@ -55,7 +55,8 @@ class Tracker:
             for layer in range(params.num_layers)
         ]
         self._scale = np.float32(network.scale)
-        self._linear, self._bias = weights["linear.weight"][0], weights["linear.bias"][0]
+        self._linear, self._bias = weights["linear.weight"], weights["linear.bias"][:, None]  # (components, ...)
+        self._is_analytic = params.output == "analytic"
         self._step = _STEPS[f"{params.cell} {params.nonlinearity}"]
         self._states: list[LayerState] = []
         self._shape: tuple[int, ...] | None = None
@@ -63,7 +64,9 @@ class Tracker:
     def update(self, sample: ArrayLike) -> Array:
         """Returns the estimate for a sample, (), or for a sample of each channel, (channels,).
 
-        Raises ValueError, and keeps the state, if a sample is not finite or the shape differs from earlier samples.
+        The quadrature component has that shape. The analytic signal has another axis before it: (2,) or (2, channels),
+        the in-phase component first. Raises ValueError, and keeps the state, if a sample is not finite or the shape
+        differs from earlier samples.
         """
         samples = np.asarray(sample, np.float32)
         if not np.isfinite(samples).all():
@@ -81,7 +84,8 @@ class Tracker:
             from_state = state[0] @ layer.weight_hh + layer.bias_hh
             self._states[index] = state = self._step(from_input, from_state, state)
             output = state[0]
-        estimate: Array = ((output @ self._linear + self._bias) * self._scale).reshape(samples.shape)
+        components = (self._linear @ output.T + self._bias) * self._scale
+        estimate: Array = components.reshape((2, *samples.shape) if self._is_analytic else samples.shape)
         return estimate
 
     def reset(self) -> None:
@@ -90,7 +94,7 @@ class Tracker:
 
     def _begin(self, shape: tuple[int, ...]) -> None:
         """Begins a signal of the shape () or (channels,), with states of zeros."""
-        zeros = np.zeros((math.prod(shape), len(self._linear)), np.float32)
+        zeros = np.zeros((math.prod(shape), self._linear.shape[1]), np.float32)
         self._states = [(zeros, zeros)] * len(self._layers)  # only an LSTM uses the second
         self._shape = shape
 

@@ -23,6 +23,14 @@ class Baselines(Metrics):
     least_squares: float
 
 
+class AnalyticBaselines(Metrics):
+    """Another figure of the same alternatives; None where it is not defined."""
+
+    zero: float | None
+    hilbert: float | None
+    least_squares: float | None
+
+
 class TestMetrics(Metrics):
     """The metrics of the evaluate stage; docs/accuracy.md explains each."""
 
@@ -37,6 +45,15 @@ class TestMetrics(Metrics):
     floor_numerical_error: float | None
     floor_missing: str | None
     baselines: Baselines
+    in_phase_mse: float | None
+    amplitude_rmse: float | None
+    phase_rmse_degrees: float | None
+    floor_in_phase_mse: float | None
+    floor_amplitude_rmse: float | None
+    floor_phase_rmse_degrees: float | None
+    baselines_in_phase_mse: AnalyticBaselines
+    baselines_amplitude_rmse: AnalyticBaselines
+    baselines_phase_rmse_degrees: AnalyticBaselines
     windows: int
     seen_in_training: float
 

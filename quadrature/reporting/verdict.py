@@ -111,6 +111,25 @@ def alternatives(test: TestMetrics, history: History) -> dict[str, str]:
     }
 
 
+def error_rows(test: TestMetrics) -> list[tuple[str, tuple[float | None, ...]]]:
+    """Returns the rows of the table of errors: an estimate in words, and its figures.
+
+    These are the mean squared errors of the quadrature and in-phase components, and the root mean squared errors of
+    phase, in degrees, and of amplitude.
+    """
+    in_phase, phase, amplitude = (
+        test.baselines_in_phase_mse, test.baselines_phase_rmse_degrees, test.baselines_amplitude_rmse
+    )  # fmt: skip
+    network = (test.mse, test.in_phase_mse, test.phase_rmse_degrees, test.amplitude_rmse)
+    floor = (test.floor_mse, test.floor_in_phase_mse, test.floor_phase_rmse_degrees, test.floor_amplitude_rmse)
+    names = {"least_squares": "least squares", "hilbert": "Hilbert transform", "zero": "zero"}
+    baselines = [
+        (words, tuple(getattr(each, name) for each in (test.baselines, in_phase, phase, amplitude)))
+        for name, words in names.items()
+    ]
+    return [("the network", network), ("the floor", floor), *baselines]
+
+
 def _times(mse: float, other: float) -> str:
     """Returns how an error compares with another, in words that end before the other's name."""
     if mse == other:

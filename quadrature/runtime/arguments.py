@@ -37,3 +37,14 @@ def seconds(text: str) -> float:
     if not 0.0 <= value <= 1e6:
         raise argparse.ArgumentTypeError(f"{' '.join(text.split())} is not a number of seconds from 0 to 1,000,000")
     return value
+
+
+def hertz(text: str) -> float:
+    """An argparse type: a number of samples a second, above 0 and at most 1e12."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0.0 < value <= 1e12:
+        raise argparse.ArgumentTypeError(f"{' '.join(text.split())} is not a number of samples a second, up to 1e12")
+    return value

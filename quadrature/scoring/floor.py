@@ -53,18 +53,20 @@ class Floor:
         logging.info("floor: numerical error %s, for %s windows of %s", *words)
 
     def estimate(self, shard: Columns) -> NDArray[np.float64]:
-        """Returns the estimates of the next shard of the split, (count, window_length); NaN for windows without one.
+        """Returns the estimates of the next shard of the split, (count, 2, window_length), NaN for windows without one.
 
-        Raises PosteriorError if a posterior cannot be computed; then no window has a floor.
+        They are the in-phase component and the quadrature component. Raises PosteriorError if a posterior cannot be
+        computed; then no window has a floor.
         """
         start, stop = self._passed, self._passed + len(shard["input"])
         chosen = self.rows[slice(*np.searchsorted(self.rows, (start, stop)))] - start
         mean = self._posterior.estimate(shard["input"][chosen], self._threads).mean
         assert np.isfinite(mean).all()  # noqa: S101, ours to keep
-        self._squares += float(np.square(mean - shard["target"][chosen]).sum())
-        self._samples += mean.size
+        error = mean[:, 1] - shard["target"][chosen]
+        self._squares += float(np.square(error).sum())
+        self._samples += error.size
         self._passed = stop
-        estimates = np.full(shard["input"].shape, np.nan)
+        estimates = np.full((stop - start, *mean.shape[1:]), np.nan)
         estimates[chosen] = mean
         return estimates
 
@@ -107,7 +109,8 @@ class OptionalFloor:
             else:
                 self._has_estimated = True
                 return estimates
-        return np.full(shard["input"].shape, np.nan)
+        count, window_length = shard["input"].shape
+        return np.full((count, 2, window_length), np.nan)
 
     def end(self) -> None:
         """Checks the errors after the last shard, as Floor.end does."""

@@ -1,9 +1,16 @@
 """Errors of estimates: against the truth, and against the best possible estimates. Sums are float64. numpy only."""
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+
+from quadrature.scoring.analytic import AnalyticScore
+from quadrature.storage.arrow import Columns
+from quadrature.storage.windows import stack
+
+BASELINES = ("zero", "hilbert", "least_squares")
 
 
 class Score:
@@ -84,3 +91,35 @@ class Excess:
 def _standard_error(values: NDArray[np.float64]) -> float:
     """Returns the standard error of a mean."""
     return float(np.std(values, ddof=1)) / math.sqrt(len(values))
+
+
+class Scores:
+    """All scores of a test split, by the name of the estimate."""
+
+    def __init__(self, components: Sequence[str], scale: float) -> None:
+        """Takes the columns of the true components: the in-phase component may not be known."""
+        self._components = components
+        self.excess = Excess()
+        self.quadrature = {name: Score() for name in ("prediction", *BASELINES)}
+        self.analytic = {name: AnalyticScore(scale) for name in ("prediction", "posterior_mean", *BASELINES)}
+
+    def add(self, estimates: Columns, shard: Columns) -> None:
+        """Adds the estimates of a shard, each (count, 2, window_length)."""
+        target = shard["target"]
+        for name, score in self.quadrature.items():
+            score.add(estimates[name][:, -1], target)
+        self.excess.add(estimates["prediction"][:, -1], estimates["posterior_mean"][:, -1], target)
+        if len(self._components) > 1:
+            for name, analytic in self.analytic.items():
+                analytic.add(estimates[name], stack(shard, self._components))
+
+    def withdraw_floor(self) -> None:
+        """Forgets the scores of the posterior mean."""
+        self.excess, self.analytic["posterior_mean"] = Excess(), AnalyticScore()
+
+    def baselines(self) -> dict[str, dict[str, float | None]]:
+        """Returns the figures of the analytic signal by figure, and then by baseline."""
+        figures = {name: self.analytic[name].figures() for name in BASELINES}
+        return {
+            f"baselines_{figure}": {name: figures[name][figure] for name in BASELINES} for figure in figures["zero"]
+        }

@@ -23,7 +23,7 @@ SPLITS = ("train", "validation", "test")
 """The parts of the data set; a split's index here selects its stream of random numbers."""
 
 MAX_SHARD_SAMPLES = 2**24
-"""Largest number of samples in a shard, which is drawn in memory at about 12 bytes per sample."""
+"""Largest number of samples in a shard, which is drawn in memory at about 16 bytes per sample."""
 
 _BLOCK = 2**16  # samples computed at a time, which fit a processor's cache
 
@@ -190,8 +190,9 @@ def bend(length: int, unit_angle: float) -> NDArray[np.float64]:
 def draw_shard(params: GenerateParams, split: str, shard: int) -> Mapping[str, NDArray[np.floating]]:
     """Draws the windows of one shard of a split, a pure function of the arguments.
 
-    Returns the columns of the parquet file: input and target (count, length) float32, phase in radians, frequency and
-    amplitude (count,) float64. Each quantity has its own random stream, so the last shard of a smaller split holds the
+    Returns the columns of the parquet file: input, target and in_phase (count, length) float32, phase in radians,
+    frequency and amplitude (count,) float64. The target is the wave's quadrature component, in_phase the wave without
+    noise or disturbance. Each quantity has its own random stream, so the last shard of a smaller split holds the
     first windows of the full shard.
     """
     first = shard * params.shard_windows
@@ -207,11 +208,12 @@ def draw_shard(params: GenerateParams, split: str, shard: int) -> Mapping[str, N
     frequency = frequencies.uniform(params.frequency.low, params.frequency.high, count)
     amplitude = amplitudes.uniform(params.amplitude.low, params.amplitude.high, count)
 
-    samples, target = (np.empty((count, params.length), np.float32) for _ in range(2))
+    samples, target, in_phase = (np.empty((count, params.length), np.float32) for _ in range(3))
     for block in _blocks(count, params.length):
         waves = phase[block], frequency[block]
         chirp = chirps.uniform(-params.chirp, params.chirp, len(waves[0])) if params.chirp else None
         sine, cosine = sine_and_cosine(*waves, params.length, params.unit_angle, chirp)
+        in_phase[block] = amplitude[block, None] * sine
         if params.harmonics:
             sine += draw_harmonics(harmonics, sine, cosine, params.harmonics)
         sine *= amplitude[block, None]
@@ -223,7 +225,8 @@ def draw_shard(params: GenerateParams, split: str, shard: int) -> Mapping[str, N
         if params.drift_std:
             sine += params.drift_std * drifts.standard_normal((len(sine), 1)) * drift_shape(params.length)
         samples[block], target[block] = sine, cosine
-    return {"input": samples, "target": target, "phase": phase, "frequency": frequency, "amplitude": amplitude}
+    numbers = {"phase": phase, "frequency": frequency, "amplitude": amplitude}
+    return {"input": samples, "target": target, **numbers, "in_phase": in_phase}
 
 
 def shard_count(params: GenerateParams, split: str) -> int:

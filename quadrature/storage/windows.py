@@ -1,7 +1,8 @@
 """Windows in parquet files: one row per window, written atomically, checked when read. Imports no torch and no pandas.
 
-A split is a folder of shards, part-00000.parquet and so on; all but the last hold the same number of windows. A split
-of targets has one column. data/predictions.parquet has the test split's rows plus estimates of the target;
+A split is a folder of shards, part-00000.parquet and so on; all but the last hold the same number of windows. After the
+columns that a split needs it may have others: `in_phase`, the sine without noise, which windows of one's own may lack.
+data/predictions.parquet has the test split's rows plus estimates of the target;
 data/snapshots.parquet repeats a few windows for each snapshot of training. A file's footer holds, under the key
 `quadrature`, the file's place among the shards and its SHA-256. So a truncated, edited or misplaced file is refused.
 """
@@ -27,7 +28,10 @@ from quadrature.storage.places import Place, StoreError, join, reading, replacin
 
 WINDOW_COLUMNS = ("input", "target", "phase", "frequency", "amplitude")
 TARGET_COLUMNS = ("target",)
+COMPONENTS = ("in_phase", "target")
+"""The columns of the analytic signal: its in-phase component, and its quadrature component, the target."""
 ESTIMATE_COLUMNS = ("prediction", "posterior_mean", "least_squares", "hilbert")
+IN_PHASE_COLUMNS = ("in_phase", "in_phase_prediction")  # of data/predictions.parquet, if the truth is known
 SNAPSHOT_COLUMNS = ("step", "input", "target", "prediction")
 
 _SHARD = re.compile(r"/\.?part-([0-9]+)\.parquet(?:\.tmp)?$")  # includes the temporary names of storage.files
@@ -97,6 +101,8 @@ class Split:
     window_length: int
     sizes: tuple[int, ...]
     """Windows in each shard."""
+    columns: tuple[str, ...]
+    """Names of the first shard's columns."""
 
     def __init__(self, folder: Place, length: int | None = None, leading: Sequence[str] = WINDOW_COLUMNS) -> None:
         """Opens a split of the columns `leading`, windows of `length` samples if given. Raises DataError as `read`."""
@@ -110,6 +116,7 @@ class Split:
                 pass  # raises the better error if it is the first shard that has changed
             raise
         self.window_length = length or first.window_length
+        self.columns = first.columns
         self.sizes = (*(first.windows for _ in range(shards - 1)), last.windows)
         _check_length(shard_path(folder, 0), first.window_length, self.window_length)
 
@@ -142,6 +149,11 @@ def read_split(
     split = Split(folder, length)
     for shard in range(len(split.sizes)):
         yield split.read(shard, columns)
+
+
+def stack(columns: Columns, names: Sequence[str]) -> NDArray[np.floating]:
+    """Returns columns of windows as one array, (count, columns, window_length)."""
+    return np.stack([columns[name] for name in names], axis=1)
 
 
 def read_windows(path: Path, columns: Sequence[str]) -> dict[str, NDArray[np.floating]]:
@@ -178,11 +190,12 @@ def is_whole(place: Place, shard: int, shards: int) -> bool:
 
 
 class _Header(NamedTuple):
-    """A shard's footer, and the number and length of its windows."""
+    """A shard's footer, the number and length of its windows, and its columns."""
 
     footer: _Footer
     windows: int
     window_length: int
+    columns: tuple[str, ...]
 
 
 def _read_header(place: Place, shard: int, shards: int | None, column: str) -> _Header:
@@ -194,7 +207,7 @@ def _read_header(place: Place, shard: int, shards: int | None, column: str) -> _
         kind = file.schema_arrow.field(names.index(column)).type if column in names else None
         if not (kind and pa.types.is_fixed_size_list(kind)):
             raise DataError(f"{place} has no column `{column}` of windows; {REMAKE}")
-        return _Header(footer, file.metadata.num_rows, kind.list_size)
+        return _Header(footer, file.metadata.num_rows, kind.list_size, tuple(names))
 
 
 def _read(

@@ -28,11 +28,14 @@ from quadrature.network.device import compute_alone
 from quadrature.runtime.errors import REMAKE, DataError
 from quadrature.runtime.threads import prefetch
 from quadrature.storage.places import Place
-from quadrature.storage.windows import TARGET_COLUMNS, Split
+from quadrature.storage.windows import TARGET_COLUMNS, Split, stack
 
 
 class Batch(NamedTuple):
-    """Windows, in units of their split's scale: input (count, window_length, 1) and target (count, window_length)."""
+    """Windows, in units of their split's scale: input (count, window_length, 1), and target.
+
+    The target has the shape of the network's estimate: (count, window_length), or (count, 2, window_length).
+    """
 
     input: Tensor
     target: Tensor
@@ -64,31 +67,38 @@ def open_split(
     window_length: int | None = None,
     targets: Place | None = None,
     scale: float = 1.0,
+    components: Sequence[str] = ("target",),
 ) -> SplitReader:
     """Opens a split, holding up to `memory` bytes of it on the device; other shards are read each time they are needed.
 
-    Windows and targets are divided by `scale`. The targets are those in the folder `targets` if given, a row for each
-    window. Raises DataError as windows.Split does: at once for the shards that are held, for the others when they are
-    read.
+    Windows and targets are divided by `scale`. `components` are the columns of the targets: one, or two that become one
+    array. They are those in the folder `targets` if given, a row for each window. Raises DataError as windows.Split
+    does: at once for the shards that are held, for the others when they are read.
     """
     split = Split(folder, window_length)
     aims = Split(targets, split.window_length, TARGET_COLUMNS) if targets is not None else split
     if aims.sizes != split.sizes:
         counts = f"{sum(aims.sizes):,} windows, not of the {sum(split.sizes):,}"
         raise DataError(f"{targets} holds targets of {counts} in {folder}; {REMAKE}")
+    if "in_phase" in components and "in_phase" not in aims.columns:
+        raise DataError(
+            f"{folder if targets is None else targets} has no column in_phase, the target of model.output analytic; "
+            "set model.output in params.yaml to quadrature, or write the column"
+        )
     held: list[Batch] = []
 
     def get(shard: int) -> Batch:
         return held[shard] if shard < len(held) else read(shard)
 
     def read(shard: int) -> Batch:
-        columns = split.read(shard, ("input", "target") if aims is split else ("input",))
+        columns = split.read(shard, ("input", *components) if aims is split else ("input",))
         if aims is not split:
-            columns |= aims.read(shard, ("target",))
-        inputs, target = (torch.tensor(columns[name]).div_(scale).to(device) for name in ("input", "target"))
-        return Batch(inputs.unsqueeze(-1), target)
+            columns |= aims.read(shard, components)
+        target = columns[components[0]] if len(components) == 1 else stack(columns, components)
+        inputs, targets = (torch.tensor(array).div_(scale).to(device) for array in (columns["input"], target))
+        return Batch(inputs.unsqueeze(-1), targets)
 
-    window_bytes = 2 * 4 * split.window_length  # input and target, float32
+    window_bytes = 4 * (1 + len(components)) * split.window_length  # input and targets, float32
     for shard, last in enumerate(np.cumsum(split.sizes)):
         if last * window_bytes > memory:
             break

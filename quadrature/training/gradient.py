@@ -62,7 +62,8 @@ HeadGradients = tuple[Tensor, Tensor | None, Tensor | None, Sequence[Tensor]]
 def _head_on_last_state(head: nn.Linear, run: GRUPass, target: Tensor, samples: int) -> HeadGradients:
     """Differentiates a head that maps the final state to the whole window."""
     state = run.final  # (directions * hidden_size, batch)
-    errors = torch.addmm(head.bias.unsqueeze(1), head.weight, state).sub_(target.t())  # (window_length, batch)
+    errors = torch.addmm(head.bias.unsqueeze(1), head.weight, state)  # (components * window_length, batch)
+    errors.sub_(target.flatten(1).t())
     error = errors.square().sum()
     errors.mul_(2.0 / samples)
     return error, None, head.weight.t() @ errors, (errors @ state.t(), errors.sum(1))
@@ -71,8 +72,9 @@ def _head_on_last_state(head: nn.Linear, run: GRUPass, target: Tensor, samples: 
 def _head_on_every_state(head: nn.Linear, run: GRUPass, target: Tensor, samples: int) -> HeadGradients:
     """Differentiates a head that maps each state to its own sample."""
     states = run.states  # (window_length, directions * hidden_size, batch)
-    errors = torch.matmul(head.weight, states).add_(head.bias).sub_(target.t().unsqueeze(1))
-    error = errors.square().sum()  # of (window_length, 1, batch)
+    errors = torch.matmul(head.weight, states).add_(head.bias.unsqueeze(1))  # (window_length, components, batch)
+    errors.sub_(target.view(len(target), -1, target.shape[-1]).permute(2, 1, 0))
+    error = errors.square().sum()
     errors.mul_(2.0 / samples)
     weight = torch.matmul(errors, states.transpose(1, 2)).sum(0)
     return error, torch.matmul(head.weight.t(), errors), None, (weight, errors.sum((0, 2)))

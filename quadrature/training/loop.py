@@ -69,7 +69,7 @@ def steps_per_epoch(windows: SplitReader, params: TrainParams) -> int:
 
 
 def mean_squared_error(model: nn.Module, windows: SplitReader, batch_size: int, workers: Workers) -> float:
-    """Returns the squared error's mean over windows and instants, in the signal's unit squared."""
+    """Returns the squared error's mean over windows, components and instants, in the signal's unit squared."""
     model.eval()
     squares, samples = 0.0, 0
     for more_squares, more_samples in workers.map(partial(_sum_of_squares, model), in_order(windows, batch_size)):

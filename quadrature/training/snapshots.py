@@ -21,8 +21,15 @@ def snapshot_steps(count: int, steps: int) -> list[int]:
     return sorted({0, *np.rint(np.geomspace(steps, 1, count - 1)).astype(int).tolist()})
 
 
+def _quadrature(estimate: Tensor) -> Tensor:
+    """Returns the quadrature component of an estimate or a target, (count, window_length)."""
+    return estimate[:, -1] if estimate.ndim == 3 else estimate
+
+
 class Snapshots:
     """Estimates of the same windows after each of the given steps, in the order they were taken.
+
+    They are those of the quadrature component.
 
     The windows, and the estimates until they are written, are in units of `scale`.
     """
@@ -38,7 +45,7 @@ class Snapshots:
         if step in self._steps:
             training = model.training
             model.eval()
-            self._taken.append((step, estimate(model, self._windows.input).cpu()))
+            self._taken.append((step, _quadrature(estimate(model, self._windows.input)).cpu().contiguous()))
             self._steps.remove(step)
             model.train(training)
 
@@ -59,7 +66,7 @@ class Snapshots:
                 columns: dict[str, NDArray[np.floating]] = {
                     "step": np.full(len(estimates), float(step)),
                     "input": self._scale * self._windows.input.squeeze(-1).cpu().numpy(),
-                    "target": self._scale * self._windows.target.cpu().numpy(),
+                    "target": self._scale * _quadrature(self._windows.target).cpu().numpy(),
                     "prediction": self._scale * estimates.numpy(),
                 }
                 file.write(columns)

@@ -10,7 +10,8 @@ from quadrature.runtime import lifecycle
 from quadrature.runtime.arguments import Parser
 
 COMMANDS = {
-    "predict": "estimate the quadrature component of windows, or of a long signal",
+    "predict": "estimate amplitude, phase and frequency of windows, or of a long signal",
+    "plan": "say how well a signal could be estimated at best, before any training",
     "compare": "compare runs: the parameters that differ and the metrics",
     "gate": "check this run's metrics against the rules in gates.yaml",
     "verify": "check that dvc.lock belongs to this code and these parameters, without any data",

@@ -27,7 +27,7 @@ from quadrature.scoring.floor import OptionalFloor
 from quadrature.scoring.leakage import SeenWindows, slices
 from quadrature.scoring.scores import BASELINES, Scores
 from quadrature.signals.waves import GenerateParams
-from quadrature.storage.arrow import Columns
+from quadrature.storage.arrow import Columns, stack
 from quadrature.storage.digest import write_list
 from quadrature.storage.files import write_json
 from quadrature.storage.windows import (
@@ -39,7 +39,6 @@ from quadrature.storage.windows import (
     Split,
     read_row_groups,
     read_split,
-    stack,
     writing,
 )
 

@@ -19,9 +19,10 @@ from quadrature.storage.history import read_history
 from quadrature.storage.windows import (
     ESTIMATE_COLUMNS,
     IN_PHASE_COLUMNS,
+    SNAPSHOT_COLUMNS,
     WINDOW_COLUMNS,
     read_row_groups,
-    read_snapshots,
+    read_windows,
 )
 
 
@@ -38,7 +39,7 @@ def main() -> None:
     columns = (*WINDOW_COLUMNS, *ESTIMATE_COLUMNS, *(IN_PHASE_COLUMNS if params.output == "analytic" else ()))
     read = partial(read_row_groups, Path("data/predictions.parquet"), columns)
     first, fastest = figures.choose_windows(read(), params.plot.windows)
-    snapshots = read_snapshots(Path("data/snapshots.parquet"))
+    snapshots = read_windows(Path("data/snapshots.parquet"), SNAPSHOT_COLUMNS, leading=SNAPSHOT_COLUMNS)
     history = read_history(Path("metrics/history.csv"), DigestList(Path("data/digests/train.sha256")))
     tables = error_tables.make_tables(read, params.plot.bins)
     pictures = {

@@ -11,12 +11,14 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
+import numpy as np
 import torch
 from pydantic import Field
 
 from quadrature.network.device import Device, set_up_device
-from quadrature.network.model import ModelParams, QuadratureNetwork, initialize
+from quadrature.network.model import ModelParams, QuadratureNetwork, analytic_signal, initialize, predict
 from quadrature.network.model_file import save_model
+from quadrature.network.ranges import Ranges, measure
 from quadrature.runtime import lifecycle
 from quadrature.runtime.arguments import seconds, whole_number
 from quadrature.runtime.errors import Interruption
@@ -37,6 +39,9 @@ from quadrature.training.loop import steps_per_epoch, train
 from quadrature.training.params import TrainParams
 from quadrature.training.snapshots import Snapshots, snapshot_steps
 from quadrature.training.state import Training
+
+MEASURED = 8192
+"""Validation windows, at most, by which the model's file says what training windows are like."""
 
 
 class Params(Section):
@@ -98,9 +103,17 @@ def run(arguments: argparse.Namespace, params: Params, device: torch.device, ran
         resume(training, snapshots, saved, ranks)
         advance(training, windows, validation, snapshots, saved, ranks)
         network.scale = params.scale  # so far it has read windows that were divided; from its file on it divides them
+        network.ranges = measure_ranges(network, validation)
         write(network, training, snapshots, params.target)
         if saved is not None:
             saved.remove()
+
+
+def measure_ranges(network: QuadratureNetwork, validation: SplitReader) -> Ranges:
+    """Returns what windows like those in training are like to the trained network."""
+    first = next(in_order(validation, MEASURED)).input.squeeze(-1).cpu().numpy()
+    windows = first * np.float32(validation.scale)
+    return measure(windows, analytic_signal(windows, predict(network, windows, MEASURED)))
 
 
 def name_training(params: Params, folder: Place, targets: Place, device: torch.device, trial: str) -> str:

@@ -69,7 +69,7 @@ def measure(setting: str, windows: int) -> None:
     except PosteriorError as reason:
         figures = f"none: {reason} | 0 | "
     else:
-        mse = np.square(estimates[floor.rows] - test["target"][floor.rows]).mean()
+        mse = np.square(estimates[floor.rows, 1] - test["target"][floor.rows]).mean()
         figures = f"{mse:.4g} | {len(floor.rows)} | {floor.numerical_error:.0e}"
     print(json.dumps({"seconds": time.perf_counter() - started, "figures": figures}))
 

@@ -25,7 +25,7 @@ from benchmarks.task import PARAMETERS
 from benchmarks.turns import ratios, take_turns, timed
 from quadrature.network.device import set_up_device
 from quadrature.network.model import ModelParams, QuadratureNetwork, initialize, predict
-from quadrature.prediction.estimates import Output, predict_windows
+from quadrature.prediction.estimates import Estimator, Output, predict_windows
 from quadrature.prediction.table_writer import TableWriter
 from quadrature.prediction.tables import Format, open_table
 from quadrature.runtime.params import load_params
@@ -70,7 +70,7 @@ def command(network: QuadratureNetwork, folder: Path, kind: Format) -> None:
     """Reads a file, estimates and writes a file of the same format, as the command does."""
     path, output = folder / f"input.{kind}", folder / f"output.{kind}"
     table = open_table(path, kind, str(path), typed=kind == "parquet")
-    predict_windows(network, table, Output(output, kind, str(output)), BATCH_SIZE)
+    predict_windows(Estimator(network, BATCH_SIZE), table, Output(output, kind, str(output)))
 
 
 def main(windows: int = 2**20, rounds: int = 5) -> None:

@@ -4,7 +4,7 @@
     .venv/bin/python -m benchmarks.costs.roofline 2 0.01 8,16  # rounds, seconds a measurement, hidden size,batch
 
 The step is quadrature.training.step.TrainStep of a GRU of `hidden` units on `batch` windows of L = 10 samples, head
-`last`. For each window, with H = hidden, the gradient needs at least:
+`last`, output `quadrature`. For each window, with H = hidden, the gradient needs at least:
 
 - Products. The state before each instant is multiplied by the 3 H x H weights, except before the first instant, where
   it is zero: 2 operations for each of 3 H H weights, (L - 1) times. The backward pass has two such products for each of
@@ -125,8 +125,9 @@ class Step(NamedTuple):
 def make_step(hidden: int, batch: int, shards: int, processes: int = 1, ranks: Ranks = ALONE) -> Step:
     """Returns a step of a GRU with a hidden size, a batch and a number of gradient shards."""
     params = load_params(Params, PARAMETERS)
-    shape = {"cell": "gru", "hidden_size": hidden, "num_layers": 1, "bidirectional": False, "head": "last"}
-    network = QuadratureNetwork(params.model.model_copy(update=shape), LENGTH)
+    shape = {"cell": "gru", "hidden_size": hidden, "num_layers": 1, "bidirectional": False}
+    ends = {"head": "last", "output": "quadrature"}
+    network = QuadratureNetwork(params.model.model_copy(update=shape | ends), LENGTH)
     initialize(network, 0)
     settings = params.train.model_copy(update={"optimizer": "adam", "batch_size": batch, "gradient_shards": shards})
     optimizer = make_optimizer(network, settings)

@@ -28,8 +28,9 @@ CHANNELS = 64
 def make_network(cell: str, execution: str, hidden_size: int) -> QuadratureNetwork:
     """Returns an untrained network, which is as fast as a trained one."""
     params = {"cell": cell, "execution": execution, "hidden_size": hidden_size, "nonlinearity": "tanh"}
-    shape = {"num_layers": 1, "bias": True, "bidirectional": False, "dropout": 0.0, "head": "every"}
-    network = QuadratureNetwork(ModelParams.model_validate(params | shape), WINDOW_LENGTH)
+    shape = {"num_layers": 1, "bias": True, "bidirectional": False, "dropout": 0.0}
+    ends = {"head": "every", "output": "quadrature"}
+    network = QuadratureNetwork(ModelParams.model_validate(params | shape | ends), WINDOW_LENGTH)
     initialize(network, 0)
     return network.eval()
 

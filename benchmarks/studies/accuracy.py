@@ -26,6 +26,7 @@ PARAMETERS = {
     "cell": "model.cell",
     "hidden_size": "model.hidden_size",
     "head": "model.head",
+    "output": "model.output",
     "bidirectional": "model.bidirectional",
     "optimizer": "train.optimizer",
     "learning_rate": "train.learning_rate",
@@ -101,7 +102,7 @@ def tabulate(trials: pd.DataFrame) -> str:
         ways = ", two directions" if trial["bidirectional"] else ""
         head = ", head every" if trial["head"] == "every" else ""
         lines.append(
-            f"| {trial['cell']} {trial['hidden_size']}{ways}{head} | {trial['seed']} "
+            f"| {trial['cell']} {trial['hidden_size']}{ways}{head}, {trial['output']} | {trial['seed']} "
             f"| {trial['targets'].replace('_', ' ')} "
             f"| {trial['optimizer']}, {trial['learning_rate']:g}, {trial['schedule']} "
             f"| {trial['windows']:,} x {trial['epochs']}, {trial['batch_size']} | {trial['seconds']:.0f} "

@@ -49,6 +49,9 @@ GRIDS = {
 }
 """Parameters varied beside the cell and the seed, by the name of the experiments: every combination of the choices."""
 
+OUTPUT = {"model.output": "quadrature"}
+"""What all networks of the study estimate."""
+
 PARAMETERS = ("cell", "hidden_size", "head", "bidirectional")
 LOOKS = {"rnn": (GREEN, "^"), "lstm": (BLUE, "s"), "gru": (ORANGE, "o")}
 KINDS = {
@@ -61,7 +64,7 @@ KINDS = {
 def queue() -> None:
     """Queues the grids as DVC's choice sweeps, up to the evaluate stage."""
     for name, grid in GRIDS.items():
-        choices = {"model.cell": ",".join(LOOKS), **grid, "train.seed": SEEDS, "train.epochs": EPOCHS}
+        choices = {"model.cell": ",".join(LOOKS), **OUTPUT, **grid, "train.seed": SEEDS, "train.epochs": EPOCHS}
         print(run_dvc("exp", "run", "--queue", "--name", name, *set_params(choices), "evaluate"))
 
 
@@ -99,6 +102,7 @@ def time_steps(rounds: int = 9, steps: int = 20) -> pd.DataFrame:
 
     for key in pd.read_csv(TRIALS)[list(PARAMETERS)].drop_duplicates().itertuples(index=False, name=None):
         changes = dict(zip(PARAMETERS, key, strict=True))
+        changes["output"] = OUTPUT["model.output"]
         network = QuadratureNetwork(params.model.model_copy(update=changes), window_length=10)
         initialize(network, params.train.seed)
         gradients = PartGradients(network, params.train, processes=params.train.threads)

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from quadrature.network.model import QuadratureNetwork, predict
+from quadrature.network.model import QuadratureNetwork, analytic_signal, predict
 from quadrature.network.model_file import load_model
 from quadrature.prediction.gaps import fill
 from quadrature.prediction.overlap import Overlap
@@ -40,13 +40,14 @@ def draw(params: GenerateParams, length: int, count: int) -> tuple[Array, Array]
 
 
 def follow(network: QuadratureNetwork, signal: Array) -> Array:
-    """Returns the estimates of a signal, NaN where there is none."""
+    """Returns the estimates of a signal's quadrature component, NaN where there is none."""
     overlap = Overlap(network.window_length, network.window_length // 2)
     overlap.push(signal)
     overlap.end()
-    overlap.put(predict(network, np.nan_to_num(overlap.take(1)), 512))
-    _, estimates, known = overlap.pop()
-    return np.where(known, estimates, np.float32(np.nan))
+    windows = np.nan_to_num(overlap.take(1))
+    overlap.put(analytic_signal(windows, predict(network, windows, 512)))
+    (_, quadrature), known = overlap.pop()
+    return np.where(known, quadrature, np.float32(np.nan))
 
 
 def error(estimates: Array, cosine: Array) -> float:

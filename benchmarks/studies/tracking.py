@@ -20,7 +20,7 @@ from quadrature.signals.waves import GenerateParams, draw_shard
 from stages.generate import Params
 
 SAMPLES = (1, 2, 5, 10, 11, 20, 50, 100, 101, 200, 500, 1000)
-EVERY = {"model.head": "every", "model.hidden_size": "32"}
+EVERY = {"model.head": "every", "model.output": "quadrature", "model.hidden_size": "32"}
 
 
 def longer(params: GenerateParams, times: int) -> dict[str, object]:

@@ -7,6 +7,7 @@ not filter the input: its `in_phase` is the samples, and amplitude, phase and fr
 """
 
 import argparse
+import logging
 import shutil
 import signal
 import tempfile
@@ -23,7 +24,7 @@ from quadrature.network.device import Device, set_up_device
 from quadrature.network.model import QuadratureNetwork
 from quadrature.network.model_file import load_model
 from quadrature.prediction.dialect import Dialect
-from quadrature.prediction.estimates import Output, Signal, predict_signal, predict_windows
+from quadrature.prediction.estimates import Estimator, Output, Signal, predict_signal, predict_windows
 from quadrature.prediction.gaps import LONGEST_GAP, Gaps
 from quadrature.prediction.tables import Format, InputFormat, format_of, input_format_of, open_table, sniff_format
 from quadrature.runtime.arguments import hertz, whole_number
@@ -110,15 +111,18 @@ def main(arguments: argparse.Namespace) -> None:
     dialect = _dialect(arguments)
     network = _load_network(arguments.model, arguments.device, arguments.threads, launch.local_rank)
     _check_signal(arguments, network.window_length)
+    estimator = Estimator(network, arguments.batch_size)
     source, output = parse_place(arguments.input), parse_place(arguments.output)
     if _is_folder_asked(source, arguments):
         names = _share(source, output, launch)
         for name in tqdm(names, unit="file", disable=launch.rank > 0 or None):
-            _estimate(network, join(source, name), join(output, name), arguments, dialect, progress=False)
+            _estimate(estimator, join(source, name), join(output, name), arguments, dialect, progress=False)
     elif launch.world_size > 1:
         raise ParameterError("several processes need folders to share; give a folder as --input, and one as --output")
     else:
-        _estimate(network, source, output, arguments, dialect)
+        _estimate(estimator, source, output, arguments, dialect)
+    if (words := estimator.likeness.describe()) is not None:
+        logging.warning(words)
 
 
 def _is_folder_asked(source: Place, arguments: argparse.Namespace) -> bool:
@@ -147,7 +151,7 @@ def _share(source: Place, output: Place, launch: Launch) -> list[str]:
 
 
 def _estimate(
-    network: QuadratureNetwork, source: Place, place: Place, arguments: argparse.Namespace, dialect: Dialect,
+    estimator: Estimator, source: Place, place: Place, arguments: argparse.Namespace, dialect: Dialect,
     progress: bool = True,
 ) -> None:  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
@@ -160,11 +164,11 @@ def _estimate(
         typed = output.format == "parquet" or dialect.decimal != "."
         table = open_table(path, kind, label, typed, dialect)
         if arguments.hop is None:
-            predict_windows(network, table, output, arguments.batch_size, arguments.gaps)
+            predict_windows(estimator, table, output, arguments.gaps)
         else:
             columns = arguments.column or (table.schema.names if kind == "wav" else ["input"])
             channels = Signal(columns, arguments.hop, arguments.time)
-            predict_signal(network, table, output, arguments.batch_size, channels, arguments.gaps)
+            predict_signal(estimator, table, output, channels, arguments.gaps)
         result = (Path(folder) / "output").open("rb") if place == STANDARD else None
     if result is not None:
         _send(result)

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from quadrature.network.device import compute_alone, computing_alone
 from quadrature.network.gru import GRUPass, is_hooked, is_supported
+from quadrature.network.ranges import Ranges
 from quadrature.network.stepwise import HiddenState, Stepwise
 from quadrature.runtime.settings import Section
 from quadrature.runtime.threads import Workers
@@ -94,6 +95,8 @@ class QuadratureNetwork(nn.Module):
         self.window_length = window_length
         self.scale = scale
         """The size of the signal, in its own unit; 1 while training, which divides windows and targets beforehand."""
+        self.ranges: Ranges | None = None
+        """What the training windows were like; not known while training, or from an older file."""
         self.directions = 2 if params.bidirectional else 1
         self.add_module(params.cell, _make_recurrent(params))
         estimates = params.components * (window_length if params.head == "last" else 1)

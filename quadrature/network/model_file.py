@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from safetensors.torch import save
 
 from quadrature.network.model import Execution, ModelParams, QuadratureNetwork
+from quadrature.network.ranges import Ranges
 from quadrature.runtime.errors import DataError
 from quadrature.runtime.settings import Section
 from quadrature.runtime.system_errors import refuse_special, reraise_systems
@@ -23,6 +24,7 @@ class _Blueprint(Section):
     window_length: Annotated[int, Field(ge=1)]
     sha256: str
     scale: Annotated[float, Field(ge=2.0**-126, le=2.0**127)] = 1.0  # of float32's normal numbers; absent if 1
+    ranges: Ranges | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -36,7 +38,11 @@ class _Blueprint(Section):
 def save_model(network: QuadratureNetwork, path: Path) -> None:
     """Writes the weights and the arguments that rebuild the network; the same network gives the same bytes."""
     blueprint = _Blueprint(
-        model=network.params, window_length=network.window_length, sha256=digest.ZEROS, scale=network.scale
+        model=network.params,
+        window_length=network.window_length,
+        sha256=digest.ZEROS,
+        scale=network.scale,
+        ranges=network.ranges,
     )
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
     # One metadata key: safetensors writes several in random order.
@@ -63,6 +69,7 @@ def load_model(path: Path, execution: Execution | None = None) -> QuadratureNetw
         params = blueprint.model.model_copy(update={} if execution is None else {"execution": execution})
         with torch.device("meta"):  # takes no memory and draws no numbers until the weights fit
             network = QuadratureNetwork(params, blueprint.window_length, blueprint.scale)
+            network.ranges = blueprint.ranges
         network.load_state_dict(weights, assign=True)
         for name, tensor in weights.items():
             if tensor.dtype != torch.float32 or not tensor.isfinite().all():

@@ -143,10 +143,9 @@ def predictions(columns: Columns, params: PlotParams, axis: TimeAxis) -> bytes:
                 continue
             panel.plot(instants, columns["input"][index], "o", color=GREY, markersize=3.5, label="input: sine samples")
             panel.plot(instants, columns["target"][index], color=BLUE, label="target: cosine")
-            panel.plot(instants, columns["prediction"][index], "--", color=ORANGE, label="estimate")
-            if "in_phase_prediction" in columns:
-                sine = columns["in_phase_prediction"][index]
-                panel.plot(instants, sine, ":", color=GREEN, label="estimate of the sine without noise")
+            panel.plot(instants, columns["prediction"][index], "--", color=ORANGE, label="estimate of the cosine")
+            if (sines := columns.get("in_phase_prediction")) is not None:
+                panel.plot(instants, sines[index], ":", color=GREEN, label="estimate of the sine without noise")
             panel.set_title(_describe(columns, index, axis), fontsize="small")
         figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=4)
         figure.supxlabel(axis.label)
@@ -213,20 +212,12 @@ def _draw(panel: Axes, errors: pd.DataFrame) -> None:
     least = least_drawn(errors[name] for name in ESTIMATES)
     for name, look in ESTIMATES.items():
         if errors[name].notna().any():
-            panel.plot(
-                errors.index,
-                errors[name].clip(least),
-                label=look.label,
-                color=look.color,
-                linestyle=look.linestyle,
-                marker=look.marker,
-                markersize=4,
-            )
+            panel.plot(errors.index, errors[name].clip(least), markersize=4, **look._asdict())
 
 
 def _describe(columns: Columns, index: int, axis: TimeAxis) -> str:
-    frequency = axis.frequency_format.format(columns["frequency"][index])
-    return f"frequency {frequency}, phase {wrapped(columns['phase'])[index]:.2f}"
+    frequency, phase = columns["frequency"][index], wrapped(columns["phase"])[index]
+    return f"frequency {axis.frequency_format.format(frequency)}, phase {phase:.2f}"
 
 
 @contextmanager

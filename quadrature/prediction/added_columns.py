@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -9,8 +10,11 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from quadrature.prediction.columns import is_list
+from quadrature.prediction.derived import phase
 from quadrature.prediction.tables import Table
 from quadrature.runtime.errors import DataError
+
+Array = NDArray[np.float32]
 
 OUTPUTS = ("in_phase", "quadrature", "prediction", "amplitude", "phase", "frequency")
 """The added columns: the estimated components (`prediction` is an older name of `quadrature`), and what follows."""
@@ -19,11 +23,29 @@ HERTZ = "frequency_hz"
 """The frequency in Hz, added if the rate of the samples is given."""
 
 
+class Channel(NamedTuple):
+    """What the names of a channel's columns end with, the estimates, shaped alike, and which rows have one, (count,).
+
+    The frequency is in radians a sample, NaN where it is not defined.
+    """
+
+    suffix: str
+    in_phase: Array
+    quadrature: Array
+    frequency: Array
+    known: NDArray[np.bool_]
+
+
 def carried_names(table: Table, outputs: Sequence[str]) -> list[str]:
     """Returns the names of a table's columns in the output, with the prefix `given_` for those in `outputs`.
 
-    Raises DataError if the table has a column of the prefixed name too.
+    Raises DataError if the table has a column of the prefixed name too, or if two of the `outputs` have one name.
     """
+    for name, count in Counter(outputs).items():
+        if count > 1:  # as frequency_hz_a, of the channel hz_a in radians a sample, and of the channel a in Hz
+            raise DataError(
+                f"{table.label} has two channels whose estimates would both have the column {name}; rename one"
+            )
     names = [f"given_{name}" if name in outputs else name for name in table.schema.names]
     for name, count in Counter(names).items():
         if count > 1:
@@ -34,19 +56,40 @@ def carried_names(table: Table, outputs: Sequence[str]) -> list[str]:
     return names
 
 
-def as_column(values: NDArray[np.float32], known: NDArray[np.bool_], has_gaps: bool = False) -> pa.Array:
+def as_column(values: Array, known: NDArray[np.bool_], has_gaps: bool = False) -> pa.Array:
     """Returns numbers, (count,), as an arrow array, or windows, (count, length), as an array of lists.
 
-    Rows that are not `known`, (count,), are null; no copy if there is none. With `has_gaps`, so are single NaNs.
+    Rows that are not `known`, (count,), are null. With `has_gaps`, so are single NaNs.
     """
     missing = None if known.all() else ~known
-    gaps = np.isnan(values).reshape(-1) if has_gaps else None
+    gaps = np.isnan(values) if has_gaps else None
     if values.ndim == 1:
         return pa.array(values, mask=missing if gaps is None else gaps | ~known)
-    flat = pa.array(values.reshape(-1), mask=gaps)
+    flat = pa.array(values.reshape(-1), mask=None if gaps is None else gaps.reshape(-1))
     kind = pa.list_(pa.field("element", flat.type, nullable=has_gaps), values.shape[1])
     mask = None if missing is None else pa.array(missing)
     return pa.FixedSizeListArray.from_arrays(flat, type=kind, mask=mask)
+
+
+def derive(first: int, channel: Channel, table: Table, rate: float | None) -> dict[str, pa.Array]:
+    """Returns the added columns of a channel; `first` rows precede. Raises DataError if a value is not finite."""
+    _, in_phase, quadrature, advance, known = channel
+    with np.errstate(over="ignore", invalid="ignore"):
+        amplitude = np.hypot(in_phase, quadrature)
+    finite = np.isfinite(amplitude)
+    if not finite.all() and (wrong := np.flatnonzero(known & ~finite.reshape(len(known), -1).all(axis=1))).size:
+        place = table.place(first + int(wrong[0]))
+        raise DataError(f"{place}: the estimate is not finite; scale the samples to the size of those in training")
+    values = {
+        "in_phase": in_phase, "quadrature": quadrature, "prediction": quadrature,
+        "amplitude": amplitude, "phase": phase(in_phase, quadrature), "frequency": advance,
+    }  # fmt: skip
+    if rate is not None:
+        values[HERTZ] = (advance * (rate / (2.0 * np.pi))).astype(np.float32)
+    return {
+        f"{name}{channel.suffix}": as_column(value, known, has_gaps=name.startswith("frequency"))
+        for name, value in values.items()
+    }
 
 
 class Spread:

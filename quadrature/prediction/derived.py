@@ -23,7 +23,9 @@ _PI = np.float32(np.pi)
 
 def as_complex(in_phase: NDArray[np.floating], quadrature: NDArray[np.floating]) -> NDArray[np.complex128]:
     """Returns z by its components, in their shape."""
-    return quadrature.astype(np.float64) + 1j * in_phase.astype(np.float64)
+    signal = np.empty(quadrature.shape, np.complex128)
+    signal.real, signal.imag = quadrature, in_phase  # c + 1j * s would be NaN where s is infinite
+    return signal
 
 
 def phase(in_phase: Array, quadrature: Array) -> Array:
@@ -36,14 +38,17 @@ def phase(in_phase: Array, quadrature: Array) -> Array:
 def frequency(signal: NDArray[np.complex128]) -> Array:
     """Returns the frequency at each sample of a signal, (count,), or of windows, (count, window_length).
 
-    A sample without an estimate is NaN, and so is the frequency of one without an estimated neighbour.
+    A sample without an estimate is NaN, and so are its frequency and that of a sample without an estimated neighbour.
+    A neighbour of amplitude 0 has no phase and counts as one without an estimate.
     """
-    products = signal[..., 1:] * signal[..., :-1].conj()
+    with np.errstate(invalid="ignore"):  # of infinite components
+        products = signal[..., 1:] * signal[..., :-1].conj()
     products[np.isnan(products)] = 0.0
-    edge = np.zeros((*signal.shape[:-1], min(1, signal.shape[-1])))
-    total = np.concatenate([edge, products], axis=-1) + np.concatenate([products, edge], axis=-1)
+    total = np.zeros_like(signal)
+    total[..., 1:] = products
+    total[..., :-1] += products
     angle: Array = np.angle(total).astype(np.float32)
-    angle[(total == 0.0) | np.isnan(signal)] = np.nan
+    angle[total == 0.0] = np.nan
     angle[angle == -_PI] = _PI
     return angle
 
@@ -53,14 +58,19 @@ class Held:
 
     def __init__(self) -> None:
         self._components = np.empty((2, 0), np.float32)  # the sample returned last, if any, and the one that waits
+        self._known = np.empty(0, np.bool_)  # which of these have an estimate
         self._returned = 0
 
-    def push(self, components: Array, is_end: bool) -> tuple[Array, Array]:
-        """Takes the next samples' components, (2, count); returns those of finished samples, and their frequencies."""
-        whole = np.concatenate([self._components, components], axis=1)
-        stop = whole.shape[1] if is_end else max(0, whole.shape[1] - 1)
+    def push(self, components: Array, known: NDArray[np.bool_], is_end: bool) -> tuple[Array, Array, NDArray[np.bool_]]:
+        """Takes the next samples' components, (2, count), and which of them have an estimate, (count,).
+
+        Returns the components of finished samples, their frequencies, and which of them have an estimate.
+        """
+        components = np.concatenate([self._components, components], axis=1)
+        known = np.concatenate([self._known, known])
+        stop = len(known) if is_end else max(0, len(known) - 1)
         finished = slice(self._returned, stop)
-        found = whole[:, finished], frequency(as_complex(*whole))[finished]
+        advance = frequency(as_complex(*np.where(known, components, np.float32(np.nan))))
         first = max(0, stop - 1)
-        self._components, self._returned = whole[:, first:], stop - first
-        return found
+        self._components, self._known, self._returned = components[:, first:], known[first:], stop - first
+        return components[:, finished], advance[finished], known[finished]

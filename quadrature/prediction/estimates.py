@@ -16,11 +16,12 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from quadrature.network.model import QuadratureNetwork, analytic_signal, predict
-from quadrature.prediction.added_columns import HERTZ, OUTPUTS, Spread, as_column, carried_names
+from quadrature.prediction.added_columns import HERTZ, OUTPUTS, Channel, Spread, carried_names, derive
 from quadrature.prediction.columns import Read, has_lists, signal_reader, window_reader
 from quadrature.prediction.csv_text import compression_of
-from quadrature.prediction.derived import Held, as_complex, frequency, phase
+from quadrature.prediction.derived import Held, as_complex, frequency
 from quadrature.prediction.gaps import Filler, Gaps, are_full, fill
+from quadrature.prediction.likeness import Likeness
 from quadrature.prediction.metadata import output_metadata
 from quadrature.prediction.overlap import Overlap, ShortSignalError
 from quadrature.prediction.table_writer import TableWriter, compressed
@@ -35,6 +36,35 @@ Array = NDArray[np.float32]
 _SLAB_VALUES = 2**18  # samples read at a time, unless a batch has more
 
 
+class Estimator:
+    """A network, with the number of windows in a forward pass."""
+
+    def __init__(self, network: QuadratureNetwork, batch_size: int) -> None:
+        self._network = network
+        self.batch_size = batch_size
+        self.length = network.window_length
+        self.likeness = Likeness(network.ranges)
+        """How like those in training all the windows were."""
+
+    @property
+    def slab_windows(self) -> int:
+        """Windows to read at a time: whole batches, so that these, and all bits, are those of all windows at once."""
+        return self.batch_size * max(1, _SLAB_VALUES // (self.batch_size * self.length))
+
+    def __call__(self, windows: Array) -> Array:
+        """Returns the analytic signal of windows, (count, 2, length).
+
+        That of windows with gaps means nothing, and changes no other's bits.
+        """
+        full = are_full(windows)
+        filled = windows if full.all() else np.nan_to_num(windows, nan=0.0)
+        estimates = predict(self._network, filled, self.batch_size)
+        signal: Array = analytic_signal(filled, estimates).astype(np.float32, copy=False)
+        usual = full & np.isfinite(signal).all(axis=(1, 2))
+        self.likeness.add(windows[usual], signal[usual])
+        return signal
+
+
 class Slab(NamedTuple):
     """Rows of a table, the number of rows before them, and the samples of each channel: (count, length), or (count,)
     of a signal."""
@@ -42,19 +72,6 @@ class Slab(NamedTuple):
     first: int
     rows: pa.Table
     channels: Sequence[Array]
-
-
-class Channel(NamedTuple):
-    """What the names of a channel's columns end with, the estimates, shaped alike, and which rows have one, (count,).
-
-    The frequency is in radians a sample, NaN where it is not defined.
-    """
-
-    suffix: str
-    in_phase: Array
-    quadrature: Array
-    frequency: Array
-    known: NDArray[np.bool_]
 
 
 class Estimates(NamedTuple):
@@ -88,32 +105,27 @@ class Output(NamedTuple):
         return OUTPUTS if self.rate is None else (*OUTPUTS, HERTZ)
 
 
-def predict_windows(
-    network: QuadratureNetwork, table: Table, output: Output, batch_size: int, gaps: Gaps = "refuse"
-) -> None:
+def predict_windows(estimate: Estimator, table: Table, output: Output, gaps: Gaps = "refuse") -> None:
     """Writes a copy of a table of windows, with an estimate for each; null for one with a gap that is not filled.
 
     The estimates equal those of quadrature.network.model.predict for all the table's windows at once. Raises DataError.
     """
-    length = network.window_length
-    read = window_reader(table, length, gaps)
-    added = output.columns
-    names = carried_names(table, [*added, *(f"{name}_{position}" for name in added for position in range(length))])
+    read = window_reader(table, estimate.length, gaps)
+    numbers, added = range(estimate.length), output.columns
+    names = carried_names(table, [*added, *(f"{name}_{position}" for name in added for position in numbers)])
 
-    def estimate(slab: Slab) -> Estimates:
+    def estimate_slab(slab: Slab) -> Estimates:
         windows = fill(slab.channels[0]) if gaps == "interpolate" else slab.channels[0]
-        in_phase, quadrature = _predict(network, windows, batch_size).swapaxes(0, 1)
+        in_phase, quadrature = estimate(windows).swapaxes(0, 1)
         advance = frequency(as_complex(in_phase, quadrature))
         channel = Channel("", in_phase, quadrature, advance, are_full(windows))
         return Estimates(slab.first, slab.rows, [channel])
 
-    estimates = map(estimate, _slabs(table, [read], _slab_windows(network, batch_size)))
+    estimates = map(estimate_slab, _slabs(table, [read], estimate.slab_windows))
     _write(estimates, table, names, output, numbered=not has_lists(table))
 
 
-def predict_signal(
-    network: QuadratureNetwork, table: Table, output: Output, batch_size: int, signal: Signal, gaps: Gaps = "refuse"
-) -> None:
+def predict_signal(estimate: Estimator, table: Table, output: Output, signal: Signal, gaps: Gaps = "refuse") -> None:
     """Writes a copy of a table of a signal, a sample a row, with an estimate for each of its channels.
 
     The estimate is the mean over the windows that hold the sample and no gap, one window every `hop` samples:
@@ -124,17 +136,12 @@ def predict_signal(
     suffixes = [f"_{column}" for column in signal.columns] if len(reads) > 1 else [""]
     names = carried_names(table, [f"{name}{suffix}" for suffix in suffixes for name in output.columns])
     times = EvenTimes(table, signal.time) if signal.time is not None else None
-    slabs = _slabs(table, reads, _slab_windows(network, batch_size) * signal.hop, times)
-    followers = [_Follower(network, batch_size, signal.hop, gaps, suffix) for suffix in suffixes]
+    slabs = _slabs(table, reads, estimate.slab_windows * signal.hop, times)
+    followers = [_Follower(estimate, signal.hop, gaps, suffix) for suffix in suffixes]
     try:
         _write(_follow(slabs, followers), table, names, output, numbered=False)
     except ShortSignalError as error:
         raise DataError(f"{table.label} holds {error}") from None
-
-
-def _slab_windows(network: QuadratureNetwork, batch_size: int) -> int:
-    """Returns a multiple of the batch size, so that the batches, and all bits, are those of all windows at once."""
-    return batch_size * max(1, _SLAB_VALUES // (batch_size * network.window_length))
 
 
 def _slabs(table: Table, reads: Sequence[Read], size: int, times: EvenTimes | None = None) -> Iterator[Slab]:
@@ -148,23 +155,12 @@ def _slabs(table: Table, reads: Sequence[Read], size: int, times: EvenTimes | No
     return prefetch(read(first, rows) for first, rows in table.slabs(size))
 
 
-def _predict(network: QuadratureNetwork, windows: Array, batch_size: int) -> Array:
-    """Returns the analytic signal of windows, (count, 2, length).
-
-    That of windows with gaps means nothing, and changes no other's bits.
-    """
-    missing = np.isnan(windows)
-    filled = np.where(missing, np.float32(0.0), windows) if missing.any() else windows
-    signal: Array = analytic_signal(filled, predict(network, filled, batch_size)).astype(np.float32, copy=False)
-    return signal
-
-
 class _Follower:
     """Estimates a channel of a signal that comes in parts."""
 
-    def __init__(self, network: QuadratureNetwork, batch_size: int, hop: int, gaps: Gaps, suffix: str) -> None:
-        self._network, self._batch_size, self._suffix = network, batch_size, suffix
-        self._overlap = Overlap(network.window_length, hop)
+    def __init__(self, estimate: Estimator, hop: int, gaps: Gaps, suffix: str) -> None:
+        self._estimate, self._suffix = estimate, suffix
+        self._overlap = Overlap(estimate.length, hop)
         self._filler = Filler() if gaps == "interpolate" else None
         self._held = Held()
 
@@ -175,13 +171,11 @@ class _Follower:
             self._overlap.push(part)
         if samples is None:
             self._overlap.end()
-        windows = self._overlap.take(self._batch_size)
+        windows = self._overlap.take(self._estimate.batch_size)
         if len(windows):
-            self._overlap.put(_predict(self._network, windows, self._batch_size))
-        components, known = self._overlap.pop()
-        components[:, ~known] = np.nan
-        (in_phase, quadrature), advance = self._held.push(components, is_end=samples is None)
-        return Channel(self._suffix, in_phase, quadrature, advance, ~np.isnan(quadrature))
+            self._overlap.put(self._estimate(windows))
+        (in_phase, quadrature), advance, known = self._held.push(*self._overlap.pop(), is_end=samples is None)
+        return Channel(self._suffix, in_phase, quadrature, advance, known)
 
 
 def _follow(slabs: Iterator[Slab], followers: Sequence[_Follower]) -> Iterator[Estimates]:
@@ -207,7 +201,7 @@ def _write(estimates: Iterator[Estimates], table: Table, names: Sequence[str], o
             {
                 name: column
                 for channel in part.channels
-                for name, column in _derive(part.first, channel, table, output.rate).items()
+                for name, column in derive(part.first, channel, table, output.rate).items()
             }
         )
         if numbered and output.format == "parquet":
@@ -237,24 +231,3 @@ def _write(estimates: Iterator[Estimates], table: Table, names: Sequence[str], o
                 writing = thread.submit(write, part)
             bar.update(len(part.rows))
         writing.result()
-
-
-def _derive(first: int, channel: Channel, table: Table, rate: float | None) -> dict[str, pa.Array]:
-    """Returns the added columns of a channel; `first` rows precede. Raises DataError if a value is not finite."""
-    _, in_phase, quadrature, advance, known = channel
-    with np.errstate(over="ignore", invalid="ignore"):
-        amplitude = np.hypot(in_phase, quadrature)
-    finite = np.isfinite(amplitude)
-    if not finite.all() and (wrong := np.flatnonzero(known & ~finite.reshape(len(known), -1).all(axis=1))).size:
-        place = table.place(first + int(wrong[0]))
-        raise DataError(f"{place}: the estimate is not finite; scale the samples to the size of those in training")
-    values = {
-        "in_phase": in_phase, "quadrature": quadrature, "prediction": quadrature,
-        "amplitude": amplitude, "phase": phase(in_phase, quadrature), "frequency": advance,
-    }  # fmt: skip
-    if rate is not None:
-        values[HERTZ] = (advance * (rate / (2.0 * np.pi))).astype(np.float32)
-    return {
-        f"{name}{channel.suffix}": as_column(value, known, has_gaps=name.startswith("frequency"))
-        for name, value in values.items()
-    }

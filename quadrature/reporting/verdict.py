@@ -33,20 +33,37 @@ def verdict(test: TestMetrics) -> str:
     if test.excess is not None:
         parts.insert(0, f"{excess_in_words(test)} the floor that no estimator can beat")
     *first, last = parts
-    return (
+    sentence = (
         f"On {test.windows:,} windows{unseen}, the network's mean squared error is {test.mse:.3g}: "
         f"{', '.join(first)} and {last}."
     )
+    return f"{sentence} {phase_in_words(test)}".rstrip()
+
+
+def phase_in_words(test: TestMetrics) -> str:
+    """Returns a sentence on the error of the phase; nothing where it is not known."""
+    phase, others = test.phase_rmse_degrees, []
+    if phase is None:
+        return ""
+    if test.floor_phase_rmse_degrees is not None:
+        others.append(f"{test.floor_phase_rmse_degrees:.3g} by the best estimate of the wave")
+    if test.baselines_phase_rmse_degrees.least_squares is not None:
+        others.append(f"{test.baselines_phase_rmse_degrees.least_squares:.3g} by least squares")
+    beside = f" ({', '.join(others)})" if others else ""
+    return f"Its phase is off by {phase:.3g} degrees, root mean square{beside}."
 
 
 def excess_in_words(test: TestMetrics) -> str:
-    """Returns how far the network is above or below the floor, with the standard error."""
+    """Returns how far the network is above or below the floor, with the standard error to at least a digit."""
     if test.excess is None:
         raise ValueError("a run without a floor has no excess")
-    error = "" if test.excess_standard_error is None else f" ± {100.0 * test.excess_standard_error:.1f}"
     if abs(test.excess) >= 10.0:
         return f"{test.excess + 1.0:,.0f} times"
-    return f"{100.0 * abs(test.excess):.1f}{error} % {'above' if test.excess >= 0.0 else 'below'}"
+    percent, error, digits = 100.0 * abs(test.excess), test.excess_standard_error, 1
+    if error is not None and 100.0 * error < 0.095:
+        digits = 2
+    scatter = "" if error is None else f" ± {100.0 * error:.{digits}f}"
+    return f"{percent:.{digits}f}{scatter} % {'above' if test.excess >= 0.0 else 'below'}"
 
 
 def warnings(test: TestMetrics, history: History) -> Iterator[str]:
@@ -100,7 +117,7 @@ def alternatives(test: TestMetrics, history: History) -> dict[str, str]:
     )
     return {
         "task": "A window's samples scattered about a sine, and beside them the cosine at the same instants.",
-        "predictions": "Test windows: samples of the sine, the true cosine, and the network's estimate of it.",
+        "predictions": "Test windows: samples of the sine, the true cosine, and the network's estimates.",
         "learning_curves": (
             f"Learning curves: the validation error goes from {first.validation_mse:.3g} at epoch {first.epoch:.3g} "
             f"to {last.validation_mse:.3g} at epoch {last.epoch:.3g}; "

@@ -40,11 +40,12 @@ def seconds(text: str) -> float:
 
 
 def hertz(text: str) -> float:
-    """An argparse type: a number of samples a second, above 0 and at most 1e12."""
+    """An argparse type: a number of samples a second, from 1e-12 to 1e12, so that float32 holds every frequency."""
     try:
         value = float(text)
     except ValueError:
         value = 0.0
-    if not 0.0 < value <= 1e12:
-        raise argparse.ArgumentTypeError(f"{' '.join(text.split())} is not a number of samples a second, up to 1e12")
+    if not 1e-12 <= value <= 1e12:
+        shown = " ".join(text.split())
+        raise argparse.ArgumentTypeError(f"{shown} is not a number of samples a second from 1e-12 to 1e12")
     return value

@@ -7,8 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quadrature.scoring.analytic import AnalyticScore
-from quadrature.storage.arrow import Columns
-from quadrature.storage.windows import stack
+from quadrature.storage.arrow import Columns, stack
 
 BASELINES = ("zero", "hilbert", "least_squares")
 

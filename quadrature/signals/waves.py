@@ -86,7 +86,7 @@ class GenerateParams(Section):
     seed: Seed
     windows: SplitSizes
     shard_windows: Annotated[int, Field(ge=1, le=2**20)]  # windows per file
-    length: Annotated[int, Field(ge=2, le=2**11)]  # samples per window; least squares holds 32 * length**2 bytes
+    length: Annotated[int, Field(ge=2, le=2**11)]  # samples per window; least squares holds 72 * length**2 bytes
     span: PositiveMagnitude | None  # radians from first to last sample, at frequency 1; null: rate is set
     rate: PositiveMagnitude | None  # samples a second, and frequency is in Hz; null: span is set
     phase: Literal["uniform", "consecutive"]

@@ -39,6 +39,11 @@ def _flat_array(values: NDArray[np.floating]) -> pa.Array:
     return pa.Array.from_buffers(pa.from_numpy_dtype(flat.dtype), flat.size, [None, pa.py_buffer(flat)])
 
 
+def stack(columns: Columns, names: Sequence[str]) -> NDArray[np.floating]:
+    """Returns columns of windows as one array, (count, columns, window_length)."""
+    return np.stack([columns[name] for name in names], axis=1)
+
+
 def open_writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
     leaves = [
         f"{field.name}.list.element" if pa.types.is_fixed_size_list(field.type) else field.name for field in schema

@@ -1,10 +1,10 @@
 """Windows in parquet files: one row per window, written atomically, checked when read. Imports no torch and no pandas.
 
-A split is a folder of shards, part-00000.parquet and so on; all but the last hold the same number of windows. After the
-columns that a split needs it may have others: `in_phase`, the sine without noise, which windows of one's own may lack.
-data/predictions.parquet has the test split's rows plus estimates of the target;
-data/snapshots.parquet repeats a few windows for each snapshot of training. A file's footer holds, under the key
-`quadrature`, the file's place among the shards and its SHA-256. So a truncated, edited or misplaced file is refused.
+A split is a folder of shards, part-00000.parquet and so on; all but the last hold the same number of windows. It may
+have further columns: `in_phase`, the sine without noise, which windows of one's own may lack. data/predictions.parquet
+has the test split's rows plus estimates; data/snapshots.parquet repeats a few windows for each snapshot of training. A
+file's footer holds, under the key `quadrature`, the file's place among the shards and its SHA-256. So a truncated,
+edited or misplaced file is refused.
 """
 
 import hashlib
@@ -28,8 +28,7 @@ from quadrature.storage.places import Place, StoreError, join, reading, replacin
 
 WINDOW_COLUMNS = ("input", "target", "phase", "frequency", "amplitude")
 TARGET_COLUMNS = ("target",)
-COMPONENTS = ("in_phase", "target")
-"""The columns of the analytic signal: its in-phase component, and its quadrature component, the target."""
+COMPONENTS = ("in_phase", "target")  # of the analytic signal: the target is its quadrature component
 ESTIMATE_COLUMNS = ("prediction", "posterior_mean", "least_squares", "hilbert")
 IN_PHASE_COLUMNS = ("in_phase", "in_phase_prediction")  # of data/predictions.parquet, if the truth is known
 SNAPSHOT_COLUMNS = ("step", "input", "target", "prediction")
@@ -61,7 +60,7 @@ class WindowWriter:
     """Appends windows to a parquet file, one row group per call, holding only that in memory.
 
     The same arrays give the same bytes. zstd over byte-stream-split floats is the smallest of pyarrow's encodings for
-    these values: 79 bytes a window of ten samples; snappy or lz4 take 84, zstd over plain floats 88, no codec 108.
+    these values: 111 bytes a window of ten samples; snappy or lz4 take 119, zstd over plain floats 125, no codec 149.
     """
 
     def __init__(self, path: Path) -> None:
@@ -99,10 +98,8 @@ class Split:
     """A split's shards. Opening reads the footers of the first and the last; reading checks each shard."""
 
     window_length: int
-    sizes: tuple[int, ...]
-    """Windows in each shard."""
-    columns: tuple[str, ...]
-    """Names of the first shard's columns."""
+    sizes: tuple[int, ...]  # windows in each shard
+    columns: tuple[str, ...]  # of the first shard
 
     def __init__(self, folder: Place, length: int | None = None, leading: Sequence[str] = WINDOW_COLUMNS) -> None:
         """Opens a split of the columns `leading`, windows of `length` samples if given. Raises DataError as `read`."""
@@ -137,8 +134,9 @@ class Split:
 
     def digest(self) -> str:
         """Returns a digest of the digests in all shards' footers. Raises DataError."""
-        paths = [shard_path(self._folder, shard) for shard in range(len(self.sizes))]
-        headers = (_read_header(path, shard, len(paths), self._leading[0]) for shard, path in enumerate(paths))
+        count = len(self.sizes)
+        paths = (shard_path(self._folder, shard) for shard in range(count))
+        headers = (_read_header(path, shard, count, self._leading[0]) for shard, path in enumerate(paths))
         return hashlib.sha256("".join(header.footer.model_dump_json() for header in headers).encode()).hexdigest()
 
 
@@ -151,32 +149,21 @@ def read_split(
         yield split.read(shard, columns)
 
 
-def stack(columns: Columns, names: Sequence[str]) -> NDArray[np.floating]:
-    """Returns columns of windows as one array, (count, columns, window_length)."""
-    return np.stack([columns[name] for name in names], axis=1)
-
-
-def read_windows(path: Path, columns: Sequence[str]) -> dict[str, NDArray[np.floating]]:
-    """Returns the named columns of a single file. Raises DataError as read_split does."""
-    return _read(path, columns, 0, 1)
+def read_windows(
+    path: Path, columns: Sequence[str], leading: Sequence[str] = WINDOW_COLUMNS
+) -> dict[str, NDArray[np.floating]]:
+    """Returns the named columns of a single file, which begins with `leading`. Raises DataError as read_split does."""
+    return _read(path, columns, 0, 1, leading)
 
 
 def read_row_groups(path: Path, columns: Sequence[str]) -> Iterator[dict[str, NDArray[np.floating]]]:
-    """Yields the named columns of a single file, a row group at a time. Raises DataError as read_windows does.
-
-    The digest of the whole file is checked before the first row group is read.
-    """
+    """Yields what read_windows returns, a row group at a time, once the digest of the whole file is checked."""
     with _opening(path) as file:
         _check_place(path, _footer(path, file), 0, 1)
         check_columns(path, file.schema_arrow.names, file.metadata.num_rows, [*WINDOW_COLUMNS, *columns])
         for number in range(file.num_row_groups):
             table = file.read_row_group(number, columns=list(columns), use_threads=False)
             yield {name: to_array(f"{path}, row group {number}", name, table.column(name)) for name in columns}
-
-
-def read_snapshots(path: Path) -> dict[str, NDArray[np.floating]]:
-    """Returns the columns of data/snapshots.parquet. Raises DataError as read_split does."""
-    return _read(path, SNAPSHOT_COLUMNS, 0, 1, leading=())
 
 
 def is_whole(place: Place, shard: int, shards: int) -> bool:

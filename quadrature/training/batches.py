@@ -27,8 +27,9 @@ from torch import Tensor
 from quadrature.network.device import compute_alone
 from quadrature.runtime.errors import REMAKE, DataError
 from quadrature.runtime.threads import prefetch
+from quadrature.storage.arrow import stack
 from quadrature.storage.places import Place
-from quadrature.storage.windows import TARGET_COLUMNS, Split, stack
+from quadrature.storage.windows import TARGET_COLUMNS, Split
 
 
 class Batch(NamedTuple):
@@ -80,11 +81,7 @@ def open_split(
     if aims.sizes != split.sizes:
         counts = f"{sum(aims.sizes):,} windows, not of the {sum(split.sizes):,}"
         raise DataError(f"{targets} holds targets of {counts} in {folder}; {REMAKE}")
-    if "in_phase" in components and "in_phase" not in aims.columns:
-        raise DataError(
-            f"{folder if targets is None else targets} has no column in_phase, the target of model.output analytic; "
-            "set model.output in params.yaml to quadrature, or write the column"
-        )
+    _check_components(folder if targets is None else targets, aims, components)
     held: list[Batch] = []
 
     def get(shard: int) -> Batch:
@@ -104,6 +101,15 @@ def open_split(
             break
         held.append(read(shard))
     return SplitReader(split.window_length, split.sizes, get, scale)
+
+
+def _check_components(folder: Place, split: Split, components: Sequence[str]) -> None:
+    """Raises DataError if a split lacks the in-phase component, as windows of one's own may."""
+    if "in_phase" in components and "in_phase" not in split.columns:
+        raise DataError(
+            f"{folder} has no column in_phase, the target of model.output analytic; "
+            "set model.output in params.yaml to quadrature, or write the column"
+        )
 
 
 def epoch_batches(

@@ -13,7 +13,7 @@ from quadrature.network.model import MAX_WINDOWS_ON_CPU, ModelParams, Quadrature
 
 PARAMS = ModelParams(
     cell="gru", nonlinearity="tanh", hidden_size=5, num_layers=1, bias=True, bidirectional=False, dropout=0.0,
-    execution="sequence", head="last",
+    execution="sequence", head="last", output="quadrature",
 )  # fmt: skip
 
 
@@ -98,7 +98,16 @@ def test_an_infinite_sample_is_estimated_as_torch_does(head):
     torch.testing.assert_close(torch.from_numpy(predict(network, window[:, :, 0].numpy(), 4)), expected)
 
 
-@pytest.mark.parametrize("change", [{}, {"head": "every"}, {"num_layers": 2, "bidirectional": True}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {},
+        {"head": "every"},
+        {"num_layers": 2, "bidirectional": True},
+        {"output": "analytic"},
+        {"output": "analytic", "head": "every", "bidirectional": True},
+    ],
+)
 @pytest.mark.parametrize("batch", [1, MAX_WINDOWS_ON_CPU, MAX_WINDOWS_ON_CPU + 1, 3 * MAX_WINDOWS_ON_CPU + 7])
 def test_an_estimate_is_the_modules(batch, change):
     network = make_network(dtype=torch.float64, **change)

@@ -10,7 +10,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from quadrature.network.model import ModelParams, QuadratureNetwork, initialize, predict
+from quadrature.network.model import ModelParams, QuadratureNetwork, analytic_signal, initialize, predict
 from quadrature.network.model_file import load_model, save_model
 from quadrature.runtime.errors import DataError
 from quadrature.storage import digest
@@ -27,6 +27,7 @@ def make_params(**changes):
         "dropout": 0.0,
         "execution": "sequence",
         "head": "last",
+        "output": "quadrature",
     }
     return ModelParams.model_validate({**base, **changes})
 
@@ -43,35 +44,58 @@ FAMILY = [
         ("rnn", "lstm", "gru"), (1, 2), (False, True), ("last", "every"), (True, False), ("sequence", "stepwise")
     )
 ]
+FAMILY += [
+    {**changes, "output": "analytic"} for changes in FAMILY if (changes["num_layers"], changes["bias"]) == (1, True)
+]
 
 
-def test_head_last_reads_the_last_output_as_the_article_does():
-    network = make_network(num_layers=2)
+def of_components(outputs, head):
+    """Returns what the linear layer gives, arranged by component, as the network's docstring says."""
+    parts = outputs.split(7, dim=1) if head == "last" else outputs.unbind(2)
+    return torch.stack(parts, dim=1) if len(parts) == 2 else parts[0]
+
+
+@pytest.mark.parametrize("output", ["quadrature", "analytic"])
+def test_head_last_reads_the_last_output_as_the_article_does(output):
+    network = make_network(num_layers=2, output=output)
     windows = torch.randn(3, 7, 1, generator=torch.Generator().manual_seed(0))
     out, _ = network.recurrent(windows)
     # Close, not equal: the same numbers at another address are added in another order on some processors.
-    torch.testing.assert_close(network(windows), network.linear(out[:, -1, :]))
+    torch.testing.assert_close(network(windows), of_components(network.linear(out[:, -1, :]), "last"))
 
 
-def test_head_last_reads_both_directions_final_states():
-    network = make_network(bidirectional=True)
+@pytest.mark.parametrize("output", ["quadrature", "analytic"])
+def test_head_last_reads_both_directions_final_states(output):
+    network = make_network(bidirectional=True, output=output)
     windows = torch.randn(3, 7, 1, generator=torch.Generator().manual_seed(0))
     out, _ = network.recurrent(windows)
     final = torch.cat([out[:, -1, :5], out[:, 0, 5:]], dim=1)  # forward ends at the last sample, backward at the first
-    torch.testing.assert_close(network(windows), network.linear(final))
+    torch.testing.assert_close(network(windows), of_components(network.linear(final), "last"))
 
 
-def test_head_every_never_waits_for_later_samples():
-    network = make_network(head="every")
+@pytest.mark.parametrize("output", ["quadrature", "analytic"])
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_head_every_reads_each_output_by_itself(bidirectional, output):
+    network = make_network(head="every", bidirectional=bidirectional, output=output)
+    windows = torch.randn(3, 7, 1, generator=torch.Generator().manual_seed(0))
+    out, _ = network.recurrent(windows)
+    torch.testing.assert_close(network(windows), of_components(network.linear(out), "every"))
+
+
+@pytest.mark.parametrize("output", ["quadrature", "analytic"])
+def test_head_every_never_waits_for_later_samples(output):
+    network = make_network(head="every", output=output)
     windows = torch.randn(3, 7, 1, generator=torch.Generator().manual_seed(0))
     later = windows.clone()
     later[:, 4:] = 9.0
-    torch.testing.assert_close(network(windows)[:, :4], network(later)[:, :4])
+    torch.testing.assert_close(network(windows)[..., :4], network(later)[..., :4])
+    assert (network(windows)[..., 4:] != network(later)[..., 4:]).all()
 
 
 @pytest.mark.parametrize("changes", FAMILY)
-def test_estimates_have_the_windows_shape(changes):
-    assert make_network(**changes)(torch.zeros(3, 7, 1)).shape == (3, 7)
+def test_estimates_have_the_windows_shape_for_each_component(changes):
+    shape = (3, 2, 7) if "output" in changes else (3, 7)
+    assert make_network(**changes)(torch.zeros(3, 7, 1)).shape == shape
 
 
 @pytest.mark.parametrize("changes", FAMILY)
@@ -117,6 +141,23 @@ def test_windows_and_estimates_are_in_units_of_the_scale(tmp_path, changes):
     assert (predict(loaded, 2.0**-40 * windows[..., 0].numpy(), 3) == 2.0**-40 * estimates).all()
 
 
+def test_a_model_from_before_there_was_an_output_estimates_the_quadrature_component_as_it_did(tmp_path):
+    network, path = make_network(num_layers=2), tmp_path / "model.safetensors"
+    model = network.params.model_dump()
+    del model["output"]
+    blueprint = {"model": model, "window_length": 7, "sha256": digest.ZEROS}
+    save_file(network.state_dict(), path, {"quadrature": json.dumps(blueprint)})
+    digest.write(path)
+    loaded = load_model(path)
+    assert loaded.params == network.params
+    assert loaded.params.output == "quadrature"
+    windows = np.random.default_rng(0).standard_normal((20, 7)).astype(np.float32)
+    assert (predict(loaded, windows, 20) == predict(network, windows, 20)).all()
+    save_model(loaded, path)
+    with safe_open(path, framework="pt") as file:
+        assert json.loads(file.metadata()["quadrature"])["model"]["output"] == "quadrature"
+
+
 def test_a_model_from_before_there_was_a_scale_has_scale_1(tmp_path):
     forge(tensors(), tmp_path / "model.safetensors")
     assert load_model(tmp_path / "model.safetensors").scale == 1.0
@@ -145,14 +186,24 @@ def test_initial_weights_are_torchs_distribution_drawn_from_the_seed_alone():
     assert first.recurrent.weight_hh_l0.std().item() == pytest.approx(torchs_own.std().item(), rel=0.05)
 
 
-def test_predict_gives_the_same_estimates_whatever_the_batch():
-    network = make_network()
+@pytest.mark.parametrize(("output", "shape"), [("quadrature", (20, 7)), ("analytic", (20, 2, 7))])
+def test_predict_gives_the_same_estimates_whatever_the_batch(output, shape):
+    network = make_network(output=output)
     windows = np.random.default_rng(0).standard_normal((20, 7)).astype(np.float32)
     whole = predict(network, windows, 20)
-    assert whole.shape == (20, 7)
+    assert whole.shape == shape
     np.testing.assert_allclose(predict(network, windows, 3), whole, atol=1e-6)
     with torch.no_grad():
         np.testing.assert_allclose(network(torch.tensor(windows)[:, :, None]).numpy(), whole, atol=1e-6)
+
+
+def test_the_in_phase_component_is_the_samples_where_no_network_estimates_it():
+    windows, estimates = np.random.default_rng(0).standard_normal((2, 20, 7))
+    signal = analytic_signal(windows, estimates)
+    assert signal.shape == (20, 2, 7)
+    assert (signal[:, 0] == windows).all()
+    assert (signal[:, 1] == estimates).all()
+    assert analytic_signal(windows, signal) is signal
 
 
 def tensors():
@@ -179,6 +230,8 @@ FOREIGN = {
     "a flipped bit of a weight": lambda path: (forge(tensors(), path), flip(path, -31)),
     "another project's": lambda path: save_file(tensors(), path),
     "another network's": lambda path: forge(tensors(), path, hidden_size=6),
+    "of another output": lambda path: forge(tensors(), path, output="analytic"),
+    "of an unknown output": lambda path: forge(tensors(), path, output="cosine"),
     "huge": lambda path: forge(tensors(), path, hidden_size=8192, num_layers=64),
     "unknown parameters": lambda path: forge(tensors(), path, colour="red"),
     "a tensor missing": lambda path: forge(dict(list(tensors().items())[1:]), path),

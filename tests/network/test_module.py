@@ -22,6 +22,7 @@ ignore_torchs_warnings = pytest.mark.filterwarnings(
 
 CELLS = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
 DEEP = {"num_layers": 2}
+ANALYTIC = {"output": "analytic"}
 
 
 @pytest.mark.parametrize("cell", CELLS)
@@ -31,7 +32,7 @@ def test_it_holds_torchs_own_layer(cell):
 
 @pytest.mark.slow
 @ignore_torchs_warnings
-@pytest.mark.parametrize("change", [{}, DEEP, {"head": "every"}])
+@pytest.mark.parametrize("change", [{}, DEEP, {"head": "every"}, ANALYTIC, {"head": "every", **ANALYTIC}])
 @pytest.mark.parametrize("cell", CELLS)
 def test_first_and_second_derivatives_are_those_of_finite_differences(cell, change):
     network = make_network(3, dtype=torch.float64, hidden_size=2, cell=cell, **change)
@@ -65,7 +66,7 @@ def test_a_gradient_penalty_trains(change):
 
 
 @ignore_torchs_warnings
-@pytest.mark.parametrize("change", [{}, DEEP])
+@pytest.mark.parametrize("change", [{}, DEEP, {"head": "every", **ANALYTIC}])
 def test_forward_mode_is_reverse_mode(change):
     network = make_network(dtype=torch.float64, **change)
     window = draw(2, 6, 1)
@@ -109,7 +110,7 @@ def test_samples_of_another_type_than_the_weights_are_refused():
 
 @pytest.mark.slow
 @ignore_torchs_warnings
-@pytest.mark.parametrize("change", [{}, DEEP])
+@pytest.mark.parametrize("change", [{}, DEEP, ANALYTIC, {"head": "every", **ANALYTIC}])
 def test_an_export_without_gradients_leaves_nothing_behind(change):
     network = make_network(**change).eval()
     window = draw(2, 6, 1, dtype=torch.float32)
@@ -122,8 +123,9 @@ def test_an_export_without_gradients_leaves_nothing_behind(change):
 
 @pytest.mark.slow
 @ignore_torchs_warnings
-def test_it_compiles():
-    network = make_network()
+@pytest.mark.parametrize("change", [{}, ANALYTIC, {"head": "every", **ANALYTIC}])
+def test_it_compiles(change):
+    network = make_network(**change)
     window = draw(2, 6, 1, dtype=torch.float32)
     torch.testing.assert_close(torch.compile(network, backend="eager")(window), network(window))
 

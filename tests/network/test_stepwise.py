@@ -19,6 +19,11 @@ FAMILY = [
     )
 ]
 TOLERANCE = {torch.float64: 1e-12, torch.float32: 1e-5}
+KINDS = [
+    *itertools.product(TOLERANCE, ("last", "every"), ("quadrature",)),
+    *((torch.float64, head, "analytic") for head in ("last", "every")),
+]
+"""Types of numbers, heads and outputs."""
 
 
 def name(changes):
@@ -52,8 +57,8 @@ def gradients(loss, *leaves):
 @pytest.mark.parametrize("changes", FAMILY, ids=name)
 def test_estimates_and_gradients_are_those_of_torchs_own_layers(changes, execution, lengths):
     """For both heads; the loss weighs each estimate and each number of the final state by a draw of its own."""
-    for dtype, head in itertools.product(TOLERANCE, ("last", "every")):
-        network = make_network(**changes, execution=execution, head=head).to(dtype)
+    for dtype, head, output in KINDS:
+        network = make_network(**changes, execution=execution, head=head, output=output).to(dtype)
         params = network.params
         reference = torchs_own(params).to(dtype)
         reference.load_state_dict(network.recurrent.state_dict())
@@ -65,12 +70,13 @@ def test_estimates_and_gradients_are_those_of_torchs_own_layers(changes, executi
             state = draw(states, batch, 5, dtype=dtype, seed=1)
             given = (state, state) if params.cell == "lstm" else state
 
-            output, final = reference(window.transpose(0, 1), given)
+            outputs, final = reference(window.transpose(0, 1), given)
             hidden = final[0] if params.cell == "lstm" else final
             if head == "every":
-                expected = linear(output).squeeze(-1).T
+                expected = linear(outputs).permute(1, 2, 0)
             else:
-                expected = linear(torch.cat(list(hidden[-network.directions :]), dim=1))
+                expected = linear(torch.cat(list(hidden[-network.directions :]), dim=1)).unflatten(1, (-1, 7))
+            expected = expected if output == "analytic" else expected.squeeze(1)
             estimate, after = network.advance(window, given)
             after = after if params.cell == "lstm" else (after,)
             final = final if params.cell == "lstm" else (final,)
@@ -100,15 +106,16 @@ def test_without_a_state_it_begins_from_zeros(changes, execution):
     )
 
 
+@pytest.mark.parametrize("output", ["quadrature", "analytic"])
 @pytest.mark.parametrize("execution", ["sequence", "stepwise"])
 @pytest.mark.parametrize("cell", LAYERS)
-def test_a_window_read_in_two_halves_is_the_window_read_at_once(cell, execution):
-    network = make_network(cell=cell, num_layers=2, head="every", execution=execution)
+def test_a_window_read_in_two_halves_is_the_window_read_at_once(cell, execution, output):
+    network = make_network(cell=cell, num_layers=2, head="every", execution=execution, output=output)
     window = draw(3, 7, 1, dtype=torch.float32)
     first, state = network.advance(window[:, :4])
     second, state = network.advance(window[:, 4:], state)
     whole, after = network.advance(window)
-    torch.testing.assert_close((torch.cat([first, second], dim=1), state), (whole, after))
+    torch.testing.assert_close((torch.cat([first, second], dim=-1), state), (whole, after))
 
 
 @pytest.mark.parametrize("bidirectional", [False, True])

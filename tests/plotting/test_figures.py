@@ -25,7 +25,7 @@ def columns():
     for number, name in enumerate(ESTIMATE_COLUMNS, 1):
         error = number * rng.normal(scale=0.05, size=columns["target"].shape)
         columns[name] = (columns["target"] + error).astype(np.float32)
-    return columns
+    return columns | {"in_phase_prediction": 0.9 * columns["in_phase"]}
 
 
 @pytest.fixture
@@ -126,7 +126,9 @@ def test_as_many_windows_are_drawn_as_asked_for_each_with_its_wave(pictures, col
     for window, panel in enumerate(panels):
         assert list(drawn(panel, "input: sine samples")[1]) == list(columns["input"][window])
         assert list(drawn(panel, "target: cosine")[1]) == list(columns["target"][window])
-        assert list(drawn(panel, "estimate")[1]) == list(columns["prediction"][window])
+        assert list(drawn(panel, "estimate of the cosine")[1]) == list(columns["prediction"][window])
+        sine = drawn(panel, "estimate of the sine without noise")[1]
+        assert list(sine) == list(columns["in_phase_prediction"][window])
         assert panel.get_title().startswith(f"frequency {columns['frequency'][window]:.2f}, phase ")
 
 

@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from quadrature.storage.windows import ESTIMATE_COLUMNS, WINDOW_COLUMNS, read_windows, writing
+from quadrature.storage.windows import ESTIMATE_COLUMNS, IN_PHASE_COLUMNS, WINDOW_COLUMNS, read_windows, writing
 from tests.checkout import Checkout
 from tests.forks import written
 
@@ -23,7 +23,7 @@ def tree(finished, tmp_path):
 
 @pytest.mark.parametrize("size", [1, 299])
 def test_the_row_groups_of_the_predictions_change_no_byte(finished, tree, size):
-    columns = read_windows(tree.path / PREDICTIONS, (*WINDOW_COLUMNS, *ESTIMATE_COLUMNS))
+    columns = read_windows(tree.path / PREDICTIONS, (*WINDOW_COLUMNS, *ESTIMATE_COLUMNS, *IN_PHASE_COLUMNS))
     with writing(tree.path / PREDICTIONS) as file:
         for start in range(0, 300, size):
             file.write({name: values[start : start + size] for name, values in columns.items()})
@@ -53,12 +53,13 @@ finally: print(next(line for line in open("/proc/self/status") if line.startswit
 def write_predictions(path, count, length=100, group=3000):
     """Writes windows at random; a window of 100 samples takes the memory of ten of the project's own."""
     rng = np.random.default_rng(0)
-    lists = ("input", "target", *ESTIMATE_COLUMNS)
+    lists = ("input", "target", *ESTIMATE_COLUMNS, *IN_PHASE_COLUMNS)
     with writing(path) as file:
         for _ in range(0, count, group):
             columns = {name: rng.standard_normal((group, length), np.float32) for name in lists}
             numbers = {name: rng.uniform(0.5, 2.0, group) for name in ("phase", "frequency", "amplitude")}
-            file.write({name: (columns | numbers)[name] for name in (*WINDOW_COLUMNS, *ESTIMATE_COLUMNS)})
+            names = (*WINDOW_COLUMNS, *ESTIMATE_COLUMNS, *IN_PHASE_COLUMNS)
+            file.write({name: (columns | numbers)[name] for name in names})
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")

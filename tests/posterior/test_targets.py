@@ -6,7 +6,8 @@ import pytest
 from quadrature.posterior.mean import PosteriorMean, PrefixMean
 from quadrature.posterior.prior import Prior
 from quadrature.signals.waves import GenerateParams, draw_shard
-from quadrature.storage.windows import TARGET_COLUMNS, WINDOW_COLUMNS, Split, shard_path, writing
+from quadrature.storage.arrow import stack
+from quadrature.storage.windows import COMPONENTS, WINDOW_COLUMNS, Split, shard_path, writing
 from tests.checkout import Checkout
 from tests.posterior.test_mean import make_params
 from tests.signals.running import content
@@ -32,13 +33,16 @@ def read(folder, columns):
 
 
 def make_targets(project, **changes):
-    """Returns the windows and the targets that the stage makes of them, which have the same shards, and its log."""
+    """Returns the windows, the targets that the stage makes of them, which have the same shards, and its log.
+
+    Targets are (count, 2, length): in-phase, then quadrature.
+    """
     project.set(**changes)
     log = project.stage("targets").stderr
-    windows, sizes = read(project.path / "data/windows", WINDOW_COLUMNS)
-    targets, target_sizes = read(project.path / "data/targets", TARGET_COLUMNS)
+    windows, sizes = read(project.path / "data/windows", (*WINDOW_COLUMNS, "in_phase"))
+    targets, target_sizes = read(project.path / "data/targets", ("target", "in_phase"))
     assert sizes == target_sizes == (600, 600, 600, 200)
-    return windows, targets["target"], log
+    return windows, stack(targets, COMPONENTS), log
 
 
 @pytest.mark.slow
@@ -63,7 +67,7 @@ def test_targets_are_the_posterior_mean_of_what_the_network_sees(project, change
 @pytest.mark.slow
 def test_clean_targets_are_those_of_the_windows(project):
     windows, targets, log = make_targets(project, **{"targets.kind": "clean"})
-    assert (targets == windows["target"]).all()
+    assert (targets == stack(windows, COMPONENTS)).all()
     assert log.rstrip().endswith("; clean")
 
 
@@ -72,7 +76,7 @@ def test_without_noise_the_posterior_mean_is_the_clean_target(project):
     project.set(**{"generate.noise_std": 0.0})
     project.stage("generate")
     windows, targets, log = make_targets(project)
-    assert (targets == windows["target"]).all()
+    assert (targets == stack(windows, COMPONENTS)).all()
     assert "clean: without noise they are the posterior means" in log
 
 
@@ -193,7 +197,7 @@ def test_the_prefix_mean_is_the_weighted_mean_of_waves_given_the_samples_so_far(
     params = make_params(noise_std=0.3)
     shard = draw_shard(params, "test", 0)
     windows = shard["input"][:4]
-    found = PrefixMean(Prior(params, 500)).estimate(windows).mean
+    found = PrefixMean(Prior(params, 500)).estimate(windows).mean  # (count, 2, length)
     rng, count = np.random.default_rng(2), 400_000
     phase, frequency = rng.uniform(0.0, 2.0 * np.pi, count), rng.uniform(0.5, 2.0, count)
     log_likelihood = np.zeros((len(windows), count))
@@ -202,6 +206,7 @@ def test_the_prefix_mean_is_the_weighted_mean_of_waves_given_the_samples_so_far(
         log_likelihood -= np.square(windows[:, index, None] - np.sin(angle)) / (2.0 * params.noise_std**2)
         weight = np.exp(log_likelihood - log_likelihood.max(axis=1, keepdims=True))
         weight /= weight.sum(axis=1, keepdims=True)
-        expected = weight @ np.cos(angle)
-        error = np.sqrt((np.square(weight) * np.square(np.cos(angle) - expected[:, None])).sum(axis=1))
-        assert (np.abs(found[:, index] - expected) < 5.0 * error + 1e-4).all()
+        for component, values in enumerate((np.sin(angle), np.cos(angle))):
+            expected = weight @ values
+            error = np.sqrt((np.square(weight) * np.square(values - expected[:, None])).sum(axis=1))
+            assert (np.abs(found[:, component, index] - expected) < 5.0 * error + 1e-4).all()

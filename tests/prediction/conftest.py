@@ -1,4 +1,4 @@
-"""A model with random weights, and windows for it."""
+"""Models with random weights, and windows for them."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ import torch
 
 from quadrature.network.model import ModelParams, QuadratureNetwork, initialize
 from quadrature.network.model_file import save_model
-from tests.prediction.running import LENGTH, PARAMS
+from tests.prediction.running import LENGTH, OUTPUTS_OF_MODELS, PARAMS
 
 
 @pytest.fixture(autouse=True)
@@ -19,13 +19,20 @@ def one_thread():
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    """A model file with random weights."""
-    network = QuadratureNetwork(ModelParams.model_validate(PARAMS), LENGTH)
-    initialize(network, 0)
-    path = tmp_path_factory.mktemp("model") / "model.safetensors"
-    save_model(network, path)
-    return path
+def models(tmp_path_factory):
+    """Model files with random weights, by the value of model.output."""
+    folder = tmp_path_factory.mktemp("models")
+    for output in OUTPUTS_OF_MODELS:
+        network = QuadratureNetwork(ModelParams.model_validate(PARAMS | {"output": output}), LENGTH)
+        initialize(network, 0)
+        save_model(network, folder / f"{output}.safetensors")
+    return {output: folder / f"{output}.safetensors" for output in OUTPUTS_OF_MODELS}
+
+
+@pytest.fixture(scope="module")
+def model(models):
+    """A model file with random weights, of both components."""
+    return models["analytic"]
 
 
 @pytest.fixture(scope="module")

@@ -10,13 +10,16 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from quadrature.commands.predict import add_arguments, main
+from quadrature.network.model import predict
+from quadrature.network.model_file import load_model
 from tests.checkout import PROJECT
 
 LENGTH = 10
 PARAMS = {
     "cell": "gru", "nonlinearity": "tanh", "hidden_size": 8, "num_layers": 1, "bias": True, "bidirectional": False,
-    "dropout": 0.0, "execution": "sequence", "head": "last",
+    "dropout": 0.0, "execution": "sequence", "head": "last", "output": "analytic",
 }  # fmt: skip
+OUTPUTS_OF_MODELS = ("analytic", "quadrature")
 
 HEADER = ",".join(f"input_{at}" for at in range(LENGTH))
 ROW = ",".join(["0.5"] * LENGTH)
@@ -36,6 +39,12 @@ def start(model, source, output, *options, **streams):
     options = ["--device", "cpu", "--threads", "1", *map(str, options)]
     command = [sys.executable, "-m", "quadrature", "predict", *paths, *options]
     return subprocess.Popen(command, cwd=PROJECT, stderr=subprocess.PIPE, text=True, **streams)
+
+
+def components(model, windows, batch_size=8192):
+    """Returns the estimated in-phase and quadrature component of windows, each (count, LENGTH), as reference."""
+    found = predict(load_model(model), windows, batch_size)
+    return (found[:, 0], found[:, 1]) if found.ndim == 3 else (windows, found)
 
 
 def numbered(name, values):

@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from quadrature.prediction import estimates
-from quadrature.prediction.added_columns import OUTPUTS
+from quadrature.prediction.added_columns import HERTZ, OUTPUTS
 from quadrature.runtime.errors import DataError, ParameterError
 from tests.prediction.running import run
 
@@ -26,19 +26,22 @@ def signals(tmp_path):
 
 
 @pytest.mark.parametrize("gaps", ["interpolate", "null"])
-@pytest.mark.parametrize("suffix", ["csv", "parquet"])
-def test_each_channel_is_estimated_as_if_it_were_alone(model, signals, monkeypatch, gaps, suffix):
+@pytest.mark.parametrize(
+    ("suffix", "output", "rate"), [("csv", "analytic", ()), ("parquet", "quadrature", ("--rate", 8))]
+)
+def test_each_channel_is_estimated_as_if_it_were_alone(models, signals, monkeypatch, gaps, suffix, output, rate):
     monkeypatch.setattr(estimates, "_SLAB_VALUES", 400)
-    options = ("--hop", 3, "--batch-size", 8, "--gaps", gaps)
+    model, outputs = models[output], (*OUTPUTS, HERTZ) if rate else OUTPUTS
+    options = ("--hop", 3, "--batch-size", 8, "--gaps", gaps, *rate)
     order = ("phase", "b", "a")
     named = [option for name in order for option in ("--column", name)]
     run(model, signals / f"in.{suffix}", signals / "out.parquet", *options, *named)
     found = pq.read_table(signals / "out.parquet")
-    assert found.column_names == ["a", "b", "phase", *(f"{output}_{name}" for name in order for output in OUTPUTS)]
+    assert found.column_names == ["a", "b", "phase", *(f"{output}_{name}" for name in order for output in outputs)]
     for name in order:
         run(model, signals / f"in.{suffix}", signals / "one.parquet", *options, "--column", name)
         alone = pq.read_table(signals / "one.parquet")
-        for output in OUTPUTS:
+        for output in outputs:
             assert found[f"{output}_{name}"].equals(alone[output])
         assert (alone["prediction"].null_count > 0) == (name == "b")
 
@@ -47,8 +50,8 @@ def test_the_columns_of_channels_are_null_or_empty_each_by_itself(model, signals
     options = ("--hop", 5, "--gaps", "null", "--column", "a", "--column", "b")
     run(model, signals / "in.csv", signals / "out.csv", *options)
     row = (signals / "out.csv").read_text().splitlines()[211].split(",")
-    assert all(row[3:6])
-    assert row[6:] == ["", "", ""]
+    assert all(row[3:9])
+    assert row[9:] == [""] * 6
 
 
 def test_a_channel_that_is_missing_or_named_twice_is_refused(model, signals):

@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from quadrature.prediction import csv_rows, csv_text
+from quadrature.prediction.added_columns import OUTPUTS
 from quadrature.prediction.csv_text import open_text
 from quadrature.prediction.dialect import Dialect
 from quadrature.runtime.errors import DataError
@@ -87,7 +88,7 @@ def test_a_file_without_a_header_keeps_its_first_row(model, tmp_path, expected):
     run(model, tmp_path / "two.csv", tmp_path / "two.parquet", *options)
     for name, columns in (("one", ["input"]), ("two", ["input_0", "input_1"])):
         found = pq.read_table(tmp_path / f"{name}.parquet")
-        assert found.column_names == [*columns, "prediction", "amplitude", "phase"]
+        assert found.column_names == [*columns, *OUTPUTS]
         assert found["prediction"].equals(expected["prediction"])
 
 

@@ -1,7 +1,6 @@
 """Estimates are right for every layout and format of files."""
 
 import io
-import math
 import sys
 
 import numpy as np
@@ -11,12 +10,11 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
 
-from quadrature.network.model import predict
-from quadrature.network.model_file import load_model
 from quadrature.prediction import estimates
 from quadrature.prediction.added_columns import OUTPUTS
 from quadrature.runtime.errors import DataError, ParameterError
-from tests.prediction.running import LENGTH, fixed, numbered, read, run
+from tests.prediction.running import LENGTH, OUTPUTS_OF_MODELS, components, fixed, numbered, read, run
+from tests.prediction.test_derived import assert_derived
 from tests.prediction.test_overlap import averaged, starts_of
 
 LAYOUTS = {
@@ -38,9 +36,11 @@ def test_the_estimates_are_those_of_evaluate(finished, tmp_path):
     run(model, finished.path / "data/windows/test", tmp_path / "folder.parquet", *threads)
     found = pq.read_table(tmp_path / "folder.parquet")
     assert found["prediction"].to_pylist() == expected["prediction"].to_pylist()
-    names = ["input", "target", "given_phase", "frequency", "given_amplitude", *OUTPUTS]
-    assert found.column_names == names
-    for name in names[:5]:
+    for name, column in (("in_phase", "in_phase_prediction"), ("quadrature", "prediction")):
+        assert found[name].to_pylist() == expected[column].to_pylist()
+    names = ["input", "target", *(f"given_{name}" for name in ("phase", "frequency", "amplitude", "in_phase"))]
+    assert found.column_names == [*names, *OUTPUTS]
+    for name in names:
         assert found[name].equals(expected[name.removeprefix("given_")])
 
     run(model, finished.path / "data/predictions.parquet", tmp_path / "again.parquet", *threads)
@@ -55,26 +55,26 @@ def test_the_estimates_are_those_of_evaluate(finished, tmp_path):
     assert np.array_equal(read(tmp_path / "again.csv")["prediction"], np.array(expected["prediction"].to_pylist()))
 
 
-def test_amplitude_and_phase_follow_from_input_and_estimate(model, windows, tmp_path):
+@pytest.mark.parametrize("output", OUTPUTS_OF_MODELS)
+def test_amplitude_phase_and_frequency_follow_from_the_estimates(models, windows, tmp_path, output):
     special = windows.copy()
     special[0] = 0.0
     special[1] = -0.0
     special[2] = -1e-30
     special[3, ::2] *= 1e30
     pq.write_table(pa.table({"input": fixed(special)}), tmp_path / "in.parquet")
-    run(model, tmp_path / "in.parquet", tmp_path / "out.parquet")
-    found = read(tmp_path / "out.parquet")
-    columns = (found[name].ravel() for name in ("input", *OUTPUTS))
-    pi = float(np.float32(np.pi))
-    for sine, cosine, amplitude, phase in zip(*(column.tolist() for column in columns), strict=True):
-        assert amplitude == pytest.approx(math.hypot(sine, cosine), rel=1e-6)
-        turn = math.remainder(phase - math.atan2(sine, cosine), 2.0 * math.pi)
-        assert abs(turn) < 1e-6
-        assert -pi < phase <= pi
+    run(models[output], tmp_path / "in.parquet", tmp_path / "out.parquet")
+    found = pq.read_table(tmp_path / "out.parquet")
+    assert found["prediction"].equals(found["quadrature"])
+    if output == "quadrature":  # the samples as they are, noise and all
+        assert found["in_phase"].to_pylist() == found["input"].to_pylist()
+    for window in zip(*(found[name].to_pylist() for name in OUTPUTS if name != "prediction"), strict=True):
+        assert_derived(*window)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_every_layout_and_format_gives_the_same_estimates_to_the_bit(model, windows, tmp_path, layout):
+def test_every_layout_and_format_gives_the_same_estimates_to_the_bit(models, windows, tmp_path, layout):
+    model = models["quadrature" if "float64" in layout else "analytic"]
     columns = LAYOUTS[layout](windows) | {"label": [f"row {row}" for row in range(len(windows))]}
     pq.write_table(pa.table(columns), tmp_path / "a.parquet")
     run(model, tmp_path / "a.parquet", tmp_path / "b.parquet")
@@ -86,11 +86,12 @@ def test_every_layout_and_format_gives_the_same_estimates_to_the_bit(model, wind
         run(model, tmp_path / "d.csv", tmp_path / "f.parquet")
         sources += [tmp_path / "e.csv", tmp_path / "f.parquet"]
         assert pq.read_schema(tmp_path / "f.parquet").field("label").type == pa.string()
-    expected = predict(load_model(model), windows, 8192)
+    in_phase, quadrature = components(model, windows)
     first = read(sources[0])
     for source in sources:
         found = read(source)
-        assert np.array_equal(found["prediction"], expected)
+        assert np.array_equal(found["in_phase"], in_phase)
+        assert np.array_equal(found["quadrature"], quadrature)
         for name in (*OUTPUTS, "label"):
             assert np.array_equal(found[name], first[name])
     names = pq.read_schema(tmp_path / "b.parquet").names
@@ -110,13 +111,14 @@ def test_batches_are_those_of_all_windows_at_once_whatever_the_parts_they_come_i
         part_of = pa.table({"input": fixed(windows[begin:end])})
         pq.write_table(part_of, tmp_path / f"part-{part}.parquet", row_group_size=100)
     run(model, tmp_path, tmp_path / "out.parquet", "--batch-size", batch_size)
-    expected = predict(load_model(model), windows, batch_size)
-    assert np.array_equal(read(tmp_path / "out.parquet")["prediction"], expected)
+    found, (in_phase, quadrature) = read(tmp_path / "out.parquet"), components(model, windows, batch_size)
+    assert np.array_equal(found["in_phase"], in_phase)
+    assert np.array_equal(found["quadrature"], quadrature)
 
 
 def test_whole_numbers_are_samples_too(model, tmp_path):
     windows = np.random.default_rng(0).integers(-3, 4, (20, LENGTH))
-    expected = predict(load_model(model), windows.astype(np.float32), 8192)
+    _, expected = components(model, windows.astype(np.float32))
     pq.write_table(pa.table({"input": windows.tolist()}), tmp_path / "a.parquet")
     pa.csv.write_csv(pa.table(numbered("input", windows)), tmp_path / "b.csv")
     for source in ("a.parquet", "b.csv"):
@@ -129,7 +131,7 @@ def test_whole_numbers_are_samples_too(model, tmp_path):
 def test_decimals_are_samples_too_and_stay_decimals(model, windows, tmp_path, kind):
     rounded = np.round(windows[:20].astype(np.float64), 4)
     decimals = pa.array(rounded.ravel()).cast(kind, safe=False)
-    expected = predict(load_model(model), rounded.astype(np.float32), 8192)
+    _, expected = components(model, rounded.astype(np.float32))
     lists = pa.FixedSizeListArray.from_arrays(decimals, LENGTH)
     columns = {f"input_{at}": pc.list_element(lists, at) for at in range(LENGTH)}
     for table in (pa.table({"input": lists}), pa.table(columns)):
@@ -145,26 +147,30 @@ def test_decimals_are_samples_too_and_stay_decimals(model, windows, tmp_path, ki
 
 @pytest.mark.parametrize("hop", [1, 3, LENGTH - 1, LENGTH])
 @pytest.mark.parametrize("count", [10, 11, 19, 20, 21, 997])
-def test_a_signal_is_put_together_as_a_plain_loop_does_it(model, tmp_path, monkeypatch, hop, count):
+def test_a_signal_is_put_together_as_a_plain_loop_does_it(models, tmp_path, monkeypatch, hop, count):
+    output = "quadrature" if count in {11, 20} or (count, hop) == (997, 3) else "analytic"
+    model = models[output]
     monkeypatch.setattr(estimates, "_SLAB_VALUES", 900)
     samples = np.random.default_rng(count).standard_normal(count).astype(np.float32)
     table = pa.table({"time": np.arange(count) / 8.0, "v": samples, "phase": pa.array(["a"] * count)})
     pq.write_table(table, tmp_path / "in.parquet", row_group_size=77)
     starts = starts_of(count, hop)
     windows = np.array([samples[begin : begin + LENGTH] for begin in starts])
-    expected = averaged(predict(load_model(model), windows, 32), starts, count)
+    sine, cosine = (averaged(component, starts, count) for component in components(model, windows, 32))
 
     run(model, tmp_path / "in.parquet", tmp_path / "out.parquet", "--hop", hop, "--column", "v", "--batch-size", 32)
     found = pq.read_table(tmp_path / "out.parquet")
     assert found.column_names == ["time", "v", "given_phase", *OUTPUTS]
     assert found.select([0, 1, 2]).rename_columns(table.column_names).equals(table)
-    assert np.array_equal(found["prediction"].to_numpy(), expected)
-    assert np.allclose(found["amplitude"].to_numpy(), np.hypot(samples, expected), rtol=1e-6)
-    assert np.allclose(found["phase"].to_numpy(), np.arctan2(samples, expected), rtol=1e-6)
+    assert np.array_equal(found["in_phase"].to_numpy(), sine)
+    for name in ("quadrature", "prediction"):
+        assert np.array_equal(found[name].to_numpy(), cosine)
+    assert output == "analytic" or np.array_equal(sine, samples)
+    assert_derived(*(found[name].to_pylist() for name in OUTPUTS if name != "prediction"))
 
     pa.csv.write_csv(table.rename_columns(["time", "input", "phase"]), tmp_path / "in.csv")
     run(model, tmp_path / "in.csv", tmp_path / "out.csv", "--hop", hop, "--batch-size", 32)
-    assert np.array_equal(read(tmp_path / "out.csv")["prediction"].astype(np.float32), expected)
+    assert np.array_equal(read(tmp_path / "out.csv")["prediction"].astype(np.float32), cosine)
 
 
 def test_a_file_can_be_its_own_output_and_stays_as_it_was_when_refused(model, windows, tmp_path):

@@ -8,12 +8,14 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
 
-from quadrature.network.model import ModelParams, QuadratureNetwork, initialize, predict
-from quadrature.network.model_file import load_model, save_model
+from quadrature.network.model import ModelParams, QuadratureNetwork, initialize
+from quadrature.network.model_file import save_model
 from quadrature.prediction import estimates
+from quadrature.prediction.added_columns import OUTPUTS
 from quadrature.prediction.gaps import LONGEST_GAP, Filler, fill
 from quadrature.runtime.errors import DataError
-from tests.prediction.running import HEADER, LENGTH, PARAMS, read, run
+from tests.prediction.running import HEADER, LENGTH, PARAMS, components, read, run
+from tests.prediction.test_derived import assert_derived
 from tests.prediction.test_overlap import starts_of
 
 SPELLINGS = ["", " ", "nan", "NaN", "NA", " NA "]
@@ -74,20 +76,22 @@ def test_a_signal_without_gaps_is_not_changed_by_any_option(model, windows, tmp_
 
 
 def expected_of(model, samples, hop):
-    """Returns the mean over full windows at each sample as a plain loop takes it; None where there is none."""
+    """Returns both components' means over full windows as a plain loop takes them; None where a sample has none."""
     starts = starts_of(len(samples), hop)
     windows = np.array([samples[begin : begin + LENGTH] for begin in starts])
-    found = predict(load_model(model), np.nan_to_num(windows), 32)
-    values = [[] for _ in samples]
-    for begin, window, estimate in zip(starts, windows, found, strict=True):
-        for position in range(LENGTH if not np.isnan(window).any() else 0):
-            values[begin + position].append(float(estimate[position]))
-    return [float(np.float32(sum(each) / len(each))) if each else None for each in values]
+    means = []
+    for found in components(model, np.nan_to_num(windows), 32):
+        values = [[] for _ in samples]
+        for begin, window, estimate in zip(starts, windows, found, strict=True):
+            for position in range(LENGTH if not np.isnan(window).any() else 0):
+                values[begin + position].append(float(estimate[position]))
+        means.append([float(np.float32(sum(each) / len(each))) if each else None for each in values])
+    return means
 
 
 @pytest.mark.parametrize("gaps", ["interpolate", "null"])
-@pytest.mark.parametrize("hop", [1, 4, LENGTH])
-def test_a_sample_has_the_mean_over_windows_without_a_gap_or_null(model, tmp_path, monkeypatch, hop, gaps):
+@pytest.mark.parametrize(("hop", "output"), [(1, "analytic"), (4, "quadrature"), (4, "analytic"), (LENGTH, "analytic")])
+def test_a_sample_has_the_mean_over_windows_without_a_gap_or_null(models, tmp_path, monkeypatch, hop, output, gaps):
     monkeypatch.setattr(estimates, "_SLAB_VALUES", 300)
     rng = np.random.default_rng(hop)
     samples = rng.standard_normal(700).astype(np.float32)
@@ -95,7 +99,8 @@ def test_a_sample_has_the_mean_over_windows_without_a_gap_or_null(model, tmp_pat
         begin = rng.integers(0, 650)
         samples[begin : begin + length] = np.nan
     samples[:2], samples[-1] = np.nan, np.nan
-    expected = expected_of(model, fill(samples) if gaps == "interpolate" else samples, hop)
+    model = models[output]
+    in_phase, expected = expected_of(model, fill(samples) if gaps == "interpolate" else samples, hop)
     options = ("--hop", hop, "--gaps", gaps, "--batch-size", 32)
 
     pq.write_table(pa.table({"input": pa.array(samples, mask=np.isnan(samples))}), tmp_path / "in.parquet")
@@ -103,27 +108,32 @@ def test_a_sample_has_the_mean_over_windows_without_a_gap_or_null(model, tmp_pat
     found = pq.read_table(tmp_path / "out.parquet")
     assert found["input"].to_pylist() == listed(samples)
     assert 0 < found["prediction"].null_count < 600
-    for name in ("prediction", "amplitude", "phase"):
-        assert [value is None for value in found[name].to_pylist()] == [value is None for value in expected]
-    assert found["prediction"].drop_null().to_pylist() == pytest.approx(
-        [value for value in expected if value is not None], rel=1e-6
-    )
-    sine = fill(samples)[[value is not None for value in expected]]
-    assert np.allclose(found["phase"].drop_null(), np.arctan2(sine, found["prediction"].drop_null()), rtol=1e-6)
+    for name, means in (("in_phase", in_phase), ("quadrature", expected), ("prediction", expected)):
+        assert [value is None for value in found[name].to_pylist()] == [value is None for value in means]
+        assert found[name].drop_null().to_pylist() == pytest.approx(
+            [value for value in means if value is not None], rel=1e-6
+        )
+    if output == "quadrature":
+        sine = fill(samples)[[value is not None for value in expected]]
+        assert np.array_equal(found["in_phase"].drop_null(), sine)
+    assert_derived(*(found[name].to_pylist() for name in OUTPUTS if name != "prediction"))
 
     cells = [str(rng.choice(SPELLINGS)) if value is None else repr(value) for value in listed(samples)]
     (tmp_path / "in.csv").write_text("\n".join(["input,b", *(f"{cell},1" for cell in cells)]))
     run(model, tmp_path / "in.csv", tmp_path / "out.csv", *options)
     rows = [line.split(",") for line in (tmp_path / "out.csv").read_text().splitlines()[1:]]
     assert [row[0] for row in rows] == cells
-    assert [row[2:] == ["", "", ""] for row in rows] == [value is None for value in expected]
-    in_csv = np.array([row[2] for row in rows if row[2]], np.float32)
+    assert [row[2:] == [""] * 6 for row in rows] == [value is None for value in expected]
+    in_csv = np.array([row[4] for row in rows if row[4]], np.float32)
     assert np.array_equal(in_csv, found["prediction"].drop_null().to_numpy())
 
 
 @pytest.mark.parametrize("gaps", ["interpolate", "null"])
-@pytest.mark.parametrize("layout", ["lists", "fixed-size lists", "columns"])
-def test_a_window_with_a_gap_is_filled_or_has_no_estimate(model, tmp_path, layout, gaps):
+@pytest.mark.parametrize(
+    ("layout", "output"), [("lists", "analytic"), ("fixed-size lists", "quadrature"), ("columns", "analytic")]
+)
+def test_a_window_with_a_gap_is_filled_or_has_no_estimate(models, tmp_path, layout, output, gaps):
+    model = models[output]
     windows = spoilt(np.random.default_rng(1), (60, LENGTH))
     windows[::3] = np.random.default_rng(2).standard_normal((20, LENGTH))
     windows[5, 4] = windows[7] = np.nan
@@ -139,16 +149,18 @@ def test_a_window_with_a_gap_is_filled_or_has_no_estimate(model, tmp_path, layou
     for suffix in ("parquet", "csv"):
         run(model, tmp_path / "in.parquet", tmp_path / f"out.{suffix}", "--gaps", gaps)
     found = pq.read_table(tmp_path / "out.parquet")
-    first = found["prediction" if layout != "columns" else "prediction_0"]
-    assert first.null_count == (~known).sum() > 0
-    assert [value is not None for value in first.to_pylist()] == known.tolist()
-    estimates_of = predict(load_model(model), np.nan_to_num(expected), 8192)[known]
+    for name in OUTPUTS:
+        column = found[name if layout != "columns" else f"{name}_0"]
+        assert column.null_count == (~known).sum() > 0
+        assert [value is not None for value in column.to_pylist()] == known.tolist()
+    estimates_of = [component[known] for component in components(model, np.nan_to_num(expected))]
     rows = [line.split(",") for line in (tmp_path / "out.csv").read_text().splitlines()[1:]]
-    assert [row[LENGTH:] == [""] * 3 * LENGTH for row in rows] == (~known).tolist()
-    in_csv = [row[LENGTH : 2 * LENGTH] for row, is_known in zip(rows, known, strict=True) if is_known]
-    assert np.array_equal(np.array(in_csv, np.float32), estimates_of)
+    assert [row[LENGTH:] == [""] * 6 * LENGTH for row in rows] == (~known).tolist()
+    in_csv = [row[LENGTH : 3 * LENGTH] for row, is_known in zip(rows, known, strict=True) if is_known]
+    assert np.array_equal(np.array(in_csv, np.float32), np.concatenate(estimates_of, axis=1))
     if layout != "columns":
-        assert np.array_equal(np.array(first.drop_null().to_pylist(), np.float32), estimates_of)
+        for name, component in zip(("in_phase", "quadrature"), estimates_of, strict=True):
+            assert np.array_equal(np.array(found[name].drop_null().to_pylist(), np.float32), component)
         assert found["input"].equals(table["input"])
 
 
@@ -162,7 +174,7 @@ def test_gaps_are_what_they_are_for_every_kind_of_network(tmp_path):
         pq.write_table(pa.table({"input": samples}), tmp_path / "in.parquet")
         run(tmp_path / "model.safetensors", tmp_path / "in.parquet", tmp_path / "out.csv", "--hop", 1, "--gaps", "null")
         lines = (tmp_path / "out.csv").read_text().splitlines()[1:]
-        assert [number for number, line in enumerate(lines) if line.endswith(",,")] == [20, 21, 22]
+        assert [number for number, line in enumerate(lines) if line.endswith("," * 6)] == [20, 21, 22]
 
 
 @pytest.mark.parametrize("gaps", ["interpolate", "null"])

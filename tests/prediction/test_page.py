@@ -1,6 +1,7 @@
 """The commands of docs/predict.md about signals, with a small model: they run in the page's order and do as it says."""
 
 import argparse
+import json
 import re
 import shlex
 import subprocess
@@ -12,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from quadrature.commands.predict import add_arguments, main
+from quadrature.prediction.added_columns import HERTZ, OUTPUTS
 from quadrature.prediction.gaps import LONGEST_GAP
 from quadrature.prediction.times import TOLERANCE
 from quadrature.runtime.errors import DataError
@@ -51,7 +53,8 @@ def test_the_pages_commands_about_signals_do_as_it_says(model, tmp_path, monkeyp
         for name in ("followed.csv", "channels.parquet", "tone.csv", "scope.parquet", "bare.csv.zst")
     }
     assert {name: len(rows) for name, rows in found.items()} == dict.fromkeys(found, 1000)
-    assert found["channels.parquet"].column_names[2:6] == ["prediction_a", "amplitude_a", "phase_a", "prediction_b"]
+    assert found["channels.parquet"].column_names[2:] == [f"{name}_{channel}" for channel in "ab" for name in OUTPUTS]
+    assert found["tone.csv"].column_names == ["input", *OUTPUTS, HERTZ]
     assert found["scope.parquet"].column_names[:2] == ["t", "U [V]"]
     for name in ("prediction", "phase"):
         bare, scope = (found[file][name].to_numpy().astype(np.float32) for file in ("bare.csv.zst", "scope.parquet"))
@@ -76,6 +79,18 @@ def test_rows_that_were_left_out_are_found_and_put_back_by_the_pages_snippet(mod
     assert found["time"].to_pylist() == list(range(1000))
     assert [row for row, value in enumerate(found["volts"].to_pylist()) if value is None] == [99]
     assert found["prediction"].null_count == 0
+
+
+def test_the_page_lists_the_added_columns_in_their_order():
+    assert re.findall(r"^\| `(\w+)` \|", SECTIONS["Output"], re.MULTILINE) == [*OUTPUTS, HERTZ]
+
+
+@pytest.mark.committed_results
+def test_the_page_tells_the_errors_of_the_committed_network():
+    test = json.loads((PROJECT / "metrics/test.json").read_text())
+    told = " ".join(SECTIONS["Output"].split())
+    assert f"phase has an error of {test['phase_rmse_degrees']:.1f} degrees" in told
+    assert f"amplitude has one of {test['amplitude_rmse']:.3f}, but" in told
 
 
 def test_the_page_tells_the_limits_that_the_code_has():

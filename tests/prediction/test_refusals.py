@@ -12,7 +12,7 @@ from quadrature.network.model import ModelParams, QuadratureNetwork, initialize
 from quadrature.network.model_file import save_model
 from quadrature.prediction import estimates
 from quadrature.runtime.errors import DataError, ParameterError
-from tests.prediction.running import HEADER, LENGTH, PARAMS, ROW, fixed, run, text
+from tests.prediction.running import HEADER, LENGTH, OUTPUTS_OF_MODELS, PARAMS, ROW, fixed, run, text
 
 GOOD = np.linspace(-1.0, 1.0, 5 * LENGTH).reshape(5, LENGTH).tolist()
 
@@ -172,12 +172,16 @@ def test_what_cannot_be_estimated_is_refused_in_one_line_and_nothing_is_written(
     assert output.read_text() == "what was there"
 
 
+@pytest.mark.parametrize("factors", [(1000.0,) * 8, (1000.0, -1000.0) * 4], ids=["infinite", "no number"])
+@pytest.mark.parametrize("output", OUTPUTS_OF_MODELS)
 @pytest.mark.parametrize("options", [(), ("--hop", 10)])
-def test_an_estimate_that_is_not_finite_is_refused_by_its_row(tmp_path, options):
-    network = QuadratureNetwork(ModelParams.model_validate(PARAMS | {"cell": "rnn", "nonlinearity": "relu"}), LENGTH)
+def test_an_estimate_that_is_not_finite_is_refused_by_its_row(tmp_path, options, output, factors):
+    changes = {"cell": "rnn", "nonlinearity": "relu", "output": output}
+    network = QuadratureNetwork(ModelParams.model_validate(PARAMS | changes), LENGTH)
     initialize(network, 0)
     with torch.no_grad():
-        network.linear.weight *= 1000.0
+        network.rnn.weight_ih_l0[:], network.rnn.weight_hh_l0[:] = 1.0, 0.125  # each state: the sum of the samples
+        network.linear.weight[:] = torch.tensor(factors)
     save_model(network, tmp_path / "model.safetensors")
     windows = np.zeros((40, LENGTH), np.float32)
     windows[30] = 3e38

@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from quadrature.prediction import estimates
+from quadrature.prediction.added_columns import OUTPUTS
 from quadrature.runtime.errors import DataError, ParameterError
 from tests.prediction.running import run
 
@@ -60,7 +61,7 @@ def test_a_recording_gives_the_estimates_of_its_samples_as_a_table(model, tmp_pa
     assert found.equals(expected)
     assert found.num_rows == 333
     run(model, tmp_path / "in.WAV", tmp_path / "one.csv", *options, "--column", names[-1])
-    assert (tmp_path / "one.csv").read_text().startswith(",".join([*names, "prediction,amplitude,phase\n"]))
+    assert (tmp_path / "one.csv").read_text().startswith(",".join([*names, *OUTPUTS]) + "\n")
 
 
 def columns(names):

@@ -83,7 +83,7 @@ def test_a_trial_becomes_a_row_and_a_point(again):
     assert trial["excess"] == test["metrics/test.json"]["excess"]["new"]
     page = (checkout.path / PAGE).read_text()
     assert f"{100 * trial['excess']:.2f} ± {100 * trial['excess_standard_error']:.2f} %" in page
-    assert page.count("| gru 48 |") == 1
+    assert page.count("| gru 48, analytic |") == 1
     assert (checkout.path / "docs/accuracy.svg").read_text() != (PROJECT / "docs/accuracy.svg").read_text()
 
 

@@ -36,7 +36,8 @@ IMPORTS = {
     "reporting": "runtime storage",
     "prediction": "runtime storage network",
     "experiments": "runtime plotting reporting",
-    "commands": "runtime storage network reporting prediction experiments",
+    "planning": "storage signals scoring",
+    "commands": "runtime storage signals network reporting prediction planning experiments",
 }
 """The folders of quadrature/, each with those that it imports from beside itself."""
 
@@ -180,7 +181,9 @@ def test_a_stage_needs_every_data_file_that_it_declares(finished, name, missing,
 
 
 def test_the_librarys_packages_have_empty_init_files_so_that_no_stage_depends_on_them():
-    assert {(PROJECT / package / "__init__.py").read_text() for package in PACKAGES if package != "stages"} == {""}
+    """quadrature's own has one function for Python users, which no stage calls."""
+    folders = [package for package in PACKAGES if package not in ("stages", "quadrature")]
+    assert {(PROJECT / package / "__init__.py").read_text() for package in folders} == {""}
 
 
 def test_stages_never_import_stages_and_the_library_never_imports_a_stage():

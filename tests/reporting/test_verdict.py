@@ -3,14 +3,19 @@
 import pytest
 
 from quadrature.reporting import metrics
-from quadrature.reporting.metrics import Baselines
-from quadrature.reporting.verdict import alternatives, verdict, warnings
+from quadrature.reporting.metrics import AnalyticBaselines, Baselines
+from quadrature.reporting.verdict import alternatives, error_rows, verdict, warnings
 from quadrature.storage.history import History, Record
 
 WELL = metrics.TestMetrics(
     mse=0.0029, rmse=0.054, max_abs_error=0.5, floor_mse=0.00286, floor_windows=8192, excess=0.014,
     excess_standard_error=0.0023, floor_z_score=0.5, floor_numerical_error=0.0004, floor_missing=None,
     baselines=Baselines(zero=0.5, hilbert=0.2233, least_squares=0.02088), windows=8192, seen_in_training=0.0,
+    in_phase_mse=0.0019, amplitude_rmse=0.0038, phase_rmse_degrees=3.99,
+    floor_in_phase_mse=0.0018, floor_amplitude_rmse=0.0031, floor_phase_rmse_degrees=3.98,
+    baselines_in_phase_mse=AnalyticBaselines(zero=0.5, hilbert=0.01, least_squares=0.0042),
+    baselines_amplitude_rmse=AnalyticBaselines(zero=1.0, hilbert=0.27, least_squares=0.11),
+    baselines_phase_rmse_degrees=AnalyticBaselines(zero=None, hilbert=28.1, least_squares=6.7),
 )  # fmt: skip
 FALLING = [Record(0.5, 8, 0.01, 0.3, 0.2), Record(1.0, 16, 0.0, 0.0031, 0.003)]
 
@@ -23,7 +28,8 @@ def test_the_verdict_is_one_sentence_with_the_floor_and_both_baselines():
     assert verdict(WELL) == (
         "On 8,192 windows that training has not seen, the network's mean squared error is 0.0029: 1.4 ± 0.2 % above "
         "the floor that no estimator can beat, 7.2 times smaller than that of least squares and 77 times smaller than "
-        "that of the Hilbert transform."
+        "that of the Hilbert transform. Its phase is off by 3.99 degrees, root mean square (3.98 by the best estimate "
+        "of the wave, 6.7 by least squares)."
     )
 
 
@@ -33,6 +39,9 @@ def test_the_verdict_is_one_sentence_with_the_floor_and_both_baselines():
         ({"seen_in_training": 0.25}, "On 8,192 windows, the network's"),
         ({"floor_mse": None, "excess": None, "excess_standard_error": None}, "is 0.0029: 7.2 times smaller"),
         ({"excess": -0.01}, "1.0 ± 0.2 % below the floor"),
+        ({"excess": 0.00303, "excess_standard_error": 0.00018}, "0.30 ± 0.02 % above the floor"),
+        ({"phase_rmse_degrees": None}, "that of the Hilbert transform."),
+        ({"floor_phase_rmse_degrees": None}, "by 3.99 degrees, root mean square (6.7 by least squares)."),
         ({"excess": 0.5, "excess_standard_error": None}, ": 50.0 % above the floor"),
         ({"excess": 11.2}, ": 12 times the floor"),
         ({"mse": 0.06}, "2.9 times larger than that of least squares and 3.7 times smaller"),
@@ -116,6 +125,17 @@ def test_against_the_posterior_mean_the_training_error_is_compared_with_the_exce
     assert end(1e-9, excess=0.005) == []  # within three standard errors of none
     assert end(1e-5, floor_mse=None, excess=None, excess_standard_error=None, floor_missing="no noise") == [
         "There is no floor to compare the error with: no noise."
+    ]
+
+
+def test_the_table_of_errors_has_a_row_for_each_estimate():
+    """Quadrature and in-phase components, phase, amplitude."""
+    assert error_rows(WELL) == [
+        ("the network", (0.0029, 0.0019, 3.99, 0.0038)),
+        ("the floor", (0.00286, 0.0018, 3.98, 0.0031)),
+        ("least squares", (0.02088, 0.0042, 6.7, 0.11)),
+        ("Hilbert transform", (0.2233, 0.01, 28.1, 0.27)),
+        ("zero", (0.5, 0.5, None, 1.0)),
     ]
 
 

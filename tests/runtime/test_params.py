@@ -80,7 +80,7 @@ def test_a_strange_choice_is_told_the_legal_ones(tmp_path):
 
 def test_every_mistake_is_named_in_one_error(tmp_path):
     text = (
-        TEXT.replace("  epochs: 24", "  epochs: 0\n  epochz: 1")
+        TEXT.replace("  epochs: 32", "  epochs: 0\n  epochz: 1")
         .replace("num_layers: 1", "num_layers: 1.5")
         .replace("  bias: true ", "  # ")
         .replace("cell: gru", "cell: gruu")

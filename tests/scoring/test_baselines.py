@@ -9,17 +9,18 @@ from quadrature.scoring.baselines import LeastSquares, hilbert, zero
 
 
 def make_windows(count, length=10, noise_std=0.1, seed=0, frequency=(0.5, 2.0)):
+    """Returns windows, (count, length), and their components, (count, 2, length)."""
     rng = np.random.default_rng(seed)
     angle = rng.uniform(0.0, 2 * np.pi, (count, 1)) + rng.uniform(*frequency, (count, 1)) * np.linspace(
         0, np.pi, length
     )
     noise = noise_std * rng.standard_normal(angle.shape)
-    return (np.sin(angle) + noise).astype(np.float32), np.cos(angle).astype(np.float32)
+    return (np.sin(angle) + noise).astype(np.float32), np.stack([np.sin(angle), np.cos(angle)], 1).astype(np.float32)
 
 
 def test_zero_is_zero_for_every_sample():
     windows, _ = make_windows(5)
-    assert zero(windows).shape == (5, 10)
+    assert zero(windows).shape == (5, 2, 10)
     assert not zero(windows).any()
 
 
@@ -29,13 +30,16 @@ def test_the_sines_hilbert_transform_is_minus_the_cosine():
     for turns in (1, 3, 7):
         for phase in (0.0, 1.0):
             estimate = hilbert(np.sin(turns * angle + phase)[None])
-            np.testing.assert_allclose(estimate[0], np.cos(turns * angle + phase), rtol=0, atol=1e-14)
+            expected = np.stack([np.sin(turns * angle + phase), np.cos(turns * angle + phase)])
+            np.testing.assert_allclose(estimate[0], expected, rtol=0, atol=1e-14)
 
 
 @pytest.mark.parametrize("length", [2, 3, 10, 11, 64, 2048])
 def test_the_hilbert_transform_is_scipys_to_the_bit(length):
     windows = np.random.default_rng(length).standard_normal((50, length)).astype(np.float32)
-    assert (hilbert(windows) == -signal.hilbert(windows.astype(np.float64), axis=1).imag).all()
+    analytic = signal.hilbert(windows.astype(np.float64), axis=1)  # its angle is a quarter turn less
+    np.testing.assert_allclose(hilbert(windows)[:, 0], analytic.real, rtol=0, atol=1e-12)
+    assert (hilbert(windows)[:, 1] == -analytic.imag).all()
 
 
 @pytest.mark.parametrize("parts", [[1000], [1, 4, 995], [400, 400, 200]])
@@ -45,9 +49,9 @@ def test_least_squares_in_parts_is_lstsq_in_memory(parts):
     for start, count in zip(np.cumsum([0, *parts]), parts, strict=False):
         line.add(windows[start : start + count], target[start : start + count])
     design = np.concatenate([np.ones((1000, 1)), windows.astype(np.float64)], axis=1)
-    coefficients = np.linalg.lstsq(design, target.astype(np.float64))[0]
+    coefficients = np.linalg.lstsq(design, target.reshape(1000, 20).astype(np.float64))[0]
     unseen, _ = make_windows(50, seed=1)
-    expected = coefficients[0] + unseen.astype(np.float64) @ coefficients[1:]
+    expected = (coefficients[0] + unseen.astype(np.float64) @ coefficients[1:]).reshape(50, 2, 10)
     np.testing.assert_allclose(line.estimate(unseen), expected, rtol=0, atol=1e-12)
 
 
@@ -64,14 +68,16 @@ def test_least_squares_has_an_intercept():
     line = LeastSquares(4)
     rng = np.random.default_rng(0)
     windows = rng.standard_normal((100, 4))
-    line.add(windows, 3.0 - windows[:, ::-1])
-    np.testing.assert_allclose(line.estimate(windows), 3.0 - windows[:, ::-1], rtol=0, atol=1e-12)
+    turned = 3.0 - windows[:, None, ::-1]  # of one component: the in-phase component need not be known
+    line.add(windows, turned)
+    np.testing.assert_allclose(line.estimate(windows), turned, rtol=0, atol=1e-12)
 
 
 def test_windows_that_do_not_determine_the_line_get_the_smallest_coefficients():
     """The article's set: a sine and its negative, so the inputs span a single direction."""
     angle = np.linspace(0.0, np.pi, 10)
-    windows, target = (np.stack([wave, -wave] * 50) for wave in (np.sin(angle), np.cos(angle)))
+    windows, cosines = (np.stack([wave, -wave] * 50) for wave in (np.sin(angle), np.cos(angle)))
+    target = np.stack([windows, cosines], axis=1)
     line = LeastSquares(10)
     line.add(windows, target)
     np.testing.assert_allclose(line.estimate(windows), target, rtol=0, atol=1e-14)

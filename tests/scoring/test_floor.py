@@ -15,6 +15,8 @@ from quadrature.scoring.baselines import LeastSquares, hilbert, zero
 from quadrature.scoring.floor import Floor, OptionalFloor
 from quadrature.scoring.scores import Excess
 from quadrature.signals.waves import draw_shard, shard_count
+from quadrature.storage.arrow import stack
+from quadrature.storage.windows import COMPONENTS
 from quadrature.training.batches import Batch, SplitReader
 from tests.checkout import PROJECT
 from tests.network.test_model import make_params as make_model
@@ -58,7 +60,7 @@ def test_a_floor_that_costs_too_much_is_for_a_random_part_of_the_windows(monkeyp
     assert f"for {len(part.rows)} windows of 3,000" in caplog.text
     assert (np.diff(part.rows) > 0).all()
     assert abs(part.rows.mean() - 1500) < 200  # from all over the split
-    known = ~np.isnan(estimates[:, 0])
+    known = ~np.isnan(estimates[:, 0, 0])
     assert (np.flatnonzero(known) == part.rows).all()
     # Single precision: BLAS rounds a row by its place in the matrix.
     np.testing.assert_allclose(estimates[known], whole[known], rtol=0, atol=1e-5)
@@ -140,10 +142,10 @@ def random_params(seed):
     )
 
 
-def briefly_trained(length, inputs, target, test):
-    network = QuadratureNetwork(make_model(hidden_size=16), length)
+def briefly_trained(length, inputs, components, test):
+    network = QuadratureNetwork(make_model(hidden_size=16, output="analytic"), length)
     initialize(network, 0)
-    windows = SplitReader.of([Batch(torch.from_numpy(inputs).unsqueeze(-1), torch.from_numpy(target))])
+    windows = SplitReader.of([Batch(torch.from_numpy(inputs).unsqueeze(-1), torch.from_numpy(components))])
     settings = make_training(epochs=3, batch_size=256, optimizer="soap", shuffle_windows=len(inputs))
     list(train(network, windows, windows, settings))
     return predict(network, test, 1000)
@@ -160,17 +162,18 @@ def test_nobody_beats_the_floor(seed):
         params.model_copy(update={"windows": params.windows.model_copy(update={"train": 10_000})}), "train", 0
     )
     line = LeastSquares(params.length)
-    line.add(training["input"], training["target"])
+    components = stack(training, COMPONENTS)
+    line.add(training["input"], components)
     for estimate in (
         zero(split["input"]),
         hilbert(split["input"]),
         line.estimate(split["input"]),
-        briefly_trained(params.length, training["input"], training["target"], split["input"]),
+        briefly_trained(params.length, training["input"], components, split["input"]),
     ):
-        excess = Excess()
-        excess.add(estimate, best, split["target"])
-        figures = excess.figures()
-        assert abs(figures["floor_z_score"]) < 5.0
+        for component, name in enumerate(COMPONENTS):
+            excess = Excess()
+            excess.add(estimate[:, component], best[:, component], split[name])
+            assert abs(excess.figures()["floor_z_score"]) < 5.0
 
 
 HOSTILE = {

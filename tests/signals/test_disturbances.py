@@ -45,16 +45,18 @@ def test_undisturbed_windows_are_those_of_the_first_four_streams():
     drawn = draw_shard(params, "train", 0)
     assert (drawn["input"] == (amplitude * sine + 0.1 * noises.standard_normal((300, 10))).astype(np.float32)).all()
     assert (drawn["target"] == (amplitude * cosine).astype(np.float32)).all()
+    assert (drawn["in_phase"] == (amplitude * sine).astype(np.float32)).all()
 
 
 @pytest.mark.parametrize("name", ADDED)
-def test_a_disturbance_changes_neither_the_target_nor_another_disturbance(name):
+def test_a_disturbance_changes_neither_component_of_the_target_nor_another_disturbance(name):
     off = {other: type(value)() for other, value in ALL.items()}
     alone, without = settings(**{**off, name: ALL[name]}), settings(**off)
     together, others = settings(**ADDED, chirp=0.0), settings(**{**ADDED, "chirp": 0.0, name: off[name]})
     drawn = [draw(params) for params in (alone, without, together, others)]
     for windows in drawn:
-        assert all((windows[key] == drawn[0][key]).all() for key in ("target", "phase", "frequency", "amplitude"))
+        same = ("target", "in_phase", "phase", "frequency", "amplitude")
+        assert all((windows[key] == drawn[0][key]).all() for key in same)
     first, second, third, fourth = (windows["input"].astype(float) for windows in drawn)
     assert np.abs(first - second).max() > 0.1
     np.testing.assert_allclose(first - second, third - fourth, rtol=0, atol=2e-6)
@@ -110,6 +112,26 @@ def test_a_chirp_changes_the_frequency_linearly_about_its_mean():
         turned = np.concatenate([[0.0], np.cumsum(momentary) * math.pi / (5 * steps)])[::steps]
         np.testing.assert_allclose(sine[row], np.sin(phase[row] + turned), rtol=0, atol=1e-9)
         np.testing.assert_allclose(cosine[row], np.cos(phase[row] + turned), rtol=0, atol=1e-9)
+
+
+def test_the_in_phase_component_is_the_wave_that_math_computes_whatever_disturbs_the_input():
+    windows = draw(settings(**{**ADDED, "noise_std": 0.2}))
+    assert np.abs(windows["input"] - windows["in_phase"]).max() > 0.5
+    for row in range(0, 1000, 37):
+        for i in range(10):
+            angle = windows["phase"][row] + windows["frequency"][row] * math.pi * i / 9
+            expected = windows["amplitude"][row] * math.sin(angle)
+            assert windows["in_phase"][row, i] == pytest.approx(expected, abs=1e-7)
+
+
+def test_a_chirp_bends_both_components_alike():
+    windows = draw(settings(**ALL, noise_std=0.2))
+    modulus = np.hypot(windows["in_phase"], windows["target"])
+    np.testing.assert_allclose(modulus, np.tile(windows["amplitude"][:, None], 10), rtol=1e-6)
+    bent = draw(settings(noise_std=0.0, chirp=ALL["chirp"]))
+    assert (windows["in_phase"] == bent["input"]).all()
+    straight = draw(settings(noise_std=0.0))
+    assert np.abs(bent["in_phase"] - straight["in_phase"]).max() > 0.1
 
 
 def test_a_chirp_is_uniform_and_bends_the_target_with_the_wave():

@@ -67,6 +67,7 @@ def test_each_sample_is_the_sine_and_cosine_that_math_computes():
             amplitude = windows["amplitude"][k]
             assert windows["input"][k, i] == pytest.approx(amplitude * math.sin(angle), abs=1e-7)
             assert windows["target"][k, i] == pytest.approx(amplitude * math.cos(angle), abs=1e-7)
+            assert windows["in_phase"][k, i] == windows["input"][k, i]
 
 
 def test_sine_and_cosine_have_the_documented_shapes():
@@ -107,7 +108,9 @@ def test_columns_have_the_contracts_shapes_and_types():
         "phase": ((300,), "float64"),
         "frequency": ((300,), "float64"),
         "amplitude": ((300,), "float64"),
+        "in_phase": ((300, 10), "float32"),
     }
+    assert list(shard)[-1] == "in_phase"  # windows of one's own, which may lack it, have the others before it
 
 
 def test_phase_frequency_and_amplitude_are_uniform_on_their_ranges_and_noise_is_normal():
@@ -122,6 +125,7 @@ def test_phase_frequency_and_amplitude_are_uniform_on_their_ranges_and_noise_is_
         assert scipy.stats.kstest(values, "uniform", (low, width)).pvalue > 1e-3
     assert scipy.stats.kstest(noise.ravel()[::7], "norm").pvalue > 1e-3
     assert (windows["target"] == clean["target"]).all()
+    assert (windows["in_phase"] == clean["input"]).all()
 
 
 def test_phase_frequency_amplitude_and_noise_are_independent_of_each_other():

@@ -12,7 +12,9 @@ import pytest
 
 from quadrature.runtime.errors import DataError
 from quadrature.storage import digest
+from quadrature.storage.arrow import stack
 from quadrature.storage.windows import (
+    COMPONENTS,
     WINDOW_COLUMNS,
     Split,
     read_split,
@@ -33,13 +35,15 @@ def make_columns(count=20, length=4, seed=0):
         "phase": rng.uniform(size=count),
         "frequency": rng.uniform(size=count),
         "amplitude": rng.uniform(size=count),
+        "in_phase": rng.standard_normal((count, length)).astype(np.float32),
     }
 
 
-def write_split(folder, shards=3, **changes):
+def write_split(folder, shards=3, left_out=(), **changes):
     for shard in range(shards):
+        columns = {**make_columns(seed=shard), **changes}
         with writing(shard_path(folder, shard), shard, shards) as file:
-            file.write({**make_columns(seed=shard), **changes})
+            file.write({name: values for name, values in columns.items() if name not in left_out})
     return folder
 
 
@@ -49,12 +53,29 @@ def read(folder, columns=WINDOW_COLUMNS):
 
 def test_what_is_written_is_read(tmp_path):
     write_split(tmp_path)
-    for shard, columns in enumerate(read(tmp_path)):
+    assert Split(tmp_path).columns == (*WINDOW_COLUMNS, "in_phase")
+    for shard, columns in enumerate(read(tmp_path, (*WINDOW_COLUMNS, "in_phase"))):
         expected = make_columns(seed=shard)
-        assert list(columns) == list(WINDOW_COLUMNS)
+        assert list(columns) == [*WINDOW_COLUMNS, "in_phase"]
         for name in columns:
             assert columns[name].dtype == expected[name].dtype
             assert (columns[name] == expected[name]).all()
+
+
+def test_windows_of_ones_own_may_lack_the_in_phase_component_until_it_is_read(tmp_path):
+    write_split(tmp_path, left_out=["in_phase"])
+    assert Split(tmp_path).columns == WINDOW_COLUMNS
+    assert (read(tmp_path)[1]["target"] == make_columns(seed=1)["target"]).all()
+    with pytest.raises(DataError, match=r"part-00000.parquet has the columns .*, amplitude, not .*, in_phase; "):
+        read(tmp_path, COMPONENTS)
+
+
+def test_components_are_stacked_in_the_order_of_their_names():
+    columns = make_columns()
+    signal = stack(columns, COMPONENTS)
+    assert signal.shape == (20, 2, 4)
+    assert (signal[:, 0] == columns["in_phase"]).all()
+    assert (signal[:, 1] == columns["target"]).all()
 
 
 def test_one_window_is_a_shard_and_none_is_not(tmp_path):
@@ -85,6 +106,7 @@ def test_the_schema_is_the_contracts(tmp_path):
         "input": pa.list_(element, 4),
         "target": pa.list_(element, 4),
         "phase": pa.float64(),
+        "in_phase": pa.list_(element, 4),
     }.items():
         assert schema.field(name).type == expected
         assert not schema.field(name).nullable

@@ -21,13 +21,12 @@ def windows_table(rng, count):
     phase = rng.uniform(0.0, 2 * np.pi, count)
     frequency = rng.uniform(0.5, 2.0, count)
     angle = phase[:, None] + frequency[:, None] * np.linspace(0.0, np.pi, LENGTH)
-    columns = {"input": np.sin(angle), "target": np.cos(angle)}
-    arrays = {
-        name: pa.FixedSizeListArray.from_arrays(pa.array(values.astype(np.float32).ravel()), LENGTH)
-        for name, values in columns.items()
-    }
-    arrays |= {"phase": pa.array(phase), "frequency": pa.array(frequency), "amplitude": pa.array(np.ones(count))}
-    return pa.table(arrays)
+    sine, cosine = (
+        pa.FixedSizeListArray.from_arrays(pa.array(values.astype(np.float32).ravel()), LENGTH)
+        for values in (np.sin(angle), np.cos(angle))
+    )
+    numbers = {"phase": pa.array(phase), "frequency": pa.array(frequency), "amplitude": pa.array(np.ones(count))}
+    return pa.table({"input": sine, "target": cosine, **numbers, "in_phase": sine})
 
 
 FOOTER = json.dumps({"shard": 0, "shards": 1, "sha256": digest.ZEROS}).encode()
@@ -144,6 +143,8 @@ NAMES = [
         "prediction",
         "amplitude",
         "given_phase",
+        "in_phase",
+        "quadrature",
         "input_0",
         "input_1",
         "input_9",
@@ -180,7 +181,7 @@ def strange_table(path, rng):
     table = windows_table(rng, count)
     metadata, options = None, {}
     for _ in range(int(rng.integers(1, 3))):
-        position = int(rng.integers(0, 5)) if rng.integers(0, 2) else 0
+        position = int(rng.integers(0, 6)) if rng.integers(0, 2) else 0
         match str(
             rng.choice(["type", "type", "type", "name", "add", "drop", "order", "footer", "bomb", "wide", "encode"])
         ):

@@ -12,12 +12,12 @@ from tests.torture.strange import LENGTH, NAMES, forge
 
 PARAMS = ModelParams(
     cell="gru", nonlinearity="tanh", hidden_size=4, num_layers=1, bias=True, bidirectional=False, dropout=0.0,
-    execution="sequence", head="last",
+    execution="sequence", head="last", output="quadrature",
 )  # fmt: skip
 
 
-def make_network():
-    network = QuadratureNetwork(PARAMS, LENGTH)
+def make_network(output="quadrature"):
+    network = QuadratureNetwork(PARAMS.model_copy(update={"output": output}), LENGTH)
     initialize(network, 0)
     return network
 
@@ -27,7 +27,30 @@ HEADERS = [
     *(b'{"__metadata__":1}', b'{"__metadata__":{"quadrature":1}}', b'{"__metadata__":{"quadrature":"{}"}}'),
     *(b'{"a":{"dtype":"F32","shape":[],"data_offsets":[0,4]}}', b'{"a":{"dtype":"F32"}}', b'{"a":1}'),
 ]
-VALUES = [0, 1, -1, 2, 3, 7, 64, 8192, 8193, 2**31, 2**40, 2**62, 2**64, 1e300, 0.5, True, None, "gru", "lstm", [], {}]
+VALUES = [
+    0,
+    1,
+    -1,
+    2,
+    3,
+    7,
+    64,
+    8192,
+    8193,
+    2**31,
+    2**40,
+    2**62,
+    2**64,
+    1e300,
+    0.5,
+    True,
+    None,
+    "gru",
+    "lstm",
+    "analytic",
+    [],
+    {},
+]
 DTYPES = ["F32", "F64", "F16", "BF16", "I64", "I8", "U8", "BOOL", "F8_E4M3", "F8_E5M2", "C64", "U64", "F4", "X", "", 1]
 CHANGES = [
     *("blueprint", "blueprint", "window", "values", "dtype", "shape", "offsets", "name", "drop", "header", "size"),
@@ -37,7 +60,7 @@ CHANGES = [
 
 def strange_model(path, rng):
     """Writes a safetensors file with a model, changed at random."""
-    network = make_network()
+    network = make_network(str(rng.choice(["analytic", "quadrature"])))
     save_model(network, path)
     content = path.read_bytes()
     size = struct.unpack("<Q", content[:8])[0]

@@ -118,7 +118,7 @@ def tables(program):
     tables = {name: (table, {**own, **metadata}) for name, metadata in footers.items()}
     tables["a pickle for a type"] = (typed, own)
     tables["pickles in a column"] = (table.set_column(0, "input", pa.array([data] * 40)), own)
-    tables["Python for a name"] = (table.rename_columns([f"@__import__('os').system({program!r})", *"abcd"]), own)
+    tables["Python for a name"] = (table.rename_columns([f"@__import__('os').system({program!r})", *"abcde"]), own)
     files = {name: saved(part, lambda part, file: write_unsigned(file, *part)) for name, part in tables.items()}
     stream = io.BytesIO()
     with pa.ipc.new_file(stream, typed.schema) as writer:

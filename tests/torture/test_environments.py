@@ -188,4 +188,5 @@ def windows(checkout):
 def without_network(checkout):
     """Returns the figures of metrics/test.json that do not depend on the network."""
     test = json.loads((checkout.path / "metrics/test.json").read_text())
-    return {name: test[name] for name in ("floor_mse", "windows", "seen_in_training")} | test["baselines"]
+    floor = ("floor_mse", "floor_in_phase_mse", "floor_amplitude_rmse", "floor_phase_rmse_degrees")
+    return {name: test[name] for name in (*floor, "windows", "seen_in_training")} | test["baselines"]

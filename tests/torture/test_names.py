@@ -61,7 +61,10 @@ ARGUMENTS = {
 WRITES = ("predict --output", "predict --output, apart", "predict a folder", "compare --html", "generate --windows")
 
 FILES = {
-    **{f"params.yaml, {key}": key for key in ("device", "phase", "cell", "optimizer", "schedule", "head", "threads")},
+    **{
+        f"params.yaml, {key}": key
+        for key in ("device", "phase", "cell", "optimizer", "schedule", "head", "output", "threads")
+    },
     **{f"gates.yaml, {key}": key for key in ("metric", "better", "against")},
 }
 """Keys by the place where a file takes a name."""

@@ -19,6 +19,7 @@ OPTIONS = ("train", "--save-every", "0")
 
 POISONS = {
     "loss": ({}, "target", 1e30),
+    "loss of the in-phase component": ({}, "in_phase", 1e30),
     "gradient": (RELU, "input", 1e18),
     "input": (RELU, "input", 1e38),
 }
@@ -56,11 +57,12 @@ def first_window(checkout, step, sizes):
 
 def poison(checkout, step, column, value):
     """Writes a far too large value into the input or target of the first window of a training step."""
-    kind, columns = ("targets", TARGET_COLUMNS) if column == "target" else ("windows", WINDOW_COLUMNS)
+    kind, leading = ("windows", WINDOW_COLUMNS) if column == "input" else ("targets", TARGET_COLUMNS)
     folder = checkout.path / "data" / kind / "train"
-    split = Split(folder, leading=columns)
+    split = Split(folder, leading=leading)
     shards = [
-        {name: array.copy() for name, array in split.read(shard, columns).items()} for shard in range(len(split.sizes))
+        {name: array.copy() for name, array in split.read(shard, split.columns).items()}
+        for shard in range(len(split.sizes))
     ]
     shard, row = first_window(checkout, step, split.sizes)
     shards[shard][column][row, 0] = value

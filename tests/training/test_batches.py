@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from quadrature.runtime.errors import DataError
-from quadrature.storage.windows import shard_path, writing
+from quadrature.storage.windows import COMPONENTS, Split, shard_path, writing
 from quadrature.training.batches import Batch, SplitReader, epoch_batches, in_order, open_split
 
 
@@ -73,8 +73,11 @@ def test_in_order_reads_the_windows_as_written():
     ]
 
 
-def write_split(folder, sizes):
-    """Writes shards whose windows are numbered; returns them as they are in memory."""
+def write_split(folder, sizes, in_phase=None):
+    """Writes shards whose windows are numbered; returns them as they are in memory.
+
+    The target is the number times -1, and the column in_phase, if it is asked for, times `in_phase`.
+    """
     numbers = np.split(np.arange(sum(sizes)), np.cumsum(sizes)[:-1])
     for shard, part in enumerate(numbers):
         samples = np.tile(part.astype(np.float32)[:, None], 3)
@@ -85,6 +88,7 @@ def write_split(folder, sizes):
             "phase": numbered,
             "frequency": numbered,
             "amplitude": numbered,
+            **({} if in_phase is None else {"in_phase": np.float32(in_phase) * samples}),
         }
         with writing(shard_path(folder, shard), shard, len(sizes)) as file:
             file.write(columns)
@@ -118,6 +122,60 @@ def test_windows_and_targets_are_divided_by_the_scale(tmp_path, memory):
     assert batch.target.tolist() == [[-4.0 / 8.0] * 3, [-5.0 / 8.0] * 3]
 
 
+@pytest.mark.parametrize("memory", [0, 10**6])
+@pytest.mark.parametrize("elsewhere", [False, True])
+def test_two_components_are_stacked_in_phase_first_and_divided_by_the_scale(tmp_path, memory, elsewhere):
+    """The targets are the split's own, or those in another folder: there they are 2 and -1 times the number."""
+    write_split(tmp_path / "windows", [4, 2], in_phase=1 if not elsewhere else 9)
+    targets = write_targets(tmp_path / "targets", [4, 2], in_phase=2) if elsewhere else None
+    split = open_split(
+        tmp_path / "windows", torch.device("cpu"), memory, targets=targets, scale=8.0, components=COMPONENTS
+    )
+    assert split.get(0).target.shape == (4, 2, 3)
+    batch = split.get(1)
+    assert batch.input[..., 0].tolist() == [[4.0 / 8.0] * 3, [5.0 / 8.0] * 3]
+    factor = 2.0 if elsewhere else 1.0
+    assert batch.target[:, 0].tolist() == [[factor * 4.0 / 8.0] * 3, [factor * 5.0 / 8.0] * 3]
+    assert batch.target[:, 1].tolist() == [[-4.0 / 8.0] * 3, [-5.0 / 8.0] * 3]
+
+
+def write_targets(folder, sizes, in_phase=None):
+    """Writes the targets of `write_split`, without windows; returns the folder."""
+    for shard, count in enumerate(sizes):
+        numbers = sum(sizes[:shard]) + np.tile(np.arange(count, dtype=np.float32)[:, None], 3)
+        with writing(shard_path(folder, shard), shard, len(sizes)) as file:
+            file.write({"target": -numbers, **({} if in_phase is None else {"in_phase": in_phase * numbers})})
+    return folder
+
+
+@pytest.mark.parametrize("lacking", ["windows", "targets"])
+def test_windows_of_ones_own_without_in_phase_train_the_quadrature_component_alone(tmp_path, lacking):
+    """Targets in a folder of their own count, and the windows' are not looked at."""
+    write_split(tmp_path / "windows", [4, 2], in_phase=None if lacking == "windows" else 1)
+    targets = write_targets(tmp_path / "targets", [4, 2]) if lacking == "targets" else None
+    place, device = tmp_path / "windows", torch.device("cpu")
+    with pytest.raises(DataError) as caught:
+        open_split(place, device, 0, targets=targets, components=COMPONENTS)
+    assert str(caught.value) == (
+        f"{targets or place} has no column in_phase, the target of model.output analytic; "
+        "set model.output in params.yaml to quadrature, or write the column"
+    )
+    for components in ({}, {"components": ("target",)}):
+        split = open_split(place, device, 0, targets=targets, **components)
+        assert split.get(1).target.tolist() == [[-4.0] * 3, [-5.0] * 3]
+
+
+def test_a_later_shard_without_in_phase_is_told_when_it_is_reached(tmp_path):
+    write_split(tmp_path, [4, 4], in_phase=1)
+    columns = Split(tmp_path).read(1, ("input", "target", "phase", "frequency", "amplitude"))
+    with writing(shard_path(tmp_path, 1), 1, 2) as file:
+        file.write(columns)
+    split = open_split(tmp_path, torch.device("cpu"), 0, components=COMPONENTS)
+    split.get(0)
+    with pytest.raises(DataError, match=r"part-00001.parquet has the columns .*, amplitude, not .*in_phase"):
+        split.get(1)
+
+
 @pytest.mark.parametrize("memory", [0, 100, 250, 10**6])
 def test_held_in_memory_or_read_again_the_order_is_the_same(tmp_path, memory):
     """250 bytes hold two of the five shards of 96 bytes."""
@@ -130,10 +188,17 @@ def test_held_in_memory_or_read_again_the_order_is_the_same(tmp_path, memory):
         assert [batch.input.tolist() for batch in streamed] == [batch.input.tolist() for batch in in_memory]
 
 
-@pytest.mark.parametrize(("memory", "read_again"), [(0, 5), (100, 4), (250, 3), (10**6, 0)])
-def test_what_the_allowance_holds_is_read_once(tmp_path, memory, read_again):
-    write_split(tmp_path, [4, 4, 4, 4, 4])
-    split = open_split(tmp_path, torch.device("cpu"), memory)
+@pytest.mark.parametrize(
+    ("components", "memory", "read_again"),
+    [
+        *((COMPONENTS[1:], *limit) for limit in ((0, 5), (95, 5), (96, 4), (250, 3), (10**6, 0))),
+        *((COMPONENTS, *limit) for limit in ((0, 5), (143, 5), (144, 4), (431, 3), (432, 2), (10**6, 0))),
+    ],
+)
+def test_what_the_allowance_holds_is_read_once(tmp_path, components, memory, read_again):
+    """A shard has 96 bytes, with two components 144."""
+    write_split(tmp_path, [4, 4, 4, 4, 4], in_phase=1)
+    split = open_split(tmp_path, torch.device("cpu"), memory, components=components)
     first = [split.get(shard) for shard in range(5)]
     assert sum(split.get(shard) is not batch for shard, batch in enumerate(first)) == read_again
 

@@ -18,19 +18,20 @@ from tests.network.test_model import make_network
 from tests.training.test_batches import make_shards
 from tests.training.test_loop import make_training, make_windows
 
-FAMILY = [*itertools.product(("rnn", "lstm", "gru"), ("adam", "soap"))]
+FAMILY = [*itertools.product(("rnn", "lstm", "gru"), ("adam", "soap"), ("quadrature",)), ("gru", "soap", "analytic")]
 
 
 class StopError(Exception):
     """Training was interrupted."""
 
 
-def begin(cell, optimizer):
+def begin(cell, optimizer, output):
     """Twelve epochs of five steps, a record after the third and the last, batches across the seams of blocks."""
-    network = make_network(cell=cell, num_layers=2 if cell == "lstm" else 1, dropout=0.3 if cell == "lstm" else 0.0)
+    depth = {"num_layers": 2, "dropout": 0.3} if cell == "lstm" else {}
+    network = make_network(cell=cell, output=output, **depth)
     changes = {"epochs": 12, "shuffle_windows": 24, "gradient_shards": 2, "validations_per_epoch": 2}
     training = Training(network, make_training(optimizer=optimizer, **changes))
-    return training, Snapshots(next(in_order(make_windows(8), 4)), [0, 1, 7, 8, 20, 60])
+    return training, Snapshots(next(in_order(make_windows(8, output=output), 4)), [0, 1, 7, 8, 20, 60])
 
 
 def go_on(training, snapshots, until=None):
@@ -39,7 +40,8 @@ def go_on(training, snapshots, until=None):
         if training.step == until:
             raise StopError
 
-    list(train(training, make_windows(), make_windows(8), after_step))
+    output = training.model.params.output
+    list(train(training, make_windows(output=output), make_windows(8, output=output), after_step))
 
 
 def whole(training, snapshots):
@@ -68,20 +70,20 @@ SOME = (0, 1, 3, 5, 7, 31, 59)
 
 @pytest.mark.slow
 @pytest.mark.parametrize("stops", [SOME, pytest.param(range(60), marks=pytest.mark.nightly)], ids=["some", "any"])
-@pytest.mark.parametrize(("cell", "optimizer"), FAMILY)
-def test_training_stopped_after_any_step_goes_on_to_the_same_bits(cell, optimizer, stops):
-    unbroken = begin(cell, optimizer)
+@pytest.mark.parametrize("kind", FAMILY, ids=" ".join)
+def test_training_stopped_after_any_step_goes_on_to_the_same_bits(kind, stops):
+    unbroken = begin(*kind)
     go_on(*unbroken)
     expected = whole(*unbroken)
     assert unbroken[0].step == 60
     for stop in stops:
-        stopped = begin(cell, optimizer)
+        stopped = begin(*kind)
         with checkpoints("key", 0.0) as saved:
             with pytest.raises(StopError):
                 go_on(*stopped, until=stop)
             saved.save(stop, whole(*stopped))
             state = unpack(saved.load())
-        resumed = begin(cell, optimizer)
+        resumed = begin(*kind)
         resumed[0].load_state_dict(within("training", state))
         resumed[1].load_state_dict(within("snapshots", state))
         go_on(*resumed)

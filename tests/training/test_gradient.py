@@ -10,41 +10,44 @@ from quadrature.training.gradient import error_gradient
 
 DEFAULT = ModelParams(
     cell="gru", nonlinearity="tanh", hidden_size=7, num_layers=1, bias=True, bidirectional=False, dropout=0.0,
-    execution="sequence", head="last",
+    execution="sequence", head="last", output="quadrature",
 )  # fmt: skip
 
 
 class Plain(nn.Module):
-    """The article's network, of torch's layers."""
+    """The article's network, of torch's layers; for the analytic signal with twice its outputs."""
 
-    def __init__(self, hidden_size, window_length):
+    def __init__(self, hidden_size, window_length, components):
         super().__init__()
         self.gru = nn.GRU(1, hidden_size, batch_first=True)
-        self.linear = nn.Linear(hidden_size, window_length)
+        self.linear = nn.Linear(hidden_size, components * window_length)
+        self.shape = (window_length,) if components == 1 else (components, window_length)
 
     def forward(self, window):
-        return self.linear(self.gru(window)[0][:, -1])
+        return self.linear(self.gru(window)[0][:, -1]).unflatten(1, self.shape)
 
 
 def make_networks(window_length=9, **changes):
     ours = QuadratureNetwork(DEFAULT.model_copy(update=changes), window_length)
     initialize(ours, 3)
-    theirs = Plain(ours.params.hidden_size, window_length)
-    if not changes:
+    theirs = Plain(ours.params.hidden_size, window_length, ours.params.components)
+    if set(changes) <= {"output"}:
         theirs.load_state_dict(ours.state_dict())
     return ours.double(), theirs.double()
 
 
-def draw_batch(windows, window_length=9):
+def draw_batch(windows, window_length=9, output="quadrature"):
     generator = torch.Generator().manual_seed(0)
     inputs = torch.randn(windows, window_length, 1, generator=generator, dtype=torch.float64)
-    return Batch(inputs, torch.randn(windows, window_length, generator=generator, dtype=torch.float64))
+    shape = (windows, window_length) if output == "quadrature" else (windows, 2, window_length)
+    return Batch(inputs, torch.randn(shape, generator=generator, dtype=torch.float64))
 
 
+@pytest.mark.parametrize("output", ["quadrature", "analytic"])
 @pytest.mark.parametrize("windows", [1, 2, 33])
-def test_it_is_autograds_on_torchs_own_layers(windows):
-    ours, theirs = make_networks()
-    batch = draw_batch(windows)
+def test_it_is_autograds_on_torchs_own_layers(windows, output):
+    ours, theirs = make_networks(output=output)
+    batch = draw_batch(windows, output=output)
     error = (theirs(batch.input) - batch.target).square().sum()
     expected = [*torch.autograd.grad(error / 1000, list(theirs.parameters())), error.detach()]
     torch.testing.assert_close(
@@ -52,10 +55,11 @@ def test_it_is_autograds_on_torchs_own_layers(windows):
     )
 
 
-def test_a_network_with_a_scale_is_left_to_autograd():
+@pytest.mark.parametrize("output", ["quadrature", "analytic"])
+def test_a_network_with_a_scale_is_left_to_autograd(output):
     """Its estimates are in the signal's unit, so the gradient is scale times that of scaled windows' squared errors."""
-    ours, _ = make_networks()
-    batch, scale = draw_batch(5), 4.0
+    ours, _ = make_networks(output=output)
+    batch, scale = draw_batch(5, output=output), 4.0
     expected = error_gradient(ours, batch, 45)
     ours.scale = scale
     found = error_gradient(ours, Batch(scale * batch.input, scale * batch.target), 45)
@@ -75,13 +79,16 @@ FAMILY = [
     {"head": "every"},
     {"num_layers": 3, "bidirectional": True, "head": "every"},
     {"num_layers": 2, "bidirectional": True},
+    {"output": "analytic"},
+    {"output": "analytic", "head": "every"},
+    {"output": "analytic", "head": "every", "num_layers": 2, "bidirectional": True},
 ]
 
 
 @pytest.mark.parametrize("change", FAMILY)
 def test_of_every_gru_with_biases_it_is_autograds_and_written_out(change, monkeypatch):
     ours, _ = make_networks(**change)
-    batch = draw_batch(5)
+    batch = draw_batch(5, output=ours.params.output)
     error = (ours(batch.input) - batch.target).square().sum()
     expected = [*torch.autograd.grad(error / 45, list(ours.parameters())), error.detach()]
     monkeypatch.setattr(torch.autograd, "grad", None)
@@ -89,10 +96,19 @@ def test_of_every_gru_with_biases_it_is_autograds_and_written_out(change, monkey
     torch.testing.assert_close(found, torch.cat([one.reshape(-1) for one in expected]), rtol=1e-12, atol=1e-15)
 
 
-@pytest.mark.parametrize("change", [{"cell": "lstm"}, {"cell": "rnn"}, {"bias": False}, {"execution": "stepwise"}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"cell": "lstm"},
+        {"cell": "rnn"},
+        {"bias": False},
+        {"execution": "stepwise"},
+        {"cell": "lstm", "output": "analytic", "head": "every"},
+    ],
+)
 def test_every_other_network_has_autograds(change):
     ours, _ = make_networks(**change)
-    batch = draw_batch(5)
+    batch = draw_batch(5, output=ours.params.output)
     error = (ours(batch.input) - batch.target).square().sum()
     expected = [*torch.autograd.grad(error / 45, list(ours.parameters())), error.detach()]
     torch.testing.assert_close(error_gradient(ours, batch, 45), torch.cat([one.reshape(-1) for one in expected]))
@@ -102,7 +118,7 @@ def test_every_other_network_has_autograds(change):
 @pytest.mark.parametrize("frozen", ["linear.bias", "linear.weight", "gru.weight_hh_l0", "gru.bias_ih_l0"])
 def test_the_gradient_of_a_frozen_weight_is_zero(change, frozen):
     ours, _ = make_networks(**change)
-    batch = draw_batch(5)
+    batch = draw_batch(5, output=ours.params.output)
     names = [name for name, _ in ours.named_parameters()]
     sizes = [weights.numel() for weights in ours.parameters()]
     expected = [*error_gradient(ours, batch, 45)[:-1].split(sizes)]

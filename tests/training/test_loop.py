@@ -49,12 +49,12 @@ def train(model, windows, validation, params, after_step=lambda _model, _step: N
     return loop.train(Training(model, params), windows, validation, tell)
 
 
-def make_windows(count=80, noise=0.0, seed=0):
+def make_windows(count=80, noise=0.0, seed=0, output="quadrature"):
     generator = torch.Generator().manual_seed(seed)
     angle = 2 * math.pi * torch.rand(count, 1, generator=generator) + torch.linspace(0, math.pi, 7)
     sine = torch.sin(angle) + noise * torch.randn(count, 7, generator=generator)
-    batches = [Batch(sine[:50, :, None], torch.cos(angle)[:50]), Batch(sine[50:, :, None], torch.cos(angle)[50:])]
-    return SplitReader.of(batches)
+    target = torch.cos(angle) if output == "quadrature" else torch.stack([torch.sin(angle), torch.cos(angle)], dim=1)
+    return SplitReader.of([Batch(sine[:50, :, None], target[:50]), Batch(sine[50:, :, None], target[50:])])
 
 
 def weights_after(**changes):
@@ -63,16 +63,18 @@ def weights_after(**changes):
     return [weights.detach().clone() for weights in network.parameters()]
 
 
-def test_training_equals_the_same_loop_written_in_plain_torch():
+@pytest.mark.parametrize(("output", "head"), [("quadrature", "last"), ("analytic", "last"), ("analytic", "every")])
+def test_training_equals_the_same_loop_written_in_plain_torch(output, head):
     """Independent of ours in all but the order of the windows and the initial weights."""
     params = make_training(learning_rate=0.02)
-    ours, plain = make_network(), make_network()
-    list(train(ours, make_windows(), make_windows(8), params))
+    ours, plain = make_network(output=output, head=head), make_network(output=output, head=head)
+    windows = make_windows(output=output)
+    list(train(ours, windows, make_windows(8, output=output), params))
 
     optimizer = torch.optim.Adam(plain.parameters(), lr=0.02)
     scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.02, total_steps=10, cycle_momentum=False)
     for epoch in range(2):
-        for inputs, target in epoch_batches(make_windows(), 0, epoch, 16, 64):
+        for inputs, target in epoch_batches(windows, 0, epoch, 16, 64):
             optimizer.zero_grad()
             nn.functional.mse_loss(plain(inputs), target).backward()
             nn.utils.clip_grad_norm_(plain.parameters(), 1.0)
@@ -200,12 +202,13 @@ def test_records_come_as_often_as_asked_and_at_the_end_of_each_epoch():
     assert [record.step for record in often] == list(range(1, 11))
 
 
-def test_recorded_errors_are_the_mean_over_the_steps_since_and_over_the_validation_windows():
-    frozen = make_network()
-    expected = mean_squared_error(frozen, make_windows(), 16, Workers(1))
-    validation = make_windows(8, seed=1)
+@pytest.mark.parametrize("output", ["quadrature", "analytic"])
+def test_recorded_errors_are_the_mean_over_the_steps_since_and_over_the_validation_windows(output):
+    frozen, windows = make_network(output=output), make_windows(output=output)
+    expected = mean_squared_error(frozen, windows, 16, Workers(1))
+    validation = make_windows(8, seed=1, output=output)
     # A rate too small to move a float32 weight: every step sees the same network.
-    (record, _) = train(frozen, make_windows(), validation, make_training(learning_rate=1e-30))
+    (record, _) = train(frozen, windows, validation, make_training(learning_rate=1e-30))
     assert record.train_mse == pytest.approx(expected, rel=1e-6)
     (batch,) = in_order(validation, 8)
     estimates, targets = frozen(batch.input), batch.target
@@ -226,17 +229,22 @@ def test_after_step_sees_the_model_before_training_and_after_every_step():
 
 
 @pytest.mark.parametrize(
-    ("cell", "execution", "head"),
-    list(itertools.product(("rnn", "lstm", "gru"), ("sequence", "stepwise"), ("last", "every"))),
+    ("cell", "execution", "head", "output"),
+    [
+        *itertools.product(("rnn", "lstm", "gru"), ("sequence", "stepwise"), ("last", "every"), ("quadrature",)),
+        ("gru", "sequence", "last", "analytic"),
+        ("lstm", "stepwise", "every", "analytic"),
+    ],
 )
-def test_a_network_trains_on_from_its_file_as_if_it_had_stayed(cell, execution, head, tmp_path):
-    network = make_network(cell=cell, execution=execution, head=head, num_layers=2, dropout=0.2)
-    list(train(network, make_windows(), make_windows(8), make_training()))
+def test_a_network_trains_on_from_its_file_as_if_it_had_stayed(cell, execution, head, output, tmp_path):
+    network = make_network(cell=cell, execution=execution, head=head, output=output, num_layers=2, dropout=0.2)
+    windows, validation = make_windows(output=output), make_windows(8, output=output)
+    list(train(network, windows, validation, make_training()))
     save_model(network, tmp_path / "model.safetensors")
     loaded = load_model(tmp_path / "model.safetensors")
     before = loaded.linear.weight.detach().clone()
     for one in (network, loaded):
-        list(train(one, make_windows(), make_windows(8), make_training(seed=1)))
+        list(train(one, windows, validation, make_training(seed=1)))
     assert not torch.equal(before, loaded.linear.weight)
     for stayed, again in zip(network.parameters(), loaded.parameters(), strict=True):
         assert torch.equal(stayed, again)

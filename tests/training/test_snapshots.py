@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from quadrature.storage.windows import SNAPSHOT_COLUMNS, read_snapshots
+from quadrature.storage.windows import SNAPSHOT_COLUMNS, read_windows
 from quadrature.training.batches import Batch, in_order
 from quadrature.training.snapshots import Snapshots, snapshot_steps
 from tests.network.test_model import make_network
@@ -49,7 +49,7 @@ def test_what_is_taken_is_read_again(tmp_path):
     assert model.asked == [False, False, False]
     assert model.training
     snapshots.write(tmp_path / "snapshots.parquet")
-    columns = read_snapshots(tmp_path / "snapshots.parquet")
+    columns = read_windows(tmp_path / "snapshots.parquet", SNAPSHOT_COLUMNS, leading=SNAPSHOT_COLUMNS)
     assert tuple(columns) == SNAPSHOT_COLUMNS
     assert columns["step"].tolist() == [0.0] * 3 + [2.0] * 3 + [5.0] * 3
     assert (columns["prediction"] == np.repeat([1.0, 2.0, 3.0], 3)[:, None]).all()
@@ -62,10 +62,24 @@ def test_they_are_written_in_the_signals_unit(tmp_path):
     snapshots = Snapshots(windows, [0], scale=2.0**-40)
     snapshots.take(Counting(), 0)
     snapshots.write(tmp_path / "snapshots.parquet")
-    columns = read_snapshots(tmp_path / "snapshots.parquet")
+    columns = read_windows(tmp_path / "snapshots.parquet", SNAPSHOT_COLUMNS, leading=SNAPSHOT_COLUMNS)
     assert (columns["prediction"] == 2.0**-40).all()
     assert (columns["input"] == 2.0**-40 * windows.input[..., 0].numpy()).all()
     assert (columns["target"] == 2.0**-40 * windows.target.numpy()).all()
+
+
+def test_of_the_analytic_signal_they_hold_the_quadrature_component(tmp_path):
+    network, windows = make_network(output="analytic"), make_windows(8, output="analytic")
+    batch = next(in_order(windows, 8))
+    snapshots = Snapshots(batch, [0])
+    snapshots.take(network, 0)
+    assert snapshots.state_dict()["estimates"].shape == (1, 8, 7)
+    snapshots.write(tmp_path / "snapshots.parquet")
+    columns = read_windows(tmp_path / "snapshots.parquet", SNAPSHOT_COLUMNS, leading=SNAPSHOT_COLUMNS)
+    with torch.no_grad():
+        np.testing.assert_allclose(columns["prediction"], network(batch.input)[:, 1], atol=1e-6)
+    assert (columns["target"] == batch.target[:, 1].numpy()).all()
+    assert (columns["input"] == batch.target[:, 0].numpy()).all()  # these windows have no noise
 
 
 def test_looking_does_not_change_what_is_learnt():

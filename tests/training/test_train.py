@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from quadrature.storage.windows import WINDOW_COLUMNS, Split, shard_path, writing
 from tests.checkout import Checkout
 
 OUTPUTS = ("data/snapshots.parquet", "models/model.safetensors", "metrics/train.json", "metrics/history.csv")
@@ -69,7 +70,7 @@ def train_together(checkout, processes, *options):
 
 @pytest.mark.slow
 def test_in_memory_or_streamed_by_one_thread_or_several_the_bytes_are_the_same(each_gradient):
-    """2,000 windows of 80 bytes make four shards: --memory 0 holds none of them."""
+    """2,000 windows of 120 bytes make four shards: --memory 0 holds none of them."""
     expected, _ = train(each_gradient)
     assert train(each_gradient, "--memory", "0")[0] == expected
     for threads in (2, 4):
@@ -168,6 +169,33 @@ def test_a_process_that_hangs_is_told_of_within_the_patience(generated):
 def test_windows_may_lie_elsewhere(generated, tmp_path):
     (generated.path / "data/windows").rename(tmp_path / "elsewhere")
     train(generated, "--windows", str(tmp_path / "elsewhere"))
+
+
+@pytest.mark.slow
+def test_windows_of_ones_own_without_in_phase_train_the_quadrature_component_alone(generated):
+    """Refused in a line for the analytic signal; the targets, which the windows' make, lack the column as well."""
+    generated.set(**{"targets.kind": "clean"})
+    for split in ("train", "validation"):
+        leave_out_in_phase(generated.path / "data/windows" / split)
+    generated.stage("targets")
+    refused = generated.stage("train", check=False)
+    assert refused.returncode == 65
+    assert refused.stderr.splitlines()[-1] == (
+        "data/targets/train has no column in_phase, the target of model.output analytic; "
+        "set model.output in params.yaml to quadrature, or write the column"
+    )
+    generated.set(**{"model.output": "quadrature"})
+    train(generated)
+
+
+def leave_out_in_phase(folder):
+    """Writes a split anew as windows of one's own may be, with the columns that it needs."""
+    split = Split(folder)
+    assert split.columns == (*WINDOW_COLUMNS, "in_phase")
+    shards = [split.read(shard, WINDOW_COLUMNS) for shard in range(len(split.sizes))]
+    for shard, columns in enumerate(shards):
+        with writing(shard_path(folder, shard), shard, len(shards)) as file:
+            file.write(columns)
 
 
 @pytest.mark.slow

@@ -10,7 +10,8 @@ from safetensors.torch import load_file
 from quadrature.network.model import QuadratureNetwork, initialize, predict
 from quadrature.network.model_file import load_model, save_model
 from quadrature.signals.waves import draw_shard
-from quadrature.storage.windows import shard_path, writing
+from quadrature.storage.arrow import stack
+from quadrature.storage.windows import COMPONENTS, shard_path, writing
 from quadrature.training import loop
 from quadrature.training.batches import open_split
 from quadrature.training.state import Training
@@ -36,23 +37,28 @@ def learn(folder, unit, **changes):
     columns = draw_shard(params, "train", 0)
     with writing(shard_path(folder, 0)) as file:
         file.write(columns)
-    windows = open_split(folder, torch.device("cpu"), 10**6, scale=high)
-    network = QuadratureNetwork(make_params(**changes), windows.window_length)
+    model = make_params(**changes)
+    components = COMPONENTS[-model.components :]
+    windows = open_split(folder, torch.device("cpu"), 10**6, scale=high, components=components)
+    network = QuadratureNetwork(model, windows.window_length)
     initialize(network, 0)
     (record,) = loop.train(Training(network, make_training(epochs=1)), windows, windows)
     network.scale = high
     save_model(network, folder / "model")
     estimates = predict(load_model(folder / "model"), columns["input"], 100).astype(float) / unit
+    target = columns["target"] if len(components) == 1 else stack(columns, components)
     errors = [record.train_mse / unit**2, record.validation_mse / unit**2]
-    assert errors[1] == pytest.approx(np.square(estimates - columns["target"] / unit).mean(), rel=1e-4)
+    assert errors[1] == pytest.approx(np.square(estimates - target / unit).mean(), rel=1e-4)
     return Trained(list(network.state_dict().values()), errors, estimates)
 
 
-@pytest.mark.parametrize("num_layers", [1, 2], ids=["written out", "autograd"])
-def test_another_power_of_two_gives_the_same_bits(tmp_path, num_layers):
-    expected = learn(tmp_path / "1", 1.0, num_layers=num_layers)
+@pytest.mark.parametrize(
+    "changes", [{}, {"num_layers": 2}, {"output": "analytic"}], ids=["written out", "autograd", "two components"]
+)
+def test_another_power_of_two_gives_the_same_bits(tmp_path, changes):
+    expected = learn(tmp_path / "1", 1.0, **changes)
     for power in (-90, 20, 90):
-        found = learn(tmp_path / f"{power}", 2.0**power, num_layers=num_layers)
+        found = learn(tmp_path / f"{power}", 2.0**power, **changes)
         assert all(map(torch.equal, found.weights, expected.weights))
         assert found.errors == expected.errors
         assert (found.estimates == expected.estimates).all()
@@ -78,12 +84,15 @@ def test_the_stages_give_the_same_network_and_relative_errors_in_another_unit(tm
             checkout.stage(stage)
         weights.append(load_file(checkout.path / "models/model.safetensors"))
         train, test = (checkout.yaml(f"metrics/{name}.json") for name in ("train", "test"))
-        relative = [test["excess"], test["floor_z_score"], test["seen_in_training"]]
+        relative = [test[name] for name in ("excess", "floor_z_score", "seen_in_training", "phase_rmse_degrees")]
         squares = [
             train["train_mse"],
             train["validation_mse"],
             test["mse"],
             test["floor_mse"],
+            test["in_phase_mse"],
+            test["floor_in_phase_mse"],
+            test["amplitude_rmse"] ** 2,
             *test["baselines"].values(),
         ]
         metrics.append([*relative, *(square / unit**2 for square in squares)])

@@ -14,6 +14,7 @@ help:  ## List the targets
 repro: environment  ## Run the pipeline: the stages whose code, parameters or data changed
 	@.venv/bin/python -m quadrature heal --quiet || [ $$? -eq 1 ]  # it found nothing to fix
 	@.venv/bin/dvc repro
+	@.venv/bin/python -m quadrature show
 
 quick: tools  ## Run the fast unit tests, while editing
 	@$(PYTEST) -m "not slow and not nightly"

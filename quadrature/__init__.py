@@ -9,7 +9,9 @@ if TYPE_CHECKING:
 
     from quadrature.prediction.model import Model
 
-__all__ = ["load"]
+__all__ = ["__version__", "load"]
+
+__version__ = "0.1.0"
 
 
 def load(path: Path | str) -> Model:

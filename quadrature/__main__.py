@@ -6,12 +6,15 @@ import signal
 import sys
 from functools import partial
 
+from quadrature import __version__
 from quadrature.runtime import lifecycle
 from quadrature.runtime.arguments import Parser
 
 COMMANDS = {
     "predict": "estimate amplitude, phase and frequency of windows, or of a long signal",
+    "live": "read a signal from standard input, and answer each sample at once",
     "plan": "say how well a signal could be estimated at best, before any training",
+    "show": "print this run's errors beside those of other estimates",
     "compare": "compare runs: the parameters that differ and the metrics",
     "gate": "check this run's metrics against the rules in gates.yaml",
     "verify": "check that dvc.lock belongs to this code and these parameters, without any data",
@@ -24,6 +27,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # until the command has begun: stages/__init__.py says why
     os.environ.pop("MPLBACKEND", None)  # so it does here
     parser = Parser(prog="python -m quadrature", description="Commands for models and runs.")
+    parser.add_argument("--version", action="version", version=f"quadrature {__version__}")
     parsers = parser.add_subparsers(required=True, metavar="COMMAND")
     for name, summary in COMMANDS.items():
         subparser = parsers.add_parser(name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.")
@@ -31,6 +35,9 @@ def main() -> None:
             module = importlib.import_module(f"quadrature.commands.{name}")
             module.add_arguments(subparser)
             subparser.set_defaults(main=module.main)
+    if len(sys.argv) == 1:
+        parser.print_help()
+        parser.exit(2)
     arguments = parser.parse_args()
     lifecycle.run(partial(arguments.main, arguments))
 

@@ -19,6 +19,7 @@ from quadrature.network.model import QuadratureNetwork, analytic_signal, predict
 from quadrature.network.model_file import load_model
 from quadrature.posterior.mean import PosteriorMean, PrefixMean
 from quadrature.runtime import lifecycle
+from quadrature.runtime.arguments import take_none
 from quadrature.runtime.errors import DataError
 from quadrature.runtime.params import load_params
 from quadrature.runtime.settings import Section
@@ -59,6 +60,7 @@ class Params(Section):
 
 
 def main() -> None:
+    take_none("stages.evaluate", __doc__)
     params = load_params(Params)
     device = set_up_device(params.device, params.threads)
     logging.info("device %s, threads %d", device, params.threads)
@@ -118,14 +120,13 @@ def rows(shard: Columns, estimates: Columns, components: Sequence[str]) -> Colum
     """Returns the rows of data/predictions.parquet for a shard, by the estimates of the analytic signal."""
     found = {name: shard[name] for name in WINDOW_COLUMNS}
     found |= {name: estimates[name][:, -1].astype(np.float32) for name in ESTIMATE_COLUMNS}
-    if components is COMPONENTS:
-        found |= {"in_phase": shard["in_phase"], "in_phase_prediction": estimates["prediction"][:, 0]}
-    return found
+    found["in_phase_prediction"] = estimates["prediction"][:, 0]
+    return found | ({"in_phase": shard["in_phase"]} if "in_phase" in components else {})
 
 
 def withdraw_floor(components: Sequence[str]) -> None:
     """Sets the column posterior_mean of data/predictions.parquet to nulls; copies the other columns."""
-    names = (*WINDOW_COLUMNS, *ESTIMATE_COLUMNS, *(IN_PHASE_COLUMNS if components is COMPONENTS else ()))
+    names = (*WINDOW_COLUMNS, *ESTIMATE_COLUMNS, *IN_PHASE_COLUMNS[: len(components)])  # the truth only if it is known
     with writing(PREDICTIONS) as predictions:
         for group in read_row_groups(PREDICTIONS, names):
             predictions.write(group | {"posterior_mean": np.full_like(group["posterior_mean"], np.nan)})

@@ -11,7 +11,7 @@ import pyarrow as pa
 from tqdm import tqdm
 
 from quadrature.runtime import lifecycle
-from quadrature.runtime.arguments import whole_number
+from quadrature.runtime.arguments import Parser, whole_number
 from quadrature.runtime.launch import Launch, read_launch
 from quadrature.runtime.params import load_params
 from quadrature.runtime.settings import Section
@@ -44,7 +44,7 @@ def main() -> None:
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m stages.generate", description="Draw the windows.")
+    parser = Parser(prog="python -m stages.generate", description="Draw the windows.")
     parser.add_argument(
         "--windows", default="data/windows", metavar="FOLDER",
         help="folder to write to: a path, s3://bucket/folder or gs://bucket/folder (default: data/windows)",

@@ -10,6 +10,7 @@ from quadrature.plotting import animation, error_tables, figures
 from quadrature.plotting.figures import PlotParams
 from quadrature.plotting.time_axis import TimeAxis
 from quadrature.runtime import lifecycle
+from quadrature.runtime.arguments import take_none
 from quadrature.runtime.params import load_params
 from quadrature.runtime.settings import Section
 from quadrature.signals.waves import GenerateParams
@@ -33,10 +34,11 @@ class Params(Section):
 
 
 def main() -> None:
+    take_none("stages.plot", __doc__)
     params = load_params(Params)
     axis = TimeAxis.of(params.generate)
     # Predictions may not fit in memory: they are read a row group at a time, once for each use.
-    columns = (*WINDOW_COLUMNS, *ESTIMATE_COLUMNS, *(IN_PHASE_COLUMNS if params.output == "analytic" else ()))
+    columns = (*WINDOW_COLUMNS, *ESTIMATE_COLUMNS, *(IN_PHASE_COLUMNS[:1] if params.output == "analytic" else ()))
     read = partial(read_row_groups, Path("data/predictions.parquet"), columns)
     first, fastest = figures.choose_windows(read(), params.plot.windows)
     snapshots = read_windows(Path("data/snapshots.parquet"), SNAPSHOT_COLUMNS, leading=SNAPSHOT_COLUMNS)

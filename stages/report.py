@@ -12,6 +12,7 @@ from quadrature.reporting.metrics import TestMetrics, TrainMetrics, read_metrics
 from quadrature.reporting.model_shape import read_weights
 from quadrature.reporting.verdict import alternatives, error_rows, verdict, warnings
 from quadrature.runtime import lifecycle
+from quadrature.runtime.arguments import take_none
 from quadrature.runtime.params import load_params
 from quadrature.runtime.settings import Section, flatten
 from quadrature.signals.waves import GenerateParams
@@ -45,6 +46,7 @@ class Params(Section):
 
 
 def main() -> None:
+    take_none("stages.report", __doc__)
     params = load_params(Params)
     trained, evaluated, plotted = (DigestList(DIGESTS / f"{stage}.sha256") for stage in ("train", "evaluate", "plot"))
     train = read_metrics(TrainMetrics, Path("metrics/train.json"), trained)

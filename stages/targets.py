@@ -17,7 +17,7 @@ from tqdm import tqdm
 from quadrature.posterior.resolution import Pilot
 from quadrature.posterior.targets import TargetsParams, posterior_means, prepare
 from quadrature.runtime import lifecycle
-from quadrature.runtime.arguments import whole_number
+from quadrature.runtime.arguments import Parser, whole_number
 from quadrature.runtime.launch import Launch, read_launch
 from quadrature.runtime.params import load_params
 from quadrature.runtime.settings import Section
@@ -100,7 +100,7 @@ def write_targets(pilot: Pilot | None, split: Split, folder: places.Place, launc
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m stages.targets", description="Make the targets of training.")
+    parser = Parser(prog="python -m stages.targets", description="Make the targets of training.")
     for name, default, what in (
         ("--windows", "data/windows", "folder of the windows"),
         ("--targets", "data/targets", "folder to write to"),

@@ -20,7 +20,7 @@ from quadrature.network.model import ModelParams, QuadratureNetwork, analytic_si
 from quadrature.network.model_file import save_model
 from quadrature.network.ranges import Ranges, measure
 from quadrature.runtime import lifecycle
-from quadrature.runtime.arguments import seconds, whole_number
+from quadrature.runtime.arguments import Parser, seconds, whole_number
 from quadrature.runtime.errors import Interruption
 from quadrature.runtime.launch import read_launch
 from quadrature.runtime.params import load_params
@@ -207,7 +207,7 @@ def count(network: QuadratureNetwork) -> int:
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m stages.train", description="Train the network.")
+    parser = Parser(prog="python -m stages.train", description="Train the network.")
     for name in ("windows", "targets"):
         parser.add_argument(
             f"--{name}", default=f"data/{name}", metavar="FOLDER",

@@ -26,6 +26,7 @@ from quadrature.network.model_file import load_model
 from quadrature.prediction.dialect import Dialect
 from quadrature.prediction.estimates import Estimator, Output, Signal, predict_signal, predict_windows
 from quadrature.prediction.gaps import LONGEST_GAP, Gaps
+from quadrature.prediction.overlap import At
 from quadrature.prediction.tables import Format, InputFormat, format_of, input_format_of, open_table, sniff_format
 from quadrature.runtime.arguments import hertz, whole_number
 from quadrature.runtime.errors import DataError, ParameterError
@@ -81,6 +82,10 @@ def _add_samples(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--time", metavar="NAME", help="column of times, which are checked to be evenly spaced; only with --hop"
     )
+    parser.add_argument(
+        "--at", choices=get_args(At),
+        help="where in its windows a sample is estimated: the mean over all, the middle or the end (default: mean)",
+    )  # fmt: skip
     parser.add_argument(
         "--rate", type=hertz, metavar="HZ", help="samples a second: adds frequency_hz, the frequency in Hz"
     )
@@ -167,7 +172,7 @@ def _estimate(
             predict_windows(estimator, table, output, arguments.gaps)
         else:
             columns = arguments.column or (table.schema.names if kind == "wav" else ["input"])
-            channels = Signal(columns, arguments.hop, arguments.time)
+            channels = Signal(columns, arguments.hop, arguments.time, arguments.at or "mean")
             predict_signal(estimator, table, output, channels, arguments.gaps)
         result = (Path(folder) / "output").open("rb") if place == STANDARD else None
     if result is not None:
@@ -193,6 +198,8 @@ def _check_signal(arguments: argparse.Namespace, length: int) -> None:
         raise ParameterError("--column names a signal's column; give --hop with it")
     if hop is None and arguments.time is not None:
         raise ParameterError("--time names the times of a signal; give --hop with it")
+    if hop is None and arguments.at is not None:
+        raise ParameterError("--at chooses among the windows of a signal; give --hop with it")
     if hop is not None and hop > length:
         raise ParameterError(f"--hop is {hop}, more than the {length} samples of a window; give at most {length}")
     for name, count in Counter(arguments.column).items():

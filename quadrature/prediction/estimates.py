@@ -23,7 +23,7 @@ from quadrature.prediction.derived import Held, as_complex, frequency
 from quadrature.prediction.gaps import Filler, Gaps, are_full, fill
 from quadrature.prediction.likeness import Likeness
 from quadrature.prediction.metadata import output_metadata
-from quadrature.prediction.overlap import Overlap, ShortSignalError
+from quadrature.prediction.overlap import At, Overlap, ShortSignalError
 from quadrature.prediction.table_writer import TableWriter, compressed
 from quadrature.prediction.tables import Format, Table
 from quadrature.prediction.times import EvenTimes
@@ -83,11 +83,13 @@ class Estimates(NamedTuple):
 
 
 class Signal(NamedTuple):
-    """A column for each channel of a signal, a window every `hop` rows, and the column of times, if it is checked."""
+    """A column for each channel of a signal, a window every `hop` rows, the column of times, if it is checked, and
+    where in a window its estimates are taken."""
 
     columns: Sequence[str]
     hop: int
     time: str | None = None
+    at: At = "mean"
 
 
 class Output(NamedTuple):
@@ -137,7 +139,7 @@ def predict_signal(estimate: Estimator, table: Table, output: Output, signal: Si
     names = carried_names(table, [f"{name}{suffix}" for suffix in suffixes for name in output.columns])
     times = EvenTimes(table, signal.time) if signal.time is not None else None
     slabs = _slabs(table, reads, estimate.slab_windows * signal.hop, times)
-    followers = [_Follower(estimate, signal.hop, gaps, suffix) for suffix in suffixes]
+    followers = [_Follower(estimate, signal, gaps, suffix) for suffix in suffixes]
     try:
         _write(_follow(slabs, followers), table, names, output, numbered=False)
     except ShortSignalError as error:
@@ -158,9 +160,9 @@ def _slabs(table: Table, reads: Sequence[Read], size: int, times: EvenTimes | No
 class _Follower:
     """Estimates a channel of a signal that comes in parts."""
 
-    def __init__(self, estimate: Estimator, hop: int, gaps: Gaps, suffix: str) -> None:
+    def __init__(self, estimate: Estimator, signal: Signal, gaps: Gaps, suffix: str) -> None:
         self._estimate, self._suffix = estimate, suffix
-        self._overlap = Overlap(estimate.length, hop)
+        self._overlap = Overlap(estimate.length, signal.hop, signal.at)
         self._filler = Filler() if gaps == "interpolate" else None
         self._held = Held()
 

@@ -12,8 +12,12 @@ A sample's estimate is the plain mean over the windows that hold it. Eleven samp
                            6 7 8 9
                              7 8 9 10    the last one, placed by the signal's end
 
-A window that holds a missing sample, NaN, has no estimate: its place in the means is left out.
+`at` chooses other estimates than the mean: only those in the middle of a window, or only those at its end, which
+depend on no later sample. With hop 1 each sample has one, except near the signal's ends. A window that holds a
+missing sample, NaN, has no estimate: its place in the means is left out.
 """
+
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +25,9 @@ from numpy.typing import NDArray
 from quadrature.prediction.gaps import are_full
 
 Array = NDArray[np.float32]
+
+At = Literal["mean", "middle", "end"]
+"""Which of the estimates for a sample, by the windows that hold it, is its own."""
 
 
 class ShortSignalError(Exception):
@@ -35,8 +42,10 @@ class Overlap:
     does not depend on the number of samples in each push.
     """
 
-    def __init__(self, length: int, hop: int) -> None:
+    def __init__(self, length: int, hop: int, at: At = "mean") -> None:
         self._length, self._hop = length, hop
+        # Backwards, so that each sample adds its windows in order of their starts.
+        self._positions = {"mean": [*range(length)][::-1], "middle": [length // 2], "end": [length - 1]}[at]
         self._samples = np.empty(0, np.float32)
         self._sums = np.empty((2, 0))
         self._counts = np.empty(0)
@@ -81,7 +90,7 @@ class Overlap:
         starts = self._starts
         if not self._full.all():
             starts, estimates = starts[self._full], estimates[self._full]
-        for position in reversed(range(self._length)):  # so that each sample adds its windows in order of their starts
+        for position in self._positions:
             self._sums[:, starts + position] += estimates[:, :, position].T
             self._counts[starts + position] += 1
 

@@ -1,6 +1,8 @@
 """Number types for argparse, which say what they accept, and a parser that escapes what it quotes."""
 
 import argparse
+import difflib
+import re
 from collections.abc import Callable
 from typing import NoReturn
 
@@ -11,8 +13,19 @@ class Parser(argparse.ArgumentParser):
     """A parser of the command line whose errors are one line, with unprintable characters escaped."""
 
     def error(self, message: str) -> NoReturn:
-        """Prints the error and exits with 2."""
+        """Prints the error, with the choice that was probably meant, and exits with 2."""
+        if found := _INVALID_CHOICE.search(message):
+            near = difflib.get_close_matches(found["given"], re.findall(r"[\w.-]+", found["choices"]), n=1)
+            message += "".join(f"; did you mean {choice}?" for choice in near)
         super().error(printable(message))
+
+
+_INVALID_CHOICE = re.compile(r"invalid choice: '(?P<given>.*)' \(choose from (?P<choices>.*)\)$")
+
+
+def take_none(module: str, description: str | None) -> None:
+    """Parses the command line of a module that has no arguments; `description` is its docstring."""
+    Parser(prog=f"python -m {module}", description=(description or "").partition("\n")[0]).parse_args()
 
 
 def whole_number(lowest: int, highest: int) -> Callable[[str], int]:

@@ -37,6 +37,22 @@ class _Formatter(logging.Formatter):
         return "\n".join(map(printable, super().format(record).split("\n")))
 
 
+class _Handler(logging.StreamHandler[TextIO]):
+    """Writes a record above the progress bars, which are drawn again below it."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if "tqdm" not in sys.modules:  # importing it takes time, and without it there are no bars
+            super().emit(record)
+            return
+        from tqdm import tqdm
+
+        try:
+            tqdm.write(f"{self.format(record)}\n", file=self.stream, end="")  # in one piece, beside other processes
+            self.flush()
+        except Exception:
+            self.handleError(record)
+
+
 def run(main: Callable[[], None]) -> NoReturn:
     """Runs main and exits with 0, or with a QuadratureError's exit code and its message in place of a traceback.
 
@@ -50,7 +66,7 @@ def attempt(main: Callable[[], None]) -> int:
     """Runs main and returns the exit code. Afterwards signals are ignored."""
     if sys.stderr is None:  # it was closed
         sys.stderr = open(os.devnull, "w")  # noqa: PTH123, SIM115, it stays open: no output may become file 2
-    handler = logging.StreamHandler(sys.stderr)
+    handler = _Handler(sys.stderr)
     handler.setFormatter(_Formatter())
     logging.basicConfig(level=logging.INFO, handlers=[handler])
     _on_signals(_interrupt)

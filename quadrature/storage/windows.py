@@ -30,7 +30,7 @@ WINDOW_COLUMNS = ("input", "target", "phase", "frequency", "amplitude")
 TARGET_COLUMNS = ("target",)
 COMPONENTS = ("in_phase", "target")  # of the analytic signal: the target is its quadrature component
 ESTIMATE_COLUMNS = ("prediction", "posterior_mean", "least_squares", "hilbert")
-IN_PHASE_COLUMNS = ("in_phase", "in_phase_prediction")  # of data/predictions.parquet, if the truth is known
+IN_PHASE_COLUMNS = ("in_phase_prediction", "in_phase")  # of data/predictions.parquet; the truth may not be known
 SNAPSHOT_COLUMNS = ("step", "input", "target", "prediction")
 
 _SHARD = re.compile(r"/\.?part-([0-9]+)\.parquet(?:\.tmp)?$")  # includes the temporary names of storage.files

@@ -68,6 +68,24 @@ def test_the_windows_and_the_means_are_those_of_a_plain_loop_however_the_signal_
             assert np.array_equal(found[component], averaged(estimate(expected)[:, component], starts, count))
 
 
+@pytest.mark.parametrize(("at", "position"), [("middle", LENGTH // 2), ("end", LENGTH - 1)])
+@pytest.mark.parametrize("hop", [1, 4])
+def test_the_middle_or_the_end_of_a_window_alone_can_be_its_samples_estimate(at, position, hop):
+    signal = np.random.default_rng(0).standard_normal(45).astype(np.float32)
+    overlap = Overlap(LENGTH, hop, at)
+    popped = []
+    for piece in [*np.split(signal, [7, 30]), None]:
+        overlap.end() if piece is None else overlap.push(piece)
+        taken = overlap.take(1)
+        overlap.put(np.stack([taken, 2.0 * taken], axis=1) + np.arange(LENGTH))
+        popped.append(overlap.pop())
+    estimates, known = (np.concatenate(parts, axis=-1) for parts in zip(*popped, strict=True))
+    starts = starts_of(45, hop)
+    assert np.flatnonzero(known).tolist() == [start + position for start in starts]
+    for component, factor in enumerate((1.0, 2.0)):
+        np.testing.assert_allclose(estimates[component][known], factor * signal[known] + position, rtol=1e-6)
+
+
 def test_estimates_are_added_in_the_order_of_their_windows_however_the_signal_comes():
     """The sum of these numbers depends on their order."""
     drawn = np.random.default_rng(0).choice(np.array([1e30, -1e30, 1.0], np.float32), (33, 2, LENGTH))

@@ -2,9 +2,12 @@
 
 import argparse
 import json
+import os
 import re
 import shlex
 import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -98,3 +101,15 @@ def test_the_page_tells_the_limits_that_the_code_has():
     assert "a gap of one or two samples is filled" in SECTIONS["Missing samples"]
     assert TOLERANCE == 0.1
     assert "may differ by a tenth" in SECTIONS["Missing samples"]
+
+
+@pytest.mark.slow
+def test_the_pages_command_about_a_signal_as_it_comes_answers_its_last_sample(model, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(PROJECT))
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models/model.safetensors").symlink_to(model)
+    (line,) = commands_in(SECTIONS["A signal as it comes"])
+    done = subprocess.run(["bash", "-euo", "pipefail", "-c", line], capture_output=True, text=True, check=True)
+    assert len([float(field) for field in done.stdout.split(",")]) == 6

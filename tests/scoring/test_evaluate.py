@@ -143,6 +143,7 @@ def test_windows_without_an_in_phase_component_have_the_figures_of_the_quadratur
     assert found["baselines"] == pytest.approx(expected["baselines"])
     others = found.keys() - {*of_both, "baselines"}
     assert {name: found[name] for name in others} == {name: expected[name] for name in others}
+    tree.stage("plot")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,115 @@
+"""`python -m quadrature live` answers each sample before the next one comes, as `predict --hop 1 --at end` does."""
+
+import csv
+import subprocess
+import sys
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from quadrature.network.model import ModelParams, QuadratureNetwork, initialize
+from quadrature.network.model_file import save_model
+from quadrature.prediction.live import follow
+from tests.checkout import PROJECT
+from tests.prediction.running import LENGTH, PARAMS, read, run
+
+COLUMNS = ["in_phase", "quadrature", "amplitude", "phase", "frequency"]
+
+
+def make_model(folder, **changes):
+    network = QuadratureNetwork(ModelParams.model_validate(PARAMS | changes), LENGTH)
+    initialize(network, 0)
+    save_model(network, folder / "model.safetensors")
+    return network.eval()
+
+
+def start(folder, *options):
+    command = [sys.executable, "-m", "quadrature", "live", "--model", folder / "model.safetensors", *options]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    return subprocess.Popen(command, cwd=PROJECT, text=True, bufsize=1, **pipes)
+
+
+def answers(folder, lines, *options):
+    """Returns the rows of the output, as dictionaries, and the exit code and the last line of the log."""
+    output, log = (process := start(folder, *options)).communicate("\n".join(lines) + "\n")
+    return list(csv.DictReader(output.splitlines())), process.returncode, (log.splitlines() or [""])[-1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("changes", [{}, {"output": "quadrature"}, {"head": "every"}])
+def test_each_sample_is_answered_before_the_next_one_is_sent(tmp_path, changes):
+    make_model(tmp_path, **changes)
+    with start(tmp_path, "--rate", "100") as process:
+        assert process.stdout.readline() == ",".join([*COLUMNS, "frequency_hz"]) + "\n"
+        for number in range(LENGTH + 3):
+            process.stdin.write(f"{np.sin(0.3 * number)}\n")
+            fields = process.stdout.readline().rstrip("\n").split(",")
+            has_estimate = "head" in changes or number >= LENGTH - 1
+            assert len(fields) == 6
+            assert (fields[0] != "") == has_estimate
+        process.stdin.close()
+        assert process.wait(20) == 0
+        assert float(fields[5]) == pytest.approx(float(fields[4]) * 100.0 / (2.0 * np.pi), rel=1e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("output", ["analytic", "quadrature"])
+def test_the_answers_are_those_at_the_end_of_each_window(tmp_path, output):
+    make_model(tmp_path, output=output)
+    signal = np.random.default_rng(0).standard_normal(40).astype(np.float32)
+    rows, code, _ = answers(tmp_path, [repr(float(sample)) for sample in signal])
+    assert code == 0
+    pq.write_table(pa.table({"input": signal}), tmp_path / "signal.parquet")
+    paths = [tmp_path / name for name in ("model.safetensors", "signal.parquet", "estimates.parquet")]
+    run(*paths, "--hop", 1, "--at", "end")
+    expected = read(paths[2])
+    for name in ("in_phase", "quadrature", "amplitude", "phase"):
+        found = [float(row[name] or "nan") for row in rows]
+        np.testing.assert_allclose(found, expected[name], rtol=1e-5, atol=1e-6)
+    turn = np.diff([float(row["phase"]) for row in rows[LENGTH - 1 :]])
+    advance = [float(row["frequency"]) for row in rows[LENGTH:]]
+    np.testing.assert_allclose(np.exp(1j * np.array(advance)), np.exp(1j * turn), atol=1e-5)
+
+
+@pytest.mark.parametrize("head", ["last", "every"])
+def test_a_missing_sample_leaves_gaps_and_then_the_estimates_go_on(tmp_path, head):
+    network = make_model(tmp_path, head=head)
+    signal = np.random.default_rng(1).standard_normal(3 * LENGTH).tolist()
+    signal[LENGTH + 2] = float("nan")
+    live = follow(network)
+    found = [live.update(sample) for sample in signal]
+    waits = LENGTH if head == "last" else 1  # a state of zeros answers at once, and begins again after the gap
+    known = [number for number, each in enumerate(found) if each is not None]
+    after = LENGTH + 2 + waits
+    assert known == [*range(waits - 1, LENGTH + 2), *range(after, 3 * LENGTH)]
+    fresh = follow(network)
+    again = [fresh.update(sample) for sample in signal[LENGTH + 3 :]]
+    assert again[-1] == found[-1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("lines", "last"),
+    [
+        (["0.1", "abc"], "standard input, line 2 is 'abc', not a number"),
+        (["1e39"], "standard input, line 1 is 1e39, beyond float32's 3.4e+38; scale the signal"),
+        (["0.1", "", "inf"], "standard input, line 3 is inf, beyond float32's 3.4e+38; scale the signal"),
+        (["1" * 200], f"standard input, line 1 is {'1' * 100}, beyond float32's 3.4e+38; scale the signal"),
+    ],
+)
+def test_a_line_that_is_no_sample_ends_it_with_its_number(tmp_path, lines, last):
+    make_model(tmp_path)
+    rows, code, log = answers(tmp_path, lines)
+    assert (code, log) == (65, last)
+    assert len(rows) == len(lines) - 1
+
+
+@pytest.mark.slow
+def test_a_reader_that_leaves_ends_it(tmp_path):
+    make_model(tmp_path)
+    command = f"yes 0.1 | {sys.executable} -m quadrature live --model {tmp_path}/model.safetensors | head -n 3"
+    done = subprocess.run(["bash", "-c", command], cwd=PROJECT, capture_output=True, text=True, timeout=60, check=False)
+    assert len(done.stdout.splitlines()) == 3
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,102 @@
+"""The command line: help, version, likely spellings, and log lines above the progress bar."""
+
+import os
+import pty
+import re
+import subprocess
+import sys
+import termios
+import tomllib
+
+import pytest
+
+import quadrature
+from quadrature.runtime.arguments import Parser
+from tests.checkout import PROJECT
+
+STAGES = ("generate", "targets", "train", "evaluate", "plot", "report")
+
+
+def run(*words):
+    return subprocess.run([sys.executable, "-m", *words], cwd=PROJECT, capture_output=True, text=True, check=False)
+
+
+def test_the_version_is_that_of_the_project():
+    declared = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]["version"]
+    assert run("quadrature", "--version").stdout == f"quadrature {declared}\n"
+    assert quadrature.__version__ == declared
+
+
+def test_without_a_command_the_commands_are_listed():
+    done = run("quadrature")
+    assert (done.returncode, done.stderr) == (2, "")
+    assert done.stdout == run("quadrature", "--help").stdout
+    assert "\n    predict " in done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", STAGES)
+def test_every_stage_has_a_help_and_refuses_what_it_does_not_know(stage):
+    done = run(f"stages.{stage}", "--help")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith(f"usage: python -m stages.{stage} [-h]")
+    done = run(f"stages.{stage}", "--nonsense")
+    assert (done.returncode, done.stdout) == (2, "")
+    expected = f"python -m stages.{stage}: error: unrecognized arguments: --nonsense"
+    assert done.stderr.splitlines()[-1] == expected
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [("predct", "predict"), ("comapre", "compare"), ("prédict", "predict"), ("zzz", None), ("", None)],
+)
+def test_a_choice_that_was_probably_meant_is_named(given, meant, capsys):
+    parser = Parser()
+    parsers = parser.add_subparsers(metavar="COMMAND")
+    for name in ("predict", "compare", "gate"):
+        parsers.add_parser(name)
+    with pytest.raises(SystemExit):
+        parser.parse_args([given])
+    said = capsys.readouterr().err
+    assert said.endswith(f"; did you mean {meant}?\n" if meant else ")\n")
+
+
+BARS = """
+import logging, time
+from tqdm import tqdm
+from quadrature.runtime import lifecycle
+
+def main():
+    for number in tqdm(range(3), "steps", mininterval=0.0):
+        logging.info("line %d", number)
+
+lifecycle.run(main)
+"""
+
+
+def test_a_line_of_the_log_is_not_glued_to_a_progress_bar():
+    """On a terminal, where bars are drawn."""
+    parent, terminal = pty.openpty()
+    termios.tcsetwinsize(terminal, (24, 80))
+    with subprocess.Popen([sys.executable, "-c", BARS], cwd=PROJECT, stderr=terminal, stdout=terminal) as process:
+        os.close(terminal)
+        shown = b""
+        while part := read(parent):
+            shown += part
+        assert process.wait(20) == 0
+    os.close(parent)
+    text = shown.decode()
+    assert "steps: " in text
+    assert "3/3" in text
+    for number in range(3):
+        before, _, after = text.partition(f"line {number}")
+        assert re.split(r"[\r\n]", before)[-1] == ""
+        assert after.startswith("\r\n")
+
+
+def read(terminal):
+    """Returns what a terminal shows next; nothing at its end, which Linux reports as an error."""
+    try:
+        return os.read(terminal, 2**16)
+    except OSError:
+        return b""

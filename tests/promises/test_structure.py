@@ -47,12 +47,10 @@ UNUSED = {
     "generate": "storage/history",
     "targets": "storage/history",
     "train": "",
-    "evaluate": (
-        "posterior/targets runtime/arguments runtime/launch signals/drawing storage/fingerprint storage/history"
-    ),
-    "plot": "runtime/arguments runtime/launch runtime/threads signals/drawing storage/fingerprint",
+    "evaluate": ("posterior/targets runtime/launch signals/drawing storage/fingerprint storage/history"),
+    "plot": "runtime/launch runtime/threads signals/drawing storage/fingerprint",
     "report": (
-        "runtime/arguments runtime/launch runtime/threads signals/drawing"
+        "runtime/launch runtime/threads signals/drawing"
         " storage/arrow storage/fingerprint storage/places storage/windows"
     ),
 }

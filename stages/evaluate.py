@@ -65,7 +65,8 @@ def main() -> None:
     device = set_up_device(params.device, params.threads)
     logging.info("device %s, threads %d", device, params.threads)
     network = load_model(MODEL).to(device)
-    components = COMPONENTS if "in_phase" in Split(TEST).columns else TARGET_COLUMNS
+    is_known = all("in_phase" in Split(folder).columns for folder in (TEST, TRAIN))
+    components = COMPONENTS if is_known else TARGET_COLUMNS
 
     least_squares, seen = LeastSquares(network.window_length, network.scale), 0
     posterior = PosteriorMean if network.params.sees_whole_window else PrefixMean

@@ -31,7 +31,7 @@ from quadrature.storage.history import History, Record, write_history
 from quadrature.storage.places import Place, join, parse_place
 from quadrature.storage.windows import COMPONENTS, TARGET_COLUMNS, Split
 from quadrature.training.arithmetic import arithmetic
-from quadrature.training.batches import SplitReader, in_order, open_split
+from quadrature.training.batches import SplitReader, in_order, open_split, spread
 from quadrature.training.checkpoint import Checkpoints, checkpoints, prefixed, training_key, unpack, within
 from quadrature.training.distributed import LostRankError, Ranks, joined, start_processes
 from quadrature.training.helpers import LostHelperError
@@ -40,8 +40,8 @@ from quadrature.training.params import TrainParams
 from quadrature.training.snapshots import Snapshots, snapshot_steps
 from quadrature.training.state import Training
 
-MEASURED = 8192
-"""Validation windows, at most, by which the model's file says what training windows are like."""
+MEASURED, LEAST_MEASURED = 8192, 200
+"""Training windows by which the model's file says what they are like, at most and at least."""
 
 
 class Params(Section):
@@ -103,16 +103,17 @@ def run(arguments: argparse.Namespace, params: Params, device: torch.device, ran
         resume(training, snapshots, saved, ranks)
         advance(training, windows, validation, snapshots, saved, ranks)
         network.scale = params.scale  # so far it has read windows that were divided; from its file on it divides them
-        network.ranges = measure_ranges(network, validation)
+        network.ranges = measure_ranges(network, windows)
         write(network, training, snapshots, params.target)
         if saved is not None:
             saved.remove()
 
 
-def measure_ranges(network: QuadratureNetwork, validation: SplitReader) -> Ranges:
-    """Returns what windows like those in training are like to the trained network."""
-    first = next(in_order(validation, MEASURED)).input.squeeze(-1).cpu().numpy()
-    windows = first * np.float32(validation.scale)
+def measure_ranges(network: QuadratureNetwork, split: SplitReader) -> Ranges | None:
+    """Returns what the training windows are like to the trained network; None if they are too few to tell."""
+    if split.window_count < LEAST_MEASURED:
+        return None
+    windows = spread(split, MEASURED).input.squeeze(-1).cpu().numpy() * np.float32(split.scale)
     return measure(windows, analytic_signal(windows, predict(network, windows, MEASURED)))
 
 

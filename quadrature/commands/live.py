@@ -1,13 +1,15 @@
 """`python -m quadrature live`: reads a signal from standard input, and answers each sample at once.
 
 A line of input is a sample; an empty line, NA or nan is a missing one. Each is answered by a line of CSV with the
-estimates at that sample, from it and the samples before it alone. The columns are those of `predict`. The frequency is
-the advance of the phase since the sample before. Fields are empty where there is no estimate: before the first window
-is full, and while a missing sample is in it.
+estimates at that sample, from it and the samples before it alone. The columns are those of `predict`, but the
+frequency is the advance of the phase since the sample before: the next sample is not known. Fields are empty where
+there is no estimate: before the first window is full, and while a missing sample is in it.
 """
 
 import argparse
+import logging
 import math
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +26,10 @@ COLUMNS = ("in_phase", "quadrature", "amplitude", "phase", "frequency")
 
 MISSING = ("", "na", "nan")
 
-_MAX_LINE = 100  # characters of a sample
+COMPARED = 100
+"""Samples after which the signal is compared with those in training, again and again until it is found unlike them."""
+
+_MAX_LINE = 101  # bytes of a line, with its end
 _MAX_FLOAT32 = float(np.finfo(np.float32).max)
 
 
@@ -38,31 +43,43 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(arguments: argparse.Namespace) -> None:
     """Answers until standard input ends."""
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # if the reader stops, end as `cat` does
     set_up_device("cpu", threads=1)
-    signal, rate = follow(load_model(arguments.model)), arguments.rate
+    live, rate, is_warned = follow(load_model(arguments.model)), arguments.rate, False
     before: tuple[float, float] | None = None
     with standard("input") as samples, standard("output") as output:
         output.write(",".join(COLUMNS if rate is None else (*COLUMNS, "frequency_hz")) + "\n")
         output.flush()
         number = 0
-        while line := samples.readline(_MAX_LINE):
+        while line := samples.buffer.readline(_MAX_LINE):
             number += 1
-            found = signal.update(_sample(line, number))
+            with np.errstate(all="ignore"):  # an estimate that is not finite is refused
+                found = live.update(_sample(line, number))
+            if found is not None and not all(map(math.isfinite, found)):
+                raise DataError(
+                    f"standard input, line {number}: the estimate is not finite; scale the samples to the size of "
+                    "those in training"
+                )
             output.write(",".join(_fields(before, found, rate)) + "\n")
             output.flush()
             before = found
+            if not is_warned and number % COMPARED == 0 and (words := live.likeness.describe()) is not None:
+                logging.warning("%s", words)
+                is_warned = True
 
 
-def _sample(line: str, number: int) -> float:
+def _sample(line: bytes, number: int) -> float:
     """Returns a line's sample, NaN if it is missing. Raises DataError."""
-    text = line.strip()
+    text = line.decode(errors="replace").strip()
+    if len(line) == _MAX_LINE and not line.endswith(b"\n"):
+        raise DataError(f"standard input, line {number} is longer than {_MAX_LINE - 1} characters; write one number")
     if text.lower() in MISSING:
         return math.nan
     try:
-        sample = float(text)
+        sample = float(text.replace("_", "?"))  # Python would read 1_0 as 10
     except ValueError:
         raise DataError(f"standard input, line {number} is {text!r}, not a number") from None
-    if not abs(sample) <= _MAX_FLOAT32:
+    if abs(sample) > _MAX_FLOAT32:
         raise DataError(
             f"standard input, line {number} is {text}, beyond float32's {_MAX_FLOAT32:.3g}; scale the signal"
         )

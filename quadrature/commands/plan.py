@@ -26,6 +26,9 @@ from quadrature.signals.waves import GenerateParams
 PERIODS = (0.5, 1, 2, 4, 8)
 """Lengths of windows by default, in periods of the wave in the middle of the band."""
 
+MAX_LENGTH = 1024
+"""Samples in a window, at most: least squares takes memory and time in proportion to their square and cube."""
+
 DEFAULT_LENGTH = 10
 """Samples of a window of the default task; the cost of training is in proportion to the number of samples."""
 
@@ -55,7 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="standard deviations of the components of the 2nd, 3rd ... harmonic, relative to the amplitude",
     )  # fmt: skip
     parser.add_argument(
-        "--length", type=whole_number(2, 2048), nargs="+", metavar="N",
+        "--length", type=whole_number(2, MAX_LENGTH), nargs="+", metavar="N",
         help=f"samples in a window (default: {', '.join(f'{each:g}' for each in PERIODS)} periods)",
     )  # fmt: skip
 
@@ -63,6 +66,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(arguments: argparse.Namespace) -> None:
     """Prints the tables and the section."""
     logging.disable(logging.WARNING)  # the floor's words; a reason why there is none is printed below
+    _params(arguments, DEFAULT_LENGTH)  # so that a mistake is told as such
     tasks = [_params(arguments, length) for length in _lengths(arguments)]
     threads = os.cpu_count() or 1
     looked = [look(task, threads) for task in tqdm(tasks, unit="length", leave=False, disable=None)]
@@ -75,25 +79,30 @@ def main(arguments: argparse.Namespace) -> None:
         output.write(_table(tasks, [[(each.place, each.amplitude_percent) for each in found] for found in outlooks]))
         for reason in dict.fromkeys(reason for _, reason in looked if reason):
             output.write(f"\nNo best estimate: {reason}\n")
+        if arguments.band[1] > arguments.rate / 2.0:
+            output.write(
+                f"\nFrequencies above half the rate, {arguments.rate / 2.0:g} Hz, look like lower ones in the samples.\n"
+            )
         output.write("\nTraining is the time relative to windows of ten samples, the default task.\n")
         output.write(f"For windows of {chosen.length} samples, put this in params.yaml:\n\n")
         output.write(yaml.safe_dump({"generate": chosen.model_dump()}, sort_keys=False, default_flow_style=None))
 
 
 def _lengths(arguments: argparse.Namespace) -> list[int]:
+    """Returns the lengths of windows. Raises ParameterError."""
     if arguments.length:
         return list(dict.fromkeys(arguments.length))
     middle = sum(arguments.band) / 2.0
     if not middle > 0.0:
         raise ParameterError("--band has no frequency above 0; give --length, too")
-    lengths = [round(periods * arguments.rate / middle) + 1 for periods in PERIODS]
-    possible = [length for length in dict.fromkeys(lengths) if 3 <= length <= 2048]
+    samples = [periods * (arguments.rate / middle) + 1.0 for periods in PERIODS]
+    possible = [round(length) for length in samples if 2.5 <= length <= MAX_LENGTH]
     if not possible:
         raise ParameterError(
-            f"half a period to eight of {middle:g} Hz are {lengths[0]:,} to {lengths[-1]:,} samples, and windows have "
-            "2 to 2,048; resample the signal, or give --length"
+            f"half a period to eight of {middle:g} Hz are {samples[0]:,.4g} to {samples[-1]:,.4g} samples, and windows "
+            f"have 2 to {MAX_LENGTH:,}; resample the signal, or give --length"
         )
-    return possible
+    return list(dict.fromkeys(possible))
 
 
 def _params(arguments: argparse.Namespace, length: int) -> GenerateParams:
@@ -115,6 +124,8 @@ def _params(arguments: argparse.Namespace, length: int) -> GenerateParams:
         "harmonics": arguments.harmonics,
         "chirp": arguments.chirp,
     }
+    if arguments.amplitude[1] == 0.0:
+        raise ParameterError("--amplitude is 0, so there is no wave to estimate; give the range of your signal's")
     try:
         return GenerateParams.model_validate(tree)
     except ValidationError as error:
@@ -137,11 +148,15 @@ def _figure(value: float | None) -> str:
 
 
 def _choose(tasks: list[GenerateParams], outlooks: list[list[Outlook]]) -> GenerateParams:
-    """Returns the shortest windows whose phase at the end is nearly as good as any; by least squares without a best."""
+    """Returns the shortest windows whose phase at the end is nearly as good as any.
+
+    Where a best estimate is missing, least squares decides.
+    """
+
+    has_best = all(found[-1].phase_degrees["best"] is not None for found in outlooks)
 
     def error(found: list[Outlook]) -> float:
-        end = found[-1].phase_degrees
-        value = end["best"] if end["best"] is not None else end["least_squares"]
+        value = found[-1].phase_degrees["best" if has_best else "least_squares"]
         return float("inf") if value is None else value
 
     least = min(map(error, outlooks))

@@ -126,8 +126,8 @@ def main(arguments: argparse.Namespace) -> None:
         raise ParameterError("several processes need folders to share; give a folder as --input, and one as --output")
     else:
         _estimate(estimator, source, output, arguments, dialect)
-    if (words := estimator.likeness.describe()) is not None:
-        logging.warning(words)
+    for words in estimator.warnings():
+        logging.warning("%s", words)
 
 
 def _is_folder_asked(source: Place, arguments: argparse.Namespace) -> bool:
@@ -198,8 +198,8 @@ def _check_signal(arguments: argparse.Namespace, length: int) -> None:
         raise ParameterError("--column names a signal's column; give --hop with it")
     if hop is None and arguments.time is not None:
         raise ParameterError("--time names the times of a signal; give --hop with it")
-    if hop is None and arguments.at is not None:
-        raise ParameterError("--at chooses among the windows of a signal; give --hop with it")
+    if arguments.at is not None and hop != 1:
+        raise ParameterError(f"--at {arguments.at} needs a window for each sample of a signal; give --hop 1")
     if hop is not None and hop > length:
         raise ParameterError(f"--hop is {hop}, more than the {length} samples of a window; give at most {length}")
     for name, count in Counter(arguments.column).items():

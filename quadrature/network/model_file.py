@@ -80,6 +80,6 @@ def load_model(path: Path, execution: Execution | None = None) -> QuadratureNetw
         reraise_systems(error, path)
         reason = str(error).strip().splitlines()[0]
         raise DataError(
-            f"{path} is not a model of this project ({reason}); remove it and run `dvc repro train`"
+            f"{path} is not a model of this project ({reason}); if it should be, remove it and run `dvc repro train`"
         ) from None
     return network.eval()

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import field_validator
 
 from quadrature.runtime.settings import Section
 
@@ -39,6 +40,13 @@ class Ranges(Section):
     offset: Range
     noise: Range
     frequency: Range
+
+    @field_validator("*")
+    @classmethod
+    def _has_its_ends_in_order(cls, ends: Range) -> Range:
+        if not ends.low <= ends.high:
+            raise ValueError(f"its low end {ends.low:g} is above its high end {ends.high:g}")
+        return ends
 
 
 def features(windows: NDArray[np.floating], signal: NDArray[np.floating]) -> dict[str, NDArray[np.float64]]:

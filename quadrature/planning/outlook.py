@@ -11,7 +11,7 @@ import numpy as np
 from quadrature.scoring.analytic import AnalyticScore
 from quadrature.scoring.baselines import LeastSquares, hilbert
 from quadrature.scoring.floor import OptionalFloor
-from quadrature.signals.waves import GenerateParams, draw_shard
+from quadrature.signals.waves import GenerateParams, draw_shard, shard_count
 from quadrature.storage.arrow import stack
 from quadrature.storage.windows import COMPONENTS
 
@@ -20,6 +20,9 @@ WINDOWS = 512
 
 PER_COEFFICIENT = 20
 """Windows that least squares is fitted to, for each coefficient of a sample."""
+
+SHARD = 1024
+"""Windows drawn at a time."""
 
 ESTIMATES = ("best", "least_squares", "hilbert")
 
@@ -35,14 +38,15 @@ class Outlook(NamedTuple):
 def look(params: GenerateParams, threads: int = 1) -> tuple[list[Outlook], str | None]:
     """Returns the errors in the middle and at the end of windows, and why there is no best estimate, if there is none.
 
-    The sizes of the splits in `params` do not matter.
+    The sizes of the splits in `params` do not matter; its highest amplitude should not be 0.
     """
     sizes = {"train": PER_COEFFICIENT * (params.length + 1), "validation": 1, "test": WINDOWS}
-    shard = max(sizes.values())
-    drawn = params.model_copy(update={"windows": params.windows.model_copy(update=sizes), "shard_windows": shard})
-    train, test = (draw_shard(drawn, split, 0) for split in ("train", "test"))
-    line, floor = LeastSquares(params.length, params.amplitude.high or 1.0), OptionalFloor(drawn, threads)
-    line.add(train["input"], stack(train, COMPONENTS))
+    drawn = params.model_copy(update={"windows": params.windows.model_copy(update=sizes), "shard_windows": SHARD})
+    line, floor = LeastSquares(params.length, params.amplitude.high), OptionalFloor(drawn, threads)
+    for shard in range(shard_count(drawn, "train")):
+        train = draw_shard(drawn, "train", shard)
+        line.add(train["input"], stack(train, COMPONENTS))
+    test = draw_shard(drawn, "test", 0)
     estimates = {
         "best": floor.estimate(test),
         "least_squares": line.estimate(test["input"]),

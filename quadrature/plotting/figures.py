@@ -112,7 +112,7 @@ def learning_curves(history: History) -> bytes:
     marker = "o" if len(records) < 20 else ""
     train, validation = "train (running mean)", "validation"
     if history.train_target == "posterior_mean":
-        train, validation = "train, against the posterior mean", "validation, against the true cosine"
+        train, validation = "train, against the posterior mean", "validation, against the true wave"
     with style():
         figure = Figure(figsize=(6.4, 4.8))
         errors, rates = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))

@@ -43,16 +43,21 @@ class Estimator:
         self._network = network
         self.batch_size = batch_size
         self.length = network.window_length
-        self.likeness = Likeness(network.ranges)
-        """How like those in training all the windows were."""
+        self._likeness: dict[str, Likeness] = {}  # by channel
 
     @property
     def slab_windows(self) -> int:
         """Windows to read at a time: whole batches, so that these, and all bits, are those of all windows at once."""
         return self.batch_size * max(1, _SLAB_VALUES // (self.batch_size * self.length))
 
-    def __call__(self, windows: Array) -> Array:
-        """Returns the analytic signal of windows, (count, 2, length).
+    def warnings(self) -> Iterator[str]:
+        """Yields a sentence for each channel that was unlike the signal in training."""
+        for channel, likeness in self._likeness.items():
+            if (words := likeness.describe()) is not None:
+                yield f"channel {channel}: {words}" if channel else words
+
+    def __call__(self, windows: Array, channel: str = "") -> Array:
+        """Returns the analytic signal of windows of a channel, (count, 2, length).
 
         That of windows with gaps means nothing, and changes no other's bits.
         """
@@ -61,7 +66,8 @@ class Estimator:
         estimates = predict(self._network, filled, self.batch_size)
         signal: Array = analytic_signal(filled, estimates).astype(np.float32, copy=False)
         usual = full & np.isfinite(signal).all(axis=(1, 2))
-        self.likeness.add(windows[usual], signal[usual])
+        likeness = self._likeness.setdefault(channel, Likeness(self._network.ranges))
+        likeness.add(windows[usual], signal[usual])
         return signal
 
 
@@ -175,7 +181,7 @@ class _Follower:
             self._overlap.end()
         windows = self._overlap.take(self._estimate.batch_size)
         if len(windows):
-            self._overlap.put(self._estimate(windows))
+            self._overlap.put(self._estimate(windows, self._suffix.removeprefix("_")))
         (in_phase, quadrature), advance, known = self._held.push(*self._overlap.pop(), is_end=samples is None)
         return Channel(self._suffix, in_phase, quadrature, advance, known)
 

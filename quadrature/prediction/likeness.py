@@ -19,7 +19,7 @@ degrees and 21 %; frequencies of 0.25 to 0.5 instead of 0.5 to 2 to 12 degrees a
 """
 
 LEAST = 2
-"""Windows outside a range, at least, before a word is said: one in five hundred is there by chance."""
+"""Windows outside a range, at least, before a word is said, unless there is only one: some are there by chance."""
 
 SLACK = 0.01
 """A feature may be beyond its range by this share of the largest amplitude, or frequency, in training.
@@ -59,7 +59,7 @@ class Likeness:
             f"{name} of {self._sums[name] / count:.3g} on average in {count / self._count:.0%} of the windows"
             f" ({'up to' if name in HARMLESS else f'{self._ranges[name].low:.3g} to'} {self._ranges[name].high:.3g})"
             for name, count in counts
-            if count >= LEAST and count >= SHARE * self._count
+            if count >= max(min(LEAST, self._count), SHARE * self._count, 1)
         ]
         if not parts:
             return None

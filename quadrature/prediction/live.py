@@ -7,11 +7,15 @@ import numpy as np
 import torch
 
 from quadrature.network.model import QuadratureNetwork, analytic_signal, estimate
+from quadrature.prediction.likeness import Likeness
 from quadrature.prediction.tracker import Tracker
 
 
 class Live(Protocol):
     """Follows a signal sample by sample."""
+
+    likeness: Likeness
+    """How like those in training the windows were."""
 
     def update(self, sample: float) -> tuple[float, float] | None:
         """Returns the in-phase and quadrature components at a sample; None where there is no estimate.
@@ -33,6 +37,7 @@ class WindowEnd:
 
     def __init__(self, network: QuadratureNetwork) -> None:
         self._network = network
+        self.likeness = Likeness(network.ranges)
         self._window: deque[float] = deque(maxlen=network.window_length)
 
     def update(self, sample: float) -> tuple[float, float] | None:
@@ -42,14 +47,18 @@ class WindowEnd:
         if window.shape[1] < self._network.window_length or np.isnan(window).any():
             return None
         found = estimate(self._network, torch.from_numpy(window).unsqueeze(-1)).numpy()
-        in_phase, quadrature = analytic_signal(window, found)[0, :, -1].tolist()
+        signal = analytic_signal(window, found)
+        if np.isfinite(signal).all():
+            self.likeness.add(window, signal)
+        in_phase, quadrature = signal[0, :, -1].tolist()
         return in_phase, quadrature
 
 
 class Stateful:
-    """Estimates from the first sample on; a missing sample begins a new signal."""
+    """Estimates from the first sample on; a missing sample begins a new signal. There are no windows to compare."""
 
     def __init__(self, network: QuadratureNetwork) -> None:
+        self.likeness = Likeness(None)
         self._tracker = Tracker(network)
 
     def update(self, sample: float) -> tuple[float, float] | None:

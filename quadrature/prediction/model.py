@@ -50,6 +50,8 @@ class Model:
         Warns if the windows are unlike those in training. Raises TypeError if they are not real numbers, and ValueError
         if a window has another number of samples, a sample is not finite or too large for float32, or an estimate is.
         """
+        if np.ma.is_masked(windows):
+            raise ValueError("a sample is masked; fill it, for example with numpy.interp, or leave the window out")
         given = np.asarray(windows)
         if given.dtype.kind not in "iuf":
             raise TypeError(f"windows hold {given.dtype}, not real numbers")

@@ -89,9 +89,10 @@ def warnings(test: TestMetrics, history: History) -> Iterator[str]:
             ratio = last.validation_mse / last.train_mse
             yield f"The validation error is {ratio:.1f} times the training error: {_FEWER}"
     elif test.excess is not None and test.floor_mse is not None:
-        # Both are errors against the posterior mean: the training error, and by which the error exceeds the floor.
+        # Both are errors against the posterior mean: the training error, of one component or of two, and the excess of
+        # the quadrature component, which is the harder one.
         surely = (test.excess - LUCK * (test.excess_standard_error or 0.0)) * test.floor_mse
-        if surely >= OVERFITTED * last.train_mse:
+        if surely >= 2.0 * OVERFITTED * last.train_mse:
             ratio = test.excess * test.floor_mse / last.train_mse
             yield f"The excess over the floor is {ratio:.1f} times that of the training windows: {_FEWER}"
     if test.floor_mse is None:

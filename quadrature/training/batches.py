@@ -31,6 +31,9 @@ from quadrature.storage.arrow import stack
 from quadrature.storage.places import Place
 from quadrature.storage.windows import TARGET_COLUMNS, Split
 
+SPREAD_SHARDS = 16
+"""Shards that `spread` reads, at most."""
+
 
 class Batch(NamedTuple):
     """Windows, in units of their split's scale: input (count, window_length, 1), and target.
@@ -132,6 +135,17 @@ def epoch_batches(
 def in_order(split: SplitReader, batch_size: int) -> Iterator[Batch]:
     """Yields every window once, as written, batch_size at a time."""
     return _cut(map(split.get, range(len(split.sizes))), batch_size)
+
+
+def spread(split: SplitReader, count: int) -> Batch:
+    """Returns about `count` windows from all over a split, at most, in its order: it may be sorted by anything."""
+    shards = np.unique(np.linspace(0, len(split.sizes) - 1, SPREAD_SHARDS).astype(int))
+    share, parts = -(-count // len(shards)), []
+    for shard in shards.tolist():
+        batch = split.get(shard)
+        rows = torch.from_numpy(np.unique(np.linspace(0, len(batch.input) - 1, share).astype(int)))
+        parts.append(Batch(*(tensor.index_select(0, rows.to(tensor.device)) for tensor in batch)))
+    return _joined(parts)
 
 
 def _without_first(count: int, pieces: Iterator[Batch]) -> Iterator[Batch]:

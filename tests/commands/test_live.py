@@ -8,9 +8,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 
-from quadrature.network.model import ModelParams, QuadratureNetwork, initialize
+from quadrature.network.model import ModelParams, QuadratureNetwork, initialize, predict
 from quadrature.network.model_file import save_model
+from quadrature.network.ranges import measure
 from quadrature.prediction.live import follow
 from tests.checkout import PROJECT
 from tests.prediction.running import LENGTH, PARAMS, read, run
@@ -28,12 +30,13 @@ def make_model(folder, **changes):
 def start(folder, *options):
     command = [sys.executable, "-m", "quadrature", "live", "--model", folder / "model.safetensors", *options]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    return subprocess.Popen(command, cwd=PROJECT, text=True, bufsize=1, **pipes)
+    return subprocess.Popen(command, cwd=PROJECT, text=True, errors="surrogateescape", bufsize=1, **pipes)
 
 
 def answers(folder, lines, *options):
     """Returns the rows of the output, as dictionaries, and the exit code and the last line of the log."""
-    output, log = (process := start(folder, *options)).communicate("\n".join(lines) + "\n")
+    text = "\n".join(lines) + "\n"
+    output, log = (process := start(folder, *options)).communicate(text)
     return list(csv.DictReader(output.splitlines())), process.returncode, (log.splitlines() or [""])[-1]
 
 
@@ -94,9 +97,11 @@ def test_a_missing_sample_leaves_gaps_and_then_the_estimates_go_on(tmp_path, hea
     ("lines", "last"),
     [
         (["0.1", "abc"], "standard input, line 2 is 'abc', not a number"),
+        (["1_0"], "standard input, line 1 is '1_0', not a number"),
         (["1e39"], "standard input, line 1 is 1e39, beyond float32's 3.4e+38; scale the signal"),
         (["0.1", "", "inf"], "standard input, line 3 is inf, beyond float32's 3.4e+38; scale the signal"),
-        (["1" * 200], f"standard input, line 1 is {'1' * 100}, beyond float32's 3.4e+38; scale the signal"),
+        (["0." + "1" * 200], "standard input, line 1 is longer than 100 characters; write one number"),
+        (["1", "-nan", "+NaN", "\udcff"], "standard input, line 4 is '\ufffd', not a number"),
     ],
 )
 def test_a_line_that_is_no_sample_ends_it_with_its_number(tmp_path, lines, last):
@@ -110,6 +115,35 @@ def test_a_line_that_is_no_sample_ends_it_with_its_number(tmp_path, lines, last)
 def test_a_reader_that_leaves_ends_it(tmp_path):
     make_model(tmp_path)
     command = f"yes 0.1 | {sys.executable} -m quadrature live --model {tmp_path}/model.safetensors | head -n 3"
+    command += '; echo "${PIPESTATUS[1]}"'
     done = subprocess.run(["bash", "-c", command], cwd=PROJECT, capture_output=True, text=True, timeout=60, check=False)
-    assert len(done.stdout.splitlines()) == 3
-    assert "Traceback" not in done.stderr
+    *lines, code = done.stdout.splitlines()
+    assert (len(lines), code, done.stderr) == (3, "141", "")
+
+
+@pytest.mark.slow
+def test_a_signal_unlike_those_in_training_is_told_once_while_it_goes_on(tmp_path):
+    network = make_model(tmp_path)
+    windows = np.random.default_rng(0).standard_normal((1000, LENGTH)).astype(np.float32)
+    network.ranges = measure(windows, predict(network, windows, 1000))
+    save_model(network, tmp_path / "model.safetensors")
+    for offset, warnings in ((0.0, 0), (5.0, 1)):
+        process = start(tmp_path)
+        lines = [repr(float(sample)) for sample in windows.ravel()[:450] + np.float32(offset)]
+        output, log = process.communicate("\n".join(lines) + "\n")
+        assert len(output.splitlines()) == 451
+        assert log.count("the signal is unlike that in training") == len(log.splitlines()) == warnings
+
+
+@pytest.mark.slow
+def test_an_estimate_that_is_not_finite_ends_it_with_its_line(tmp_path):
+    """A state that grows from sample to sample."""
+    network = make_model(tmp_path, cell="rnn", nonlinearity="relu", head="every")
+    with torch.no_grad():
+        network.recurrent.weight_hh_l0.copy_(3.0 * torch.eye(PARAMS["hidden_size"]))
+        network.recurrent.weight_ih_l0.fill_(1.0)
+    save_model(network, tmp_path / "model.safetensors")
+    rows, code, log = answers(tmp_path, ["0.5"] * 200)
+    assert code == 65
+    assert log.startswith(f"standard input, line {len(rows) + 1}: the estimate is not finite")
+    assert 10 < len(rows) < 199

@@ -61,8 +61,10 @@ def test_disturbances_go_into_the_section_and_a_missing_best_is_said_once():
         (["--amplitude", "nan", "1"], "amplitude.low in the plan is nan; it should be a finite number"),
         (["--band", "0", "0"], "--band has no frequency above 0; give --length, too"),
         (["--band", "1e-6", "1e-6"], "half a period to eight of 1e-06 Hz are"),
+        (["--rate", "1e12", "--band", "1e-320", "1e-320"], "frequency.low in the plan is"),
+        (["--amplitude", "0", "0"], "--amplitude is 0, so there is no wave to estimate"),
         (["--rate", "0"], "argument --rate: 0 is not a number of samples a second from 1e-12 to 1e12"),
-        (["--length", "1"], "argument --length: 1 is not a whole number from 2 to 2,048"),
+        (["--length", "1"], "argument --length: 1 is not a whole number from 2 to 1,024"),
     ],
 )
 def test_what_cannot_be_planned_is_refused_in_one_line(arguments, line):

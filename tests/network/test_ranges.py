@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
 from quadrature.network.model import initialize
 from quadrature.network.model_file import load_model, save_model
-from quadrature.network.ranges import Range, features, measure
+from quadrature.network.ranges import Range, Ranges, features, measure
 from tests.network.test_model import make_network
 
 
@@ -47,6 +48,13 @@ def test_a_window_of_one_sample_has_features_and_a_network_without_in_phase_comp
     signal = wave(3, 1.0, 0.3, length=1)
     assert (features(signal[:, 0], signal)["frequency"] == 0.0).all()
     assert measure(signal[:, 0], signal).noise == Range(0.0, 0.0)
+
+
+@pytest.mark.parametrize("ends", [(1.0, 0.5), (float("nan"), 1.0), (0.0, float("nan"))])
+def test_ends_in_the_wrong_order_are_refused(ends):
+    right = {"offset": (0.0, 0.0), "noise": (0.0, 0.1), "frequency": (0.2, 0.3)}
+    with pytest.raises(ValidationError):
+        Ranges(amplitude=Range(*ends), **{name: Range(*each) for name, each in right.items()})
 
 
 def test_ranges_travel_in_the_models_file_and_an_older_file_has_none(tmp_path):

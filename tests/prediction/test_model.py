@@ -68,6 +68,7 @@ def test_one_window_and_any_real_type_and_lists_are_windows_too(path):
         (np.float64(1.0), ValueError, r"windows have the shape \(\)"),
         ([[0.0] * 6 + [np.nan]], ValueError, "sample 6 of window 0 is nan, not a finite number of float32"),
         ([0.0] * 6 + [1e39], ValueError, r"sample 6 of window 0 is 1e\+39, not a finite number of float32"),
+        (np.ma.masked_equal(np.arange(7.0), 3.0), ValueError, "a sample is masked; fill it"),
         (np.zeros((1, 7), complex), TypeError, "windows hold complex128, not real numbers"),
         ([["0"] * 7], TypeError, "windows hold <U1, not real numbers"),
         (np.zeros((1, 7), bool), TypeError, "windows hold bool, not real numbers"),

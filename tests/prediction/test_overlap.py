@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 
 from quadrature.prediction.overlap import Overlap, ShortSignalError
+from quadrature.runtime.errors import ParameterError
+from tests.prediction.running import run
 
 LENGTH = 10
 
@@ -84,6 +86,13 @@ def test_the_middle_or_the_end_of_a_window_alone_can_be_its_samples_estimate(at,
     assert np.flatnonzero(known).tolist() == [start + position for start in starts]
     for component, factor in enumerate((1.0, 2.0)):
         np.testing.assert_allclose(estimates[component][known], factor * signal[known] + position, rtol=1e-6)
+
+
+@pytest.mark.parametrize("options", [(), ("--hop", 2), ("--hop", LENGTH)])
+@pytest.mark.parametrize("at", ["mean", "middle", "end"])
+def test_a_place_in_a_window_needs_a_window_for_each_sample(model, tmp_path, options, at):
+    with pytest.raises(ParameterError, match=f"--at {at} needs a window for each sample of a signal; give --hop 1"):
+        run(model, tmp_path / "in.csv", tmp_path / "out.csv", *options, "--at", at)
 
 
 def test_estimates_are_added_in_the_order_of_their_windows_however_the_signal_comes():

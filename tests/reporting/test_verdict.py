@@ -117,13 +117,13 @@ def test_against_the_posterior_mean_the_training_error_is_compared_with_the_exce
     def end(train_mse, **changes):
         return said([Record(1.0, 16, 0.0, train_mse, 0.003)], "posterior_mean", **changes)
 
-    assert end(3.9e-5) == end(2e-5) == []
-    (warning,) = end(1e-5)
+    assert end(3.9e-5) == end(2e-5) == end(1e-5) == []
+    (warning,) = end(5e-6)
     assert warning.startswith(
-        "The excess over the floor is 4.0 times that of the training windows: the network overfit"
+        "The excess over the floor is 8.0 times that of the training windows: the network overfit"
     )
     assert end(1e-9, excess=0.005) == []  # within three standard errors of none
-    assert end(1e-5, floor_mse=None, excess=None, excess_standard_error=None, floor_missing="no noise") == [
+    assert end(5e-6, floor_mse=None, excess=None, excess_standard_error=None, floor_missing="no noise") == [
         "There is no floor to compare the error with: no noise."
     ]
 

@@ -1,12 +1,14 @@
 """The order of training: exact lists, each window once an epoch, a pure function of its arguments."""
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
 
 from quadrature.runtime.errors import DataError
 from quadrature.storage.windows import COMPONENTS, Split, shard_path, writing
-from quadrature.training.batches import Batch, SplitReader, epoch_batches, in_order, open_split
+from quadrature.training.batches import SPREAD_SHARDS, Batch, SplitReader, epoch_batches, in_order, open_split, spread
 
 
 def make_shards(*sizes):
@@ -210,3 +212,18 @@ def test_a_damaged_shard_is_told_when_it_is_reached(tmp_path):
     split = open_split(tmp_path, torch.device("cpu"), memory=0)
     with pytest.raises(DataError, match="part-00001"):
         list(epoch_batches(split, 0, 0, 4, 4))
+
+
+@pytest.mark.parametrize(("sizes", "count"), [((5,), 3), ((100, 100, 40), 24), ((10,) * 50, 64), ((3, 3, 1), 1000)])
+def test_windows_from_all_over_a_split_are_in_order_and_without_repetition(sizes, count):
+    starts = np.cumsum((0, *sizes))
+    numbers = [torch.arange(start, stop, dtype=torch.float32) for start, stop in itertools.pairwise(starts.tolist())]
+    split = SplitReader.of([Batch(each.view(-1, 1, 1), each.view(-1, 1)) for each in numbers])
+    chosen = spread(split, count)
+    rows = chosen.input.flatten().tolist()
+    assert chosen.target.flatten().tolist() == rows == sorted(set(rows))
+    assert rows[0] == 0.0
+    assert rows[-1] == starts[-1] - 1.0
+    assert len(rows) <= count + min(len(sizes), SPREAD_SHARDS)
+    assert len(rows) >= min(count, starts[-1]) // 2
+    assert np.diff(rows).max() <= 2.5 * starts[-1] / min(len(rows), SPREAD_SHARDS)

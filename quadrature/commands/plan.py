@@ -79,10 +79,8 @@ def main(arguments: argparse.Namespace) -> None:
         output.write(_table(tasks, [[(each.place, each.amplitude_percent) for each in found] for found in outlooks]))
         for reason in dict.fromkeys(reason for _, reason in looked if reason):
             output.write(f"\nNo best estimate: {reason}\n")
-        if arguments.band[1] > arguments.rate / 2.0:
-            output.write(
-                f"\nFrequencies above half the rate, {arguments.rate / 2.0:g} Hz, look like lower ones in the samples.\n"
-            )
+        if arguments.band[1] > (half := arguments.rate / 2.0):
+            output.write(f"\nFrequencies above half the rate, {half:g} Hz, look like lower ones in the samples.\n")
         output.write("\nTraining is the time relative to windows of ten samples, the default task.\n")
         output.write(f"For windows of {chosen.length} samples, put this in params.yaml:\n\n")
         output.write(yaml.safe_dump({"generate": chosen.model_dump()}, sort_keys=False, default_flow_style=None))

@@ -48,9 +48,16 @@ def test_disturbances_go_into_the_section_and_a_missing_best_is_said_once():
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("No best estimate: the posterior of waves with harmonics and an unknown amplitude") == 1
     assert " none " in done.stdout
+    assert "half the rate" not in done.stdout
     section = yaml.safe_load(done.stdout.partition("params.yaml:")[2])["generate"]
     found = {name: section[name] for name in ("offset_std", "drift_std", "noise_color", "chirp", "harmonics")}
     assert found == {"offset_std": 3.0, "drift_std": 2.0, "noise_color": 1.0, "chirp": 0.1, "harmonics": [0.1, 0.05]}
+
+
+@pytest.mark.slow
+def test_a_band_above_half_the_rate_is_told_to_look_like_a_lower_one():
+    done = plan("--rate", "1000", "--band", "700", "800", "--amplitude", "1", "1", "--noise", "0.1", "--length", "10")
+    assert done.stdout.count("Frequencies above half the rate, 500 Hz, look like lower ones in the samples.") == 1
 
 
 @pytest.mark.parametrize(

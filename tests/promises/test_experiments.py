@@ -155,7 +155,7 @@ def test_the_experiments_are_compared_as_two_settings_of_so_many_seeds(queued, s
 def test_what_cannot_be_compared_is_told_in_one_line(queued):
     for arguments, message in (
         (["nowhere"], "there is no revision 'nowhere' here"),
-        (["--metric", "mes"], "no run has the metric mes; there are baselines.hilbert, "),
+        (["--metric", "mes"], "no run has the metric mes; there are amplitude_rmse, baselines.hilbert, "),
         (["HEAD", "--reference", "nowhere"], "there is no revision 'nowhere' here"),
     ):
         result = queued.run(*QUADRATURE, "compare", *arguments, check=False)

@@ -13,7 +13,7 @@ from dvc.utils.hydra import apply_overrides
 
 from quadrature.runtime.errors import ParameterError
 from quadrature.runtime.params import load_params
-from quadrature.storage.windows import ESTIMATE_COLUMNS, WINDOW_COLUMNS, read_windows
+from quadrature.storage.windows import ESTIMATE_COLUMNS, IN_PHASE_COLUMNS, WINDOW_COLUMNS, read_windows
 from stages.generate import Params as GenerateStage
 from tests.checkout import PROJECT
 from tests.forked_python.server import forking
@@ -48,7 +48,7 @@ def test_metrics_have_the_contracts_names_and_agree_with_the_predictions(finishe
     train, test = (json.loads((finished.path / f"metrics/{name}.json").read_text()) for name in ("train", "test"))
     assert list(train) == ["epochs", "steps", "parameters", "train_mse", "train_target", "validation_mse"]
     assert (train["epochs"], train["steps"]) == (2, 2 * 16)
-    assert train["parameters"] == 3 * 8 * (1 + 8 + 2) + 10 * (8 + 1)  # a GRU's three gates, a linear layer
+    assert train["parameters"] == 3 * 8 * (1 + 8 + 2) + 20 * (8 + 1)  # a GRU's three gates, a linear layer
     assert list(test) == [
         "mse",
         "rmse",
@@ -61,16 +61,20 @@ def test_metrics_have_the_contracts_names_and_agree_with_the_predictions(finishe
         "floor_numerical_error",
         "floor_missing",
         "baselines",
+        *("in_phase_mse", "amplitude_rmse", "phase_rmse_degrees"),
+        *("floor_in_phase_mse", "floor_amplitude_rmse", "floor_phase_rmse_degrees"),
+        *("baselines_in_phase_mse", "baselines_amplitude_rmse", "baselines_phase_rmse_degrees"),
         "windows",
         "seen_in_training",
     ]
     assert list(test["baselines"]) == ["zero", "hilbert", "least_squares"]
 
-    columns = (*WINDOW_COLUMNS, *ESTIMATE_COLUMNS)
+    columns = (*WINDOW_COLUMNS, *ESTIMATE_COLUMNS, *IN_PHASE_COLUMNS)
     rows = read_windows(finished.path / "data/predictions.parquet", columns)
     assert pq.read_schema(finished.path / "data/predictions.parquet").names == list(columns)
-    windows = read_windows(finished.path / "data/windows/test/part-00000.parquet", WINDOW_COLUMNS)
-    assert all((rows[name] == windows[name]).all() for name in WINDOW_COLUMNS)
+    truth = (*WINDOW_COLUMNS, "in_phase")
+    windows = read_windows(finished.path / "data/windows/test/part-00000.parquet", truth)
+    assert all((rows[name] == windows[name]).all() for name in truth)
     error = rows["prediction"].astype(float) - rows["target"]
     assert test["mse"] == pytest.approx(np.mean(error**2), rel=1e-12)
     assert test["rmse"] == pytest.approx(np.sqrt(np.mean(error**2)), rel=1e-12)

@@ -30,7 +30,7 @@ def finished_experiments() -> dict[str, dict[str, Any]]:
         data = experiment["revs"][0]["data"]
         if data and data["metrics"]:
             tables = {**data["params"], **data["metrics"]}
-            found[experiment["name"]] = {file: table["data"] for file, table in tables.items()}
+            found[experiment["name"]] = {file: table["data"] for file, table in tables.items() if "data" in table}
     return found
 
 

@@ -2,6 +2,8 @@
 
 import subprocess
 
+import pytest
+
 from tests.checkout import PROJECT
 from tests.mutants import near
 
@@ -16,6 +18,7 @@ def test_a_module_that_no_test_names_has_the_tests_of_its_folder():
     assert near("quadrature/storage/named_nowhere.py") == folder != []
 
 
+@pytest.mark.slow
 def test_every_module_has_tests_near_it():
     listed = subprocess.run(
         ["git", "ls-files", "quadrature/*.py", "stages/*.py"], cwd=PROJECT, capture_output=True, text=True, check=True

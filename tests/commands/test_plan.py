@@ -60,6 +60,7 @@ def test_a_band_above_half_the_rate_is_told_to_look_like_a_lower_one():
     assert done.stdout.count("Frequencies above half the rate, 500 Hz, look like lower ones in the samples.") == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [

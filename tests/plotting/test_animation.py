@@ -43,6 +43,7 @@ def test_it_has_a_frame_a_snapshot_and_repeats_for_ever():
     assert all((frame[0, 0] == 255).all() for frame in shown)
 
 
+@pytest.mark.slow
 def test_each_frame_shows_its_own_estimates():
     """The orange line rises from frame to frame, as the estimates do."""
     _, shown = frames(training(make_snapshots(), AXIS))
@@ -55,6 +56,7 @@ def test_each_frame_shows_its_own_estimates():
     assert heights[0] - heights[-1] > 20
 
 
+@pytest.mark.slow
 def test_it_draws_any_number_of_windows_and_errors_of_any_size():
     for windows in (1, 6):
         snapshots = make_snapshots(steps=(0, 10**6), windows=windows)

@@ -146,7 +146,10 @@ REFUSED_SIGNALS = {
 @pytest.mark.parametrize(
     ("name", "options", "case"),
     [
-        *((name, (), case) for name, case in REFUSED.items()),
+        *(
+            pytest.param(name, (), case, marks=[pytest.mark.slow] * (name == "bomb.parquet"))  # 2^26 numbers
+            for name, case in REFUSED.items()
+        ),
         *((name, ("--hop", "3"), case) for name, case in REFUSED_SIGNALS.items()),
     ],
 )

@@ -95,6 +95,7 @@ def test_a_helper_that_was_killed_is_told_of(start, children, while_it_works):
         talk()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGXCPU])
 def test_no_signal_to_all_ends_a_helper_whose_work_is_awaited(start, children, number):
     helper = start(lambda _message: time.sleep(0.3))
@@ -123,6 +124,7 @@ def test_a_program_that_ends_no_helper_ends_all_the_same():
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.slow
 def test_helpers_end_with_a_process_that_is_killed():
     program = """
 import time

@@ -250,6 +250,7 @@ def test_a_network_trains_on_from_its_file_as_if_it_had_stayed(cell, execution, 
         assert torch.equal(stayed, again)
 
 
+@pytest.mark.slow
 def test_one_batch_can_be_learnt_by_heart():
     params = make_training(epochs=400, batch_size=80, shuffle_windows=80, learning_rate=0.02)
     network = QuadratureNetwork(make_params(hidden_size=16), 7)

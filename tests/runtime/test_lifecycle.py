@@ -34,7 +34,7 @@ WAIT = "while True: time.sleep(0.1)"
 """Waits for a signal. One that comes just before a sleep begins is only handled when that sleep ends."""
 
 
-def heed_hangups():
+def restore_hangups():
     """Undoes what `nohup` did if it started these tests."""
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
@@ -136,7 +136,7 @@ def test_a_signal_ends_a_command_with_75_and_leaves_no_temporary_file(tmp_path, 
 """
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     process = subprocess.Popen(
-        [sys.executable, "-c", PROGRAM.format(body=body)], text=True, preexec_fn=heed_hangups, **pipes
+        [sys.executable, "-c", PROGRAM.format(body=body)], text=True, preexec_fn=restore_hangups, **pipes
     )
     with process:
         assert process.stdout.readline() == "ready\n"

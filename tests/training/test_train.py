@@ -189,7 +189,7 @@ def test_windows_of_ones_own_without_in_phase_train_the_quadrature_component_alo
 
 
 def leave_out_in_phase(folder):
-    """Writes a split anew as windows of one's own may be, with the columns that it needs."""
+    """Writes a split again as windows of one's own may be, with the columns that it needs."""
     split = Split(folder)
     assert split.columns == (*WINDOW_COLUMNS, "in_phase")
     shards = [split.read(shard, WINDOW_COLUMNS) for shard in range(len(split.sizes))]

@@ -46,11 +46,8 @@ class _Handler(logging.StreamHandler[TextIO]):
             return
         from tqdm import tqdm
 
-        try:
-            tqdm.write(f"{self.format(record)}\n", file=self.stream, end="")  # in one piece, beside other processes
-            self.flush()
-        except Exception:
-            self.handleError(record)
+        with tqdm.external_write_mode(file=self.stream):
+            super().emit(record)
 
 
 def run(main: Callable[[], None]) -> NoReturn:

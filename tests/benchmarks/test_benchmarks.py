@@ -15,7 +15,7 @@ from benchmarks.costs.generate import delete_shards
 from quadrature.runtime.launch import Launch
 from quadrature.runtime.params import SECTIONS, load_params
 from quadrature.signals.drawing import drawing
-from quadrature.signals.waves import SPLITS
+from quadrature.signals.params import SPLITS
 from stages import evaluate, generate, plot, targets, train
 from tests.checkout import PROJECT
 from tests.forked_python.server import forking, variables
@@ -97,6 +97,15 @@ def test_the_trackers_benchmark_prints_a_row_for_each_cell():
     rows = [line.split("|")[1:-1] for line in lines[4:]]
     assert [row[0].strip() for row in rows] == ["rnn", "lstm", "gru"]
     assert all(0 < float(p50) <= float(p99) for _, p50, p99, *_ in rows)
+
+
+@pytest.mark.slow
+def test_the_benchmark_of_live_prints_a_row_for_each_head():
+    command = [sys.executable, "-m", "benchmarks.costs.live", "20"]  # real processes, as it times their pipes
+    lines = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=True).stdout.splitlines()
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines[4:]]
+    assert [row[0] for row in rows] == ["head last", "head every", "cat"]
+    assert all(0.0 < float(p50) <= float(p99) <= float(largest) for _, p50, p99, largest in rows)
 
 
 @pytest.mark.slow

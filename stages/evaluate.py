@@ -27,7 +27,7 @@ from quadrature.scoring.baselines import LeastSquares, hilbert, zero
 from quadrature.scoring.floor import OptionalFloor
 from quadrature.scoring.leakage import SeenWindows, slices
 from quadrature.scoring.scores import BASELINES, Scores
-from quadrature.signals.waves import GenerateParams
+from quadrature.signals.params import GenerateParams
 from quadrature.storage.arrow import Columns, stack
 from quadrature.storage.digest import write_list
 from quadrature.storage.files import write_json

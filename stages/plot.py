@@ -6,14 +6,14 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from quadrature.plotting import animation, error_tables, figures
+from quadrature.plotting import animation, error_figures, error_tables, figures
 from quadrature.plotting.figures import PlotParams
 from quadrature.plotting.time_axis import TimeAxis
 from quadrature.runtime import lifecycle
 from quadrature.runtime.arguments import take_none
 from quadrature.runtime.params import load_params
 from quadrature.runtime.settings import Section
-from quadrature.signals.waves import GenerateParams
+from quadrature.signals.params import GenerateParams
 from quadrature.storage.digest import DigestList, write_list
 from quadrature.storage.files import write_bytes
 from quadrature.storage.history import read_history
@@ -48,8 +48,8 @@ def main() -> None:
         "task.svg": figures.task(fastest, axis),
         "learning_curves.svg": figures.learning_curves(history),
         "predictions.svg": figures.predictions(first, params.plot, axis),
-        "error_by_position.svg": figures.error_by_position(tables["position"]),
-        "error_by_signal.svg": figures.error_by_signal(tables["frequency"], tables["phase"], axis),
+        "error_by_position.svg": error_figures.error_by_position(tables["position"]),
+        "error_by_signal.svg": error_figures.error_by_signal(tables["frequency"], tables["phase"], axis),
         "training.gif": animation.training(snapshots, axis),
     }
     written = {Path(f"metrics/plots/{name}"): picture for name, picture in pictures.items()}

@@ -1,4 +1,4 @@
-"""Writes the report, a page on the run: parameters, metrics, pictures and the model's shape -> metrics/report.html."""
+"""Writes two pages: the report on the run -> metrics/report.html, the network to try -> metrics/playground.html."""
 
 import errno
 import importlib.metadata
@@ -9,18 +9,27 @@ from pathlib import Path
 
 from quadrature.reporting import page
 from quadrature.reporting.metrics import TestMetrics, TrainMetrics, read_metrics
-from quadrature.reporting.model_shape import read_weights
-from quadrature.reporting.verdict import alternatives, error_rows, verdict, warnings
+from quadrature.reporting.model_file import read_model
+from quadrature.reporting.playground import MOST_WEIGHTS, playground
+from quadrature.reporting.verdict import alternatives, error_rows, headline, tiles, verdict, warnings
 from quadrature.runtime import lifecycle
 from quadrature.runtime.arguments import take_none
 from quadrature.runtime.params import load_params
 from quadrature.runtime.settings import Section, flatten
-from quadrature.signals.waves import GenerateParams
+from quadrature.signals.params import GenerateParams
 from quadrature.storage.digest import DigestList
 from quadrature.storage.files import write_bytes
 from quadrature.storage.history import read_history
+from quadrature.storage.windows import ESTIMATE_COLUMNS, WINDOW_COLUMNS, read_row_groups
 
 DIGESTS, PLOTS = Path("data/digests"), Path("metrics/plots")
+CONTENTS = {
+    "task": "the task", "errors": "the errors", "predictions": "predictions", "training": "training",
+    "where": "where the errors are", "network": "the network", "parameters": "the parameters",
+    "software": "the software",
+}  # fmt: skip
+"""The page's headings, by their anchors."""
+
 SOFTWARE = ("torch", "numpy", "scipy", "pandas", "pyarrow", "matplotlib", "safetensors", "dvc")
 
 
@@ -52,19 +61,25 @@ def main() -> None:
     train = read_metrics(TrainMetrics, Path("metrics/train.json"), trained)
     test = read_metrics(TestMetrics, Path("metrics/test.json"), evaluated)
     history = read_history(Path("metrics/history.csv"), trained)
+    model = read_model(Path("models/model.safetensors"), MOST_WEIGHTS)
+    windows = next(read_row_groups(Path("data/predictions.parquet"), (*WINDOW_COLUMNS, *ESTIMATE_COLUMNS)))
     versions = {name: version_of(name) for name in SOFTWARE}
     pictures = {
         name: page.read_svg(PLOTS / f"{name}.svg", plotted, alternative)
         for name, alternative in alternatives(test, history).items()
     }
     values = {
+        "headline": headline(test),
+        "tiles": tiles(test),
+        "contents": CONTENTS,
         "verdict": verdict(test),
         "warnings": list(warnings(test, history)),
         "task": params.generate,
         "network": params.model,
         "train": train,
         "test": test,
-        "weights": read_weights(Path("models/model.safetensors")),
+        "weights": model.weights,
+        "model_digest": model.blueprint.sha256,
         "errors": error_rows(test),
         "pictures": pictures,
         "moving": page.moving_picture(PLOTS / "training.gif", plotted),
@@ -72,6 +87,7 @@ def main() -> None:
         "versions": {"Python": platform.python_version(), **versions},
     }
     write_bytes(Path("metrics/report.html"), page.render("report.html", values))
+    write_bytes(Path("metrics/playground.html"), playground(model, params.generate, windows))
 
 
 def version_of(name: str) -> str:

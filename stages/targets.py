@@ -22,7 +22,7 @@ from quadrature.runtime.launch import Launch, read_launch
 from quadrature.runtime.params import load_params
 from quadrature.runtime.settings import Section
 from quadrature.signals.drawing import draw_missing, drawing
-from quadrature.signals.waves import GenerateParams
+from quadrature.signals.params import GenerateParams
 from quadrature.storage import places
 from quadrature.storage.fingerprint import fingerprint
 from quadrature.storage.windows import COMPONENTS, WINDOW_COLUMNS, Split, WindowWriter

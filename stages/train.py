@@ -5,6 +5,7 @@ metrics/ gets train.json and history.csv; data/digests/train.sha256 lists their 
 
 import argparse
 import logging
+import math
 import sys
 import time
 from functools import partial
@@ -40,6 +41,9 @@ from quadrature.training.params import TrainParams
 from quadrature.training.snapshots import Snapshots, snapshot_steps
 from quadrature.training.state import Training
 
+FEW_STEPS = 100
+"""Fewer optimizer steps are too few for a network to learn more than the mean."""
+
 MEASURED, LEAST_MEASURED = 8192, 200
 """Training windows by which the model's file says what they are like, at most and at least."""
 
@@ -49,13 +53,9 @@ class Params(Section):
     model: ModelParams
     train_windows: Annotated[int, Field(ge=1, alias="generate.windows.train")]
     highest_amplitude: Annotated[float, Field(ge=0.0, alias="generate.amplitude.high")]
+    source: Annotated[str | None, Field(alias="generate.source")]
     target: Annotated[Literal["posterior_mean", "clean"], Field(alias="targets.kind")]
     train: TrainParams
-
-    @property
-    def scale(self) -> float:
-        """The size of the signal, in its own unit: its highest amplitude, or 1 where that is 0."""
-        return self.highest_amplitude or 1.0
 
     @property
     def components(self) -> tuple[str, ...]:
@@ -79,7 +79,8 @@ def run(arguments: argparse.Namespace, params: Params, device: torch.device, ran
     """Trains; the main process logs, saves and writes for all."""
     folder, targets = parse_place(arguments.windows), join(parse_place(arguments.targets), "train")
     memory = arguments.memory * 10**6
-    open_ = partial(open_split, device=device, memory=memory, scale=params.scale, components=params.components)
+    scale = (params.highest_amplitude if params.source is None else measure_amplitude(targets)) or 1.0
+    open_ = partial(open_split, device=device, memory=memory, scale=scale, components=params.components)
     windows = open_(join(folder, "train"), targets=targets)
     validation = open_(join(folder, "validation"), window_length=windows.window_length)
 
@@ -89,7 +90,7 @@ def run(arguments: argparse.Namespace, params: Params, device: torch.device, ran
     training = Training(network, params.train)
     examples = next(in_order(validation, params.train.snapshot_windows))
     steps = params.train.epochs * steps_per_epoch(windows, params.train)
-    snapshots = Snapshots(examples, snapshot_steps(params.train.snapshots, steps), params.scale)
+    snapshots = Snapshots(examples, snapshot_steps(params.train.snapshots, steps), scale)
     if not ranks.is_main_process:
         resume(training, snapshots, None, ranks)
         advance(training, windows, validation, snapshots, None, ranks)
@@ -98,15 +99,26 @@ def run(arguments: argparse.Namespace, params: Params, device: torch.device, ran
     cell = f"{params.model.cell} {params.model.hidden_size} with {count(network):,} parameters"
     shared = f"processes {ranks.world_size}, threads {params.train.threads}"
     logging.info("device %s, %s, %s, %s windows", device, shared, cell, f"{windows.window_count:,}")
+    if steps < FEW_STEPS:
+        logging.warning("%d steps are few to learn from; lower train.batch_size or raise train.epochs", steps)
     trial = arithmetic(network, params.train, next(in_order(validation, params.train.batch_size)))
     with checkpoints(name_training(params, folder, targets, device, trial), arguments.save_every) as saved:
         resume(training, snapshots, saved, ranks)
         advance(training, windows, validation, snapshots, saved, ranks)
-        network.scale = params.scale  # so far it has read windows that were divided; from its file on it divides them
+        network.scale = scale  # so far it has read windows that were divided; from its file on it divides them
         network.ranges = measure_ranges(network, windows)
         write(network, training, snapshots, params.target)
         if saved is not None:
             saved.remove()
+
+
+def measure_amplitude(targets: Place) -> float:
+    """Returns the amplitude of a sine that has the training targets' mean square, to four digits."""
+    split, squares, samples = Split(targets, leading=TARGET_COLUMNS), 0.0, 0
+    for shard in range(len(split.sizes)):
+        target = split.read(shard, TARGET_COLUMNS)["target"].astype(np.float64)
+        squares, samples = squares + float(np.square(target).sum()), samples + target.size
+    return float(f"{math.sqrt(2.0 * squares / samples):.4g}")
 
 
 def measure_ranges(network: QuadratureNetwork, split: SplitReader) -> Ranges | None:

@@ -16,7 +16,7 @@ from benchmarks.processes import PROJECT, run
 from benchmarks.task import PARAMETERS
 
 if TYPE_CHECKING:
-    from quadrature.signals.waves import GenerateParams
+    from quadrature.signals.params import GenerateParams
 
 SETTINGS: dict[str, dict[str, object]] = {
     "the default": {},
@@ -41,7 +41,7 @@ SETTINGS: dict[str, dict[str, object]] = {
 def settle(changes: dict[str, object], windows: int) -> "GenerateParams":
     """Returns the parameters of a setting, with the given number of test windows in one shard."""
     from quadrature.runtime.params import load_params
-    from quadrature.signals.waves import GenerateParams
+    from quadrature.signals.params import GenerateParams
     from stages.generate import Params
 
     tree = load_params(Params, PARAMETERS).generate.model_dump() | {"shard_windows": windows} | changes

@@ -27,11 +27,12 @@ from quadrature.network.device import set_up_device
 from quadrature.network.model import ModelParams, QuadratureNetwork, initialize, predict
 from quadrature.prediction.estimates import Estimator, Output, predict_windows
 from quadrature.prediction.table_writer import TableWriter
-from quadrature.prediction.tables import Format, open_table
 from quadrature.runtime.params import load_params
 from quadrature.runtime.settings import Section
-from quadrature.signals.waves import GenerateParams, draw_shard
+from quadrature.signals.params import GenerateParams
+from quadrature.signals.waves import draw_shard
 from quadrature.storage.windows import writing
+from quadrature.tables.table import Format, open_table
 
 BATCH_SIZE = 8192  # the command's default
 

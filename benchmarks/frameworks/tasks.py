@@ -18,6 +18,8 @@ Changes = Mapping[str, object]
 WINDOWS = 2**20  # of the default task
 DEFAULT: Changes = {"generate.windows.train": WINDOWS}
 ARTICLE: Changes = {
+    "generate.source": None,
+    "generate.hop": None,
     "generate.windows": {"train": 100, "validation": 100, "test": 100},
     "generate.length": 10,
     "generate.span": 3.141592653589793,

@@ -34,6 +34,8 @@ SCRIPT = Path("docs/article/script.py")
 MEASURED = Path("docs/article")
 EXPERIMENT = {
     "device": "cpu",
+    "generate.source": "null",
+    "generate.hop": "null",
     "generate.windows.train": "100",
     "generate.windows.validation": "100",
     "generate.windows.test": "100",

@@ -20,7 +20,8 @@ from quadrature.network.model_file import load_model
 from quadrature.prediction.gaps import fill
 from quadrature.prediction.overlap import Overlap
 from quadrature.runtime.params import load_params
-from quadrature.signals.waves import GenerateParams, draw_shard
+from quadrature.signals.params import GenerateParams
+from quadrature.signals.waves import draw_shard
 from stages.generate import Params
 
 Array = NDArray[np.float32]

@@ -16,7 +16,8 @@ from benchmarks.studies.article import network_of
 from benchmarks.studies.experiments import run_dvc, set_params
 from quadrature.prediction.tracker import Tracker
 from quadrature.runtime.params import load_params
-from quadrature.signals.waves import GenerateParams, draw_shard
+from quadrature.signals.params import GenerateParams
+from quadrature.signals.waves import draw_shard
 from stages.generate import Params
 
 SAMPLES = (1, 2, 5, 10, 11, 20, 50, 100, 101, 200, 500, 1000)

@@ -21,7 +21,7 @@ from quadrature.runtime.arguments import hertz, whole_number
 from quadrature.runtime.errors import ParameterError
 from quadrature.runtime.lifecycle import standard
 from quadrature.runtime.settings import describe, lines
-from quadrature.signals.waves import GenerateParams
+from quadrature.signals.params import GenerateParams
 
 PERIODS = (0.5, 1, 2, 4, 8)
 """Lengths of windows by default, in periods of the wave in the middle of the band."""
@@ -106,6 +106,8 @@ def _lengths(arguments: argparse.Namespace) -> list[int]:
 def _params(arguments: argparse.Namespace, length: int) -> GenerateParams:
     """Returns the `generate` section. Raises ParameterError."""
     tree = {
+        "source": None,
+        "hop": None,
         "seed": 0,
         "windows": {"train": 131072, "validation": 8192, "test": 8192},
         "shard_windows": max(1, min(65536, 2**24 // length)),

@@ -23,17 +23,18 @@ from tqdm import tqdm
 from quadrature.network.device import Device, set_up_device
 from quadrature.network.model import QuadratureNetwork
 from quadrature.network.model_file import load_model
-from quadrature.prediction.dialect import Dialect
 from quadrature.prediction.estimates import Estimator, Output, Signal, predict_signal, predict_windows
-from quadrature.prediction.gaps import LONGEST_GAP, Gaps
+from quadrature.prediction.gaps import LONGEST_GAP
 from quadrature.prediction.overlap import At
-from quadrature.prediction.tables import Format, InputFormat, format_of, input_format_of, open_table, sniff_format
 from quadrature.runtime.arguments import hertz, whole_number
 from quadrature.runtime.errors import DataError, ParameterError
 from quadrature.runtime.launch import Launch, read_launch
 from quadrature.runtime.lifecycle import standard
 from quadrature.runtime.system_errors import naming
 from quadrature.storage.places import Place, fetch, is_folder, join, list_files, parse_place
+from quadrature.tables.columns import Gaps
+from quadrature.tables.dialect import Dialect
+from quadrature.tables.table import Format, InputFormat, format_of, input_format_of, open_table, sniff_format
 
 STANDARD = Path("-")
 """Stands for standard input or output."""

@@ -9,18 +9,8 @@ from matplotlib.figure import Figure
 
 from quadrature.experiments.comparison import Setting
 from quadrature.experiments.text_tables import one_line
-from quadrature.plotting.figures import (
-    BLUE,
-    GREEN,
-    GREY,
-    MSE,
-    ORANGE,
-    least_drawn,
-    phase_ticks,
-    plain_powers,
-    style,
-    svg,
-)
+from quadrature.plotting.error_figures import least_drawn, phase_ticks
+from quadrature.plotting.figures import BLUE, GREEN, GREY, MSE, ORANGE, plain_powers, style, svg
 from quadrature.reporting.page import spelled
 from quadrature.runtime.errors import DataError
 

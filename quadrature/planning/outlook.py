@@ -11,7 +11,8 @@ import numpy as np
 from quadrature.scoring.analytic import AnalyticScore
 from quadrature.scoring.baselines import LeastSquares, hilbert
 from quadrature.scoring.floor import OptionalFloor
-from quadrature.signals.waves import GenerateParams, draw_shard, shard_count
+from quadrature.signals.params import GenerateParams
+from quadrature.signals.waves import draw_shard, shard_count
 from quadrature.storage.arrow import stack
 from quadrature.storage.windows import COMPONENTS
 

@@ -2,6 +2,9 @@
 
 The stage plot writes the tables to metrics/error_by_*.csv, for `dvc plots` and for the comparison of runs.
 
+The column `excess` is the network's mean squared distance from the best possible estimate, relative to that estimate's
+own error: two lines that nearly coincide in a picture of errors.
+
 Windows are read part by part, twice: the bins of frequency and of phase must be known before errors are summed. If some
 windows have a floor and others do not, only those with a floor count, so that all estimates are compared on the same
 windows.
@@ -20,6 +23,9 @@ from quadrature.storage.windows import ESTIMATE_COLUMNS
 
 Floats = NDArray[np.float64]
 
+SUMMED = (*ESTIMATE_COLUMNS, "distance")
+"""The squares that are summed: the error of each estimate, and the network's distance from the best one."""
+
 
 def make_tables(read: Callable[[], Iterable[Columns]], bins: int) -> dict[str, pd.DataFrame]:
     """Returns the mean squared error of each estimate, as tables by `position`, `frequency` and `phase`.
@@ -34,7 +40,7 @@ def make_tables(read: Callable[[], Iterable[Columns]], bins: int) -> dict[str, p
     for part in read():
         windows = _with_floor(part) if only_known else part
         if len(windows["target"]):
-            errors = np.stack([_squared_errors(windows, name) for name in ESTIMATE_COLUMNS])
+            errors = _squares(windows)
             by_position.add(errors)
             for name, values in _quantities(windows).items():
                 by_quantity[name].add(values, errors.mean(axis=2))
@@ -81,10 +87,18 @@ def _quantities(windows: Columns) -> dict[str, NDArray[np.floating]]:
     return {"frequency": windows["frequency"], "phase": wrapped(windows["phase"])}
 
 
-def _squared_errors(windows: Columns, name: str) -> Floats:
-    """Returns the squared errors of an estimate, (count, window_length); NaN for windows without one."""
-    error: Floats = windows[name].astype(np.float64) - windows["target"]
-    return np.square(error)
+def _squares(windows: Columns) -> Floats:
+    """Returns what is summed, (SUMMED, count, window_length); NaN for windows without an estimate."""
+    found = np.stack([windows[name] for name in ESTIMATE_COLUMNS]).astype(np.float64)
+    distance = found[ESTIMATE_COLUMNS.index("prediction")] - found[ESTIMATE_COLUMNS.index("posterior_mean")]
+    squares: Floats = np.square(np.concatenate([found - windows["target"], distance[None]]))
+    return squares
+
+
+def _with_excess(means: pd.DataFrame) -> pd.DataFrame:
+    """Returns the means of squares with the excess in place of the distance; empty where the floor is 0."""
+    floor = means["posterior_mean"]
+    return means.drop(columns="distance").assign(excess=means["distance"] / floor.where(floor > 0.0))
 
 
 class _ByPosition:
@@ -92,10 +106,10 @@ class _ByPosition:
 
     def __init__(self) -> None:
         self._windows = 0
-        self._sums: Floats | None = None  # (estimates, window_length)
+        self._sums: Floats | None = None  # (SUMMED, window_length)
 
     def add(self, errors: Floats) -> None:
-        """Adds squared errors, (estimates, count, window_length)."""
+        """Adds squares, (SUMMED, count, window_length)."""
         self._windows += errors.shape[1]
         rows = errors if self._sums is None else np.concatenate([self._sums[:, None], errors], axis=1)
         self._sums = np.stack([each.sum(axis=0) for each in rows])  # over the outer axis: row after row, not pairwise
@@ -103,7 +117,7 @@ class _ByPosition:
     def table(self) -> pd.DataFrame:
         assert self._sums is not None  # noqa: S101, a file holds windows
         index = pd.RangeIndex(1, self._sums.shape[1] + 1, name="position")
-        return pd.DataFrame(dict(zip(ESTIMATE_COLUMNS, self._sums / self._windows, strict=True)), index=index)
+        return _with_excess(pd.DataFrame(dict(zip(SUMMED, self._sums / self._windows, strict=True)), index=index))
 
 
 class _ByQuantity:
@@ -112,10 +126,10 @@ class _ByQuantity:
     def __init__(self, low: float, high: float, bins: int) -> None:
         self._edges = np.linspace(low, high, (bins if high > low else 1) + 1)
         self._windows = np.zeros(len(self._edges) - 1, np.intp)
-        self._sums = [[_Sum() for _ in ESTIMATE_COLUMNS] for _ in self._windows]
+        self._sums = [[_Sum() for _ in SUMMED] for _ in self._windows]
 
     def add(self, values: NDArray[np.floating], errors: Floats) -> None:
-        """Adds the mean squared errors of some windows, (estimates, count), by the quantity's values, (count,)."""
+        """Adds the mean squares of some windows, (SUMMED, count), by the quantity's values, (count,)."""
         number = np.clip(np.searchsorted(self._edges, values, side="right") - 1, 0, len(self._windows) - 1)
         order = np.argsort(number, kind="stable")
         counts = np.bincount(number, minlength=len(self._windows))
@@ -126,10 +140,10 @@ class _ByQuantity:
 
     def table(self, name: str) -> pd.DataFrame:
         middles = (self._edges[:-1] + self._edges[1:]) / 2.0
-        sums = np.array([[total.value for total in sums] for sums in self._sums])  # (bins, estimates)
+        sums = np.array([[total.value for total in sums] for sums in self._sums])  # (bins, SUMMED)
         filled = self._windows > 0
         means = sums[filled] / self._windows[filled, None]
-        return pd.DataFrame(means, index=pd.Index(middles[filled], name=name), columns=[*ESTIMATE_COLUMNS])
+        return _with_excess(pd.DataFrame(means, index=pd.Index(middles[filled], name=name), columns=[*SUMMED]))
 
 
 class _Sum:

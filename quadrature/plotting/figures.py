@@ -8,15 +8,13 @@ import math
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Annotated, NamedTuple
+from typing import Annotated
 
 import matplotlib as mpl
 import numpy as np
-import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogFormatterSciNotation, MaxNLocator
+from matplotlib.ticker import LogFormatterSciNotation
 from pydantic import Field
 
 from quadrature.plotting.error_tables import wrapped
@@ -29,26 +27,7 @@ from quadrature.storage.history import History
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#767676"
 
 
-class CurveStyle(NamedTuple):
-    """How an estimate is drawn."""
-
-    label: str
-    color: str
-    linestyle: str
-    marker: str
-
-
-ESTIMATES = {
-    "hilbert": CurveStyle("Hilbert transform", GREY, ":", "v"),
-    "least_squares": CurveStyle("least squares", GREEN, "-.", "s"),
-    "prediction": CurveStyle("network", ORANGE, "-", "o"),
-    "posterior_mean": CurveStyle("floor", BLUE, "--", ""),
-}
-"""The estimates in data/predictions.parquet, in the order of the legend."""
-
 MSE = "mean squared error"
-ROUNDING = 1e-17
-"""The least error drawn, relative to the largest beside it. A logarithmic axis cannot show 0."""
 
 
 class PlotParams(Section):
@@ -153,34 +132,6 @@ def predictions(columns: Columns, params: PlotParams, axis: TimeAxis) -> bytes:
         return svg(figure)
 
 
-def error_by_position(errors: pd.DataFrame) -> bytes:
-    """Draws the table `position` of error_tables.make_tables: the mean squared error at each sample of the window."""
-    with style():
-        figure = Figure(figsize=(6.4, 4.2))
-        panel = figure.subplots()
-        _draw(panel, errors)
-        panel.set(xlabel="sample in the window", ylabel=MSE, title="Error by position", yscale="log")
-        plain_powers(panel.yaxis)
-        panel.xaxis.set_major_locator(MaxNLocator(integer=True))
-        figure.legend(*panel.get_legend_handles_labels(), loc="outside lower center", ncols=len(ESTIMATES))
-        return svg(figure)
-
-
-def error_by_signal(by_frequency: pd.DataFrame, by_phase: pd.DataFrame, axis: TimeAxis) -> bytes:
-    """Draws the tables `frequency` and `phase` of error_tables.make_tables side by side."""
-    with style():
-        figure = Figure(figsize=(8.4, 4.2))
-        left, right = figure.subplots(1, 2, sharey=True)
-        _draw(left, by_frequency)
-        left.set(xlabel=axis.frequency_label, ylabel=MSE, title="Error by frequency", yscale="log")
-        plain_powers(left.yaxis)
-        _draw(right, by_phase)
-        right.set(xlabel="phase of the first sample (radians)", title="Error by phase")
-        phase_ticks(right)
-        figure.legend(*right.get_legend_handles_labels(), loc="outside lower center", ncols=len(ESTIMATES))
-        return svg(figure)
-
-
 class _PlainPowers(LogFormatterSciNotation):
     def __call__(self, x: float, pos: int | None = None) -> str:
         label = super().__call__(x, pos).removeprefix(r"$\mathdefault{").removesuffix("}$").replace(r"\times", "×")
@@ -194,25 +145,6 @@ def plain_powers(axis: Axis) -> None:
     """Labels a logarithmic axis in plain text, 2×10⁻³. matplotlib's formulas would take a third of a picture's time."""
     axis.set_major_formatter(_PlainPowers())
     axis.set_minor_formatter(_PlainPowers())
-
-
-def least_drawn(errors: Iterable[pd.Series]) -> float:
-    """Returns the error drawn in place of smaller ones on a logarithmic axis that shows all of `errors`."""
-    return ROUNDING * (max((float(each.max()) for each in errors if each.notna().any()), default=0.0) or 1.0)
-
-
-def phase_ticks(panel: Axes) -> None:
-    """Sets a horizontal axis to one turn of phase, with ticks at the quarters."""
-    panel.set_xticks(np.pi * np.arange(0.0, 2.5, 0.5), ["0", "π/2", "π", "3π/2", "2π"])
-    panel.set_xlim(0.0, 2.0 * np.pi)  # after set_xticks, which can widen the limits
-
-
-def _draw(panel: Axes, errors: pd.DataFrame) -> None:
-    """Draws a line for each estimate with errors; without a floor there are none for it."""
-    least = least_drawn(errors[name] for name in ESTIMATES)
-    for name, look in ESTIMATES.items():
-        if errors[name].notna().any():
-            panel.plot(errors.index, errors[name].clip(least), markersize=4, **look._asdict())
 
 
 def _describe(columns: Columns, index: int, axis: TimeAxis) -> str:

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from quadrature.signals.waves import GenerateParams
+from quadrature.signals.params import GenerateParams
 
 
 class TimeAxis(NamedTuple):

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from quadrature.signals.disturbances import drift_shape, noise_correlation
-from quadrature.signals.waves import GenerateParams, Range
+from quadrature.signals.params import GenerateParams, Range
 
 Floats = NDArray[np.float64]
 

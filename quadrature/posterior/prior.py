@@ -29,7 +29,8 @@ from quadrature.posterior.covariance import (
     relative_covariance,
     why_unknown,
 )
-from quadrature.signals.waves import GenerateParams, bend, in_units
+from quadrature.signals.params import GenerateParams, in_units
+from quadrature.signals.waves import bend
 
 Floats = NDArray[np.float64]
 

@@ -22,7 +22,8 @@ from quadrature.posterior.refined import PosteriorError
 from quadrature.posterior.resolution import Pilot, fine_enough
 from quadrature.runtime.errors import DataError, ParameterError
 from quadrature.runtime.settings import Section
-from quadrature.signals.waves import GenerateParams, draw_shard, sine_and_cosine
+from quadrature.signals.params import GenerateParams
+from quadrature.signals.waves import draw_shard, sine_and_cosine
 from quadrature.storage.arrow import Columns
 
 BLOCK = 4096
@@ -48,6 +49,11 @@ def prepare(params: GenerateParams, first: Columns, sees_whole_window: bool, thr
     whole window. Raises ParameterError if the posterior cannot be computed, DataError if the windows were not drawn
     with these parameters.
     """
+    if params.source is not None:
+        raise ParameterError(
+            "targets.kind in params.yaml is posterior_mean, which is known for drawn windows alone; for those of "
+            "generate.source, set it to clean"
+        )
     if params.amplitude.high == 0.0 or (params.noise_std == 0.0 and not is_disturbed(params)):
         return None
     windows = params.windows.train

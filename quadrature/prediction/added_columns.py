@@ -9,10 +9,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from quadrature.prediction.columns import is_list
 from quadrature.prediction.derived import phase
-from quadrature.prediction.tables import Table
 from quadrature.runtime.errors import DataError
+from quadrature.tables.columns import is_list
+from quadrature.tables.table import Table
 
 Array = NDArray[np.float32]
 

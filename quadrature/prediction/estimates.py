@@ -17,19 +17,19 @@ from tqdm import tqdm
 
 from quadrature.network.model import QuadratureNetwork, analytic_signal, predict
 from quadrature.prediction.added_columns import HERTZ, OUTPUTS, Channel, Spread, carried_names, derive
-from quadrature.prediction.columns import Read, has_lists, signal_reader, window_reader
-from quadrature.prediction.csv_text import compression_of
 from quadrature.prediction.derived import Held, as_complex, frequency
-from quadrature.prediction.gaps import Filler, Gaps, are_full, fill
+from quadrature.prediction.gaps import Filler, are_full, fill
 from quadrature.prediction.likeness import Likeness
 from quadrature.prediction.metadata import output_metadata
 from quadrature.prediction.overlap import At, Overlap, ShortSignalError
 from quadrature.prediction.table_writer import TableWriter, compressed
-from quadrature.prediction.tables import Format, Table
 from quadrature.prediction.times import EvenTimes
 from quadrature.runtime.errors import DataError
 from quadrature.runtime.threads import prefetch
 from quadrature.storage.places import Place, replacing
+from quadrature.tables.columns import Gaps, Read, has_lists, signal_reader, window_reader
+from quadrature.tables.csv_text import compression_of
+from quadrature.tables.table import Format, Table
 
 Array = NDArray[np.float32]
 

@@ -3,15 +3,10 @@
 A gap is a run of missing samples. It is filled if it has at most LONGEST_GAP of them, with a sample on either side.
 """
 
-from typing import Literal
-
 import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float32]
-
-Gaps = Literal["refuse", "interpolate", "null"]
-"""What a missing sample is: an error, the straight line between its neighbours, or the end of the estimates."""
 
 LONGEST_GAP = 2
 """Samples. Near such a gap the default model's error is 1.5 times that without one; near three missing samples it is

@@ -9,10 +9,10 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from quadrature.prediction.refusing import error_text
-from quadrature.prediction.tables import Format
 from quadrature.runtime.errors import DataError
 from quadrature.runtime.system_errors import reraise_systems
+from quadrature.tables.refusing import error_text
+from quadrature.tables.table import Format
 
 
 def compressed(file: BinaryIO, compression: str | None) -> AbstractContextManager[BinaryIO]:

@@ -7,9 +7,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from quadrature.prediction.columns import check_column, is_number
-from quadrature.prediction.tables import Table
 from quadrature.runtime.errors import DataError
+from quadrature.tables.columns import check_column, is_number
+from quadrature.tables.table import Table
 
 TOLERANCE = 0.1
 """How far a step from one row to the next may be from the usual step, as a fraction of it.

@@ -23,6 +23,25 @@ BASELINES = {"least_squares": "least squares", "hilbert": "the Hilbert transform
 """The estimates that the network is compared with, in words, by their names in metrics/test.json."""
 
 
+def headline(test: TestMetrics) -> str:
+    """Returns the run's result in a few words."""
+    if test.excess is not None:
+        return f"{excess_in_words(test)} the lowest possible error"
+    return f"an error {_times(test.mse, test.baselines.least_squares)} that of least squares"
+
+
+def tiles(test: TestMetrics) -> list[tuple[str, float, str]]:
+    """Returns for each estimate its name, its mean squared error, and how that compares with the network's."""
+    found = [("the network", test.mse, "")]
+    if test.floor_mse is not None:
+        found.append(("the floor", test.floor_mse, f"the network is {excess_in_words(test)} it"))
+    for name, words in (("least_squares", "least squares"), ("hilbert", "Hilbert transform")):
+        mse = getattr(test.baselines, name)
+        ratio = _times(test.mse, mse).removesuffix(" than").removesuffix(" as")
+        found.append((words, mse, f"the network's is {ratio}"))
+    return found
+
+
 def verdict(test: TestMetrics) -> str:
     """Returns the run's result in one sentence."""
     unseen = " that training has not seen" if test.seen_in_training == 0.0 else ""

@@ -15,7 +15,7 @@ from quadrature.posterior.mean import PosteriorMean, PrefixMean
 from quadrature.posterior.prior import PRIOR_PHASES, Prior
 from quadrature.posterior.refined import PosteriorError
 from quadrature.posterior.resolution import OPERATIONS_PER_SECOND, fine_enough, rounding_mse
-from quadrature.signals.waves import SPLITS, GenerateParams
+from quadrature.signals.params import SPLITS, GenerateParams
 from quadrature.storage.arrow import Columns
 
 BUDGET = 32 * OPERATIONS_PER_SECOND
@@ -36,6 +36,8 @@ class Floor:
         kind: type[PosteriorMean | PrefixMean] = PosteriorMean,
     ) -> None:
         """Runs the pilot on the first shard of the split. Raises PosteriorError if it shows that there is no floor."""
+        if params.source is not None:
+            raise PosteriorError("the windows are those of generate.source, and nobody knows their distribution")
         if not params.noise_std and not is_disturbed(params):
             raise PosteriorError("generate.noise_std is 0, so nothing but rounding limits an estimate")
         if not params.amplitude.high:

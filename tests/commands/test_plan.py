@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from quadrature.commands.plan import PERIODS
-from quadrature.signals.waves import GenerateParams
+from quadrature.signals.params import GenerateParams
 from tests.checkout import PROJECT
 
 MAINS = ["--rate", "1000", "--band", "45", "55", "--amplitude", "280", "360", "--noise", "5"]

@@ -20,7 +20,7 @@ def pristine(finished, tmp_path_factory):
     """A clone of a checkout whose results are committed: no data, no model, no cache."""
     clone = tmp_path_factory.mktemp("clones") / "pristine"
     git("clone", "--quiet", str(finished.path), str(clone), cwd=finished.path)
-    assert not (clone / "data").exists()
+    assert not (clone / "data/windows").exists()
     assert not (clone / ".dvc/cache").exists()
     return clone
 

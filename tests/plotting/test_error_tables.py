@@ -44,6 +44,18 @@ def test_the_error_by_position_is_the_mean_over_windows(columns):
             assert table.loc[position + 1, name] == pytest.approx(math.fsum(errors) / 200, rel=1e-12)
 
 
+def test_the_excess_is_the_distance_from_the_best_estimate_relative_to_its_error(columns):
+    distance = np.square(columns["prediction"].astype(float) - columns["posterior_mean"])
+    floor = np.square(columns["posterior_mean"].astype(float) - columns["target"])
+    excess = tables_of(columns)["position"]["excess"]
+    assert list(excess) == pytest.approx(distance.mean(axis=0) / floor.mean(axis=0), rel=1e-12)
+    exact = columns | {"posterior_mean": columns["target"]}
+    for table in tables_of(exact).values():
+        assert table["excess"].isna().all()  # a floor of 0 has no multiples
+    unknown = columns | {"posterior_mean": np.full_like(columns["target"], np.nan)}
+    assert all(table["excess"].isna().all() for table in tables_of(unknown).values())
+
+
 @pytest.mark.parametrize("quantity", ["frequency", "phase"])
 def test_the_error_by_signal_is_the_mean_over_the_windows_of_a_bin(columns, quantity):
     table = tables_of(columns)[quantity]
@@ -80,7 +92,7 @@ def test_the_means_are_those_of_pandas_and_numpy_to_the_bit():
         edges = np.linspace(values.min(), values.max(), 17)
         number = np.clip(np.searchsorted(edges, values, side="right") - 1, 0, 15)
         expected = errors.groupby(number).mean()
-        assert (tables[quantity].to_numpy() == expected.to_numpy()).all()
+        assert (tables[quantity][[*ESTIMATE_COLUMNS]].to_numpy() == expected.to_numpy()).all()
 
 
 def test_a_bin_without_windows_is_left_out(columns):
@@ -111,6 +123,6 @@ def test_without_a_floor_its_cells_are_empty_and_the_others_exact(columns, tmp_p
     for name, table in tables_of(columns).items():
         write_table(tmp_path / "table.csv", table)
         lines = (tmp_path / "table.csv").read_text().splitlines()
-        assert lines[0] == f"{name},{','.join(ESTIMATE_COLUMNS)}"
-        assert all(line.split(",")[2] == "" for line in lines[1:])
+        assert lines[0] == f"{name},{','.join(ESTIMATE_COLUMNS)},excess"
+        assert all(line.split(",")[2] == line.split(",")[5] == "" for line in lines[1:])
         pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "table.csv", index_col=name), table, check_exact=True)

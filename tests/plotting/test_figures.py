@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from quadrature.plotting import figures
+from quadrature.plotting import error_figures, figures
+from quadrature.plotting.error_figures import phase_ticks
 from quadrature.plotting.error_tables import make_tables
-from quadrature.plotting.figures import PlotParams, choose_windows, phase_ticks, style
+from quadrature.plotting.figures import PlotParams, choose_windows, style
 from quadrature.plotting.time_axis import TimeAxis
 from quadrature.storage.history import History, Record
 from quadrature.storage.windows import ESTIMATE_COLUMNS
@@ -33,18 +34,24 @@ def tables(columns):
     return make_tables(lambda: [columns], 4)
 
 
+def keep_figures(monkeypatch):
+    """Makes pictures matplotlib's figures, in place of SVG."""
+    for module in (figures, error_figures):
+        monkeypatch.setattr(module, "svg", lambda figure: figure)
+
+
 @pytest.fixture
 def pictures(columns, tables, monkeypatch):
     """The matplotlib figure of each picture."""
-    monkeypatch.setattr(figures, "svg", lambda figure: figure)
+    keep_figures(monkeypatch)
     history = History([Record(0.5, 8, 0.01, 0.3, 0.2), Record(1.0, 16, 0.0, 0.0031, 0.003)], "clean")
     first, fastest = choose_windows([columns], 6)
     return {
         "task": figures.task(fastest, AXIS),
         "learning_curves": figures.learning_curves(history),
         "predictions": figures.predictions(first, PlotParams(windows=6, bins=4), AXIS),
-        "error_by_position": figures.error_by_position(tables["position"]),
-        "error_by_signal": figures.error_by_signal(tables["frequency"], tables["phase"], AXIS),
+        "error_by_position": error_figures.error_by_position(tables["position"]),
+        "error_by_signal": error_figures.error_by_signal(tables["frequency"], tables["phase"], AXIS),
     }
 
 
@@ -67,20 +74,23 @@ def test_every_axis_has_a_name_and_a_unit_where_it_has_one(pictures):
         "task": [*["instant (radians, at frequency 1)"] * 2, "signal (units of the input)"],
         "learning_curves": ["epoch", "mean squared error", "learning rate"],
         "predictions": ["instant (radians, at frequency 1)", "signal (units of the input)"],
-        "error_by_position": ["sample in the window", "mean squared error"],
-        "error_by_signal": ["frequency (relative)", "phase of the first sample (radians)", "mean squared error"],
+        "error_by_position": ["sample in the window", "mean squared error", "excess (%)"],
+        "error_by_signal": [
+            *("frequency (relative)", "phase of the first sample (radians)"),
+            *("mean squared error", "excess (%)"),
+        ],
     }
 
 
 def test_with_a_rate_instants_are_in_seconds_and_frequencies_in_hertz(columns, tables, monkeypatch):
-    monkeypatch.setattr(figures, "svg", lambda figure: figure)
+    keep_figures(monkeypatch)
     axis = TimeAxis.of(settings(span=None, rate=18.0))
     first, fastest = choose_windows([columns], 6)
     task = figures.task(fastest, axis)
     predictions = figures.predictions(first, PlotParams(windows=6, bins=4), axis)
-    signal = figures.error_by_signal(tables["frequency"], tables["phase"], axis)
+    signal = error_figures.error_by_signal(tables["frequency"], tables["phase"], axis)
     assert {panel.get_xlabel() for panel in task.axes} == {predictions.get_supxlabel()} == {"instant (seconds)"}
-    assert signal.axes[0].get_xlabel() == "frequency (Hz)"
+    assert signal.axes[2].get_xlabel() == "frequency (Hz)"
     instants, _ = drawn(task.axes[0], "input: sine samples")
     assert list(instants) == pytest.approx([sample / 18.0 for sample in range(10)])
     finely, cosine = drawn(task.axes[1], "its cosine, a quarter turn ahead")
@@ -104,7 +114,7 @@ def test_the_task_is_a_window_and_its_wave_a_quarter_turn_ahead(pictures, column
 
 
 def test_a_wave_whose_chirp_no_column_holds_is_not_drawn(columns, monkeypatch):
-    monkeypatch.setattr(figures, "svg", lambda figure: figure)
+    keep_figures(monkeypatch)
     for chirp, lines in ((0.0, (2, 3)), (0.5, (1, 1))):
         drawn = draw(PARAMS.model_copy(update={"chirp": chirp}), "test")
         _, fastest = choose_windows([{**columns, **drawn}], 6)
@@ -133,10 +143,11 @@ def test_as_many_windows_are_drawn_as_asked_for_each_with_its_wave(pictures, col
 
 
 def test_errors_are_drawn_for_each_estimate_on_a_logarithmic_axis(pictures, tables):
-    (panel,) = pictures["error_by_position"].axes
+    panel, below = pictures["error_by_position"].axes
     errors = tables["position"]
+    assert list(below.lines[0].get_ydata()) == list(100.0 * errors["excess"])
     assert panel.get_yscale() == "log"
-    for name, look in figures.ESTIMATES.items():
+    for name, look in error_figures.ESTIMATES.items():
         positions, values = drawn(panel, look.label)
         assert list(positions) == [*range(1, 11)]
         assert list(values) == list(errors[name])
@@ -156,8 +167,9 @@ def test_the_windows_chosen_are_the_first_and_the_one_of_highest_frequency_of_al
 
 
 def test_phases_go_round_once_in_quarters(pictures):
-    left, right = pictures["error_by_signal"].axes
-    assert left.get_yscale() == right.get_yscale() == "log"
+    left, above, excess, right = pictures["error_by_signal"].axes
+    assert left.get_yscale() == above.get_yscale() == "log"
+    assert excess.get_yscale() == right.get_yscale() == "linear"
     assert right.get_xlim() == (0.0, TURN)
     assert list(right.get_xticks()) == pytest.approx([0.0, TURN / 4, TURN / 2, 3 * TURN / 4, TURN])
     assert [label.get_text() for label in right.get_xticklabels()] == ["0", "π/2", "π", "3π/2", "2π"]
@@ -196,10 +208,10 @@ def test_a_panel_has_a_light_grid_and_no_frame_around_it():
 
 @pytest.mark.parametrize("unit", [1e-12, 1.0, 1e6])
 def test_an_error_of_0_is_drawn_far_below_the_others_in_any_unit(tables, unit, monkeypatch):
-    monkeypatch.setattr(figures, "svg", lambda figure: figure)
+    keep_figures(monkeypatch)
     errors = tables["position"] * unit**2
     errors.loc[3, "prediction"] = 0.0
-    (panel,) = figures.error_by_position(errors).axes
-    for name, look in figures.ESTIMATES.items():
-        expected = errors[name].replace(0.0, 1e-17 * errors.to_numpy().max())
+    panel, _ = error_figures.error_by_position(errors).axes
+    for name, look in error_figures.ESTIMATES.items():
+        expected = errors[name].replace(0.0, 1e-17 * errors[[*error_figures.ESTIMATES]].to_numpy().max())
         assert list(drawn(panel, look.label)[1]) == list(expected)

@@ -12,11 +12,14 @@ from quadrature.posterior.dense import Dense
 from quadrature.posterior.mean import PosteriorMean
 from quadrature.posterior.prior import Prior
 from quadrature.posterior.refined import PosteriorError, Refined
-from quadrature.signals.waves import GenerateParams, draw_shard
+from quadrature.signals.params import GenerateParams
+from quadrature.signals.waves import draw_shard
 
 
 def make_params(**changes):
     tree = {
+        "source": None,
+        "hop": None,
         "seed": 0,
         "windows": {"train": 1, "validation": 1, "test": changes.pop("windows", 500)},
         "shard_windows": 2**14,

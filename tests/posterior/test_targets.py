@@ -5,7 +5,8 @@ import pytest
 
 from quadrature.posterior.mean import PosteriorMean, PrefixMean
 from quadrature.posterior.prior import Prior
-from quadrature.signals.waves import GenerateParams, draw_shard
+from quadrature.signals.params import GenerateParams
+from quadrature.signals.waves import draw_shard
 from quadrature.storage.arrow import stack
 from quadrature.storage.windows import COMPONENTS, WINDOW_COLUMNS, Split, shard_path, writing
 from tests.checkout import Checkout

@@ -8,11 +8,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from quadrature.prediction import csv_rows, csv_text
 from quadrature.prediction.added_columns import OUTPUTS
-from quadrature.prediction.csv_text import open_text
-from quadrature.prediction.dialect import Dialect
 from quadrature.runtime.errors import DataError
+from quadrature.tables import csv_rows, csv_text
+from quadrature.tables.csv_text import open_text
+from quadrature.tables.dialect import Dialect
 from tests.prediction.running import read, run
 
 SAMPLES = [f"{value:.6f}" for value in np.random.default_rng(0).standard_normal(45)]

@@ -20,7 +20,7 @@ LOADED = {
     "train": {"pyarrow", "safetensors", "torch"},
     "evaluate": {"pyarrow", "safetensors", "scipy", "torch"},
     "plot": {"PIL", "matplotlib", "pandas", "pyarrow"},
-    "report": {"PIL", "jinja2", "safetensors"},
+    "report": {"PIL", "jinja2", "pyarrow", "safetensors"},
 }
 
 SPARED = {

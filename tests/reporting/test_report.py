@@ -77,6 +77,7 @@ def outline(browser, path):
         }
         return counts;
     }""")
+    unfold(page)
     text = page.inner_text("body")
     assert page.evaluate("typeof pwned") == "undefined"
     assert said == []
@@ -99,13 +100,26 @@ def test_the_report_can_be_read(browser, report, width, scheme):
     assert_page_can_be_read(browser, report, width, scheme)
 
 
+def unfold(page):
+    """Opens what a reader may open."""
+    page.evaluate("document.querySelectorAll('details').forEach(each => { each.open = true })")
+
+
 def test_the_report_tells_this_runs_figures_and_parameters(browser, report, finished):
     page, _, _ = look(browser, report)
+    assert "hidden_size" not in page.inner_text("main")  # parameters are folded
+    unfold(page)
     text = page.inner_text("body")
     test, train = (json.loads((finished.path / f"metrics/{name}.json").read_text()) for name in ("test", "train"))
     assert page.inner_text(".verdict").startswith(
         f"On 300 windows that training has not seen, the network's mean squared error is {test['mse']:.3g}: "
     )
+    assert page.inner_text("h1").startswith("The quarter turn, learned: ")
+    tiles = [tile.inner_text().split("\n")[1] for tile in page.query_selector_all(".tiles li")]
+    found = (test["mse"], test["floor_mse"], *(test["baselines"][name] for name in ("least_squares", "hilbert")))
+    assert tiles == [f"{mse:.4g}" for mse in found]
+    for link in page.query_selector_all("nav a[href^='#']"):
+        assert page.query_selector(link.get_attribute("href")).inner_text().lower() == link.inner_text()
     for figure in (test["mse"], test["floor_mse"], *test["baselines"].values(), test["rmse"]):
         assert f"{figure:.4g}" in text
     assert f"{train['parameters']:,} parameters" in text
@@ -115,13 +129,13 @@ def test_the_report_tells_this_runs_figures_and_parameters(browser, report, fini
     assert rows["windows.train"] == str(params["generate"]["windows"]["train"])
     assert rows["learning_rate"] == str(params["train"]["learning_rate"])
     assert "gru.weight_hh_l0\t24 × 8\t192" in text
-    assert len(page.query_selector_all("figure img")) == 6
+    assert len(page.query_selector_all("figure img")) == 7  # the animation, and its last frame for print
     page.close()
 
 
 def test_each_reference_in_a_picture_finds_its_id_and_no_other_picture_has_a_part_in_it(browser, report):
     page, _, _ = look(browser, report)
-    assert page.query_selector_all("[id]") == []
+    assert all(heading.get_attribute("id").isalpha() for heading in page.query_selector_all("[id]"))
     pictures = page.evaluate("""() => [...document.querySelectorAll("img[src^='data:image/svg']")].map(image => {
         const bytes = Uint8Array.from(atob(image.src.split(",")[1]), letter => letter.charCodeAt(0));
         const svg = new DOMParser().parseFromString(new TextDecoder().decode(bytes), "image/svg+xml");
@@ -171,6 +185,21 @@ def test_the_report_prints_without_loss_on_white_paper(browser, report):
     assert photograph(page)[5, 5].tolist() == [255, 255, 255]
     page.set_viewport_size({"width": 700, "height": 1000})  # about the inside of an A4 sheet
     assert page.evaluate("[...document.querySelectorAll('.scroll')].every(box => box.scrollWidth <= box.clientWidth)")
+    page.close()
+
+
+def test_print_has_the_folded_tables_and_the_last_frame_of_the_animation(browser, report):
+    page, _, _ = look(browser, report)
+
+    def visible(selector):
+        return page.evaluate(f"document.querySelector('{selector}').checkVisibility({{contentVisibilityAuto: true}})")
+
+    things = (".animation", ".still", "details table", "nav")
+    assert [visible(each) for each in things] == [True, False, False, True]
+    page.emulate_media(media="print")
+    assert [visible(each) for each in things] == [False, True, True, False]
+    page.emulate_media(media="screen", reduced_motion="reduce")
+    assert [visible(each) for each in things] == [False, True, False, True]
     page.close()
 
 

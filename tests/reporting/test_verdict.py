@@ -4,7 +4,7 @@ import pytest
 
 from quadrature.reporting import metrics
 from quadrature.reporting.metrics import AnalyticBaselines, Baselines
-from quadrature.reporting.verdict import alternatives, error_rows, verdict, warnings
+from quadrature.reporting.verdict import alternatives, error_rows, headline, tiles, verdict, warnings
 from quadrature.storage.history import History, Record
 
 WELL = metrics.TestMetrics(
@@ -53,6 +53,20 @@ def test_the_verdict_is_one_sentence_with_the_floor_and_both_baselines():
 )  # fmt: skip
 def test_the_verdict_follows_the_figures(changes, part):
     assert part in verdict(WELL.model_copy(update=changes))
+
+
+def test_the_headline_and_the_tiles_compare_with_the_best_that_is_known():
+    assert headline(WELL) == "1.4 ± 0.2 % above the lowest possible error"
+    assert tiles(WELL) == [
+        ("the network", 0.0029, ""),
+        ("the floor", 0.00286, "the network is 1.4 ± 0.2 % above it"),
+        ("least squares", 0.02088, "the network's is 7.2 times smaller"),
+        ("Hilbert transform", 0.2233, "the network's is 77 times smaller"),
+    ]
+    without = WELL.model_copy(update={"floor_mse": None, "excess": None, "excess_standard_error": None})
+    assert headline(without) == "an error 7.2 times smaller than that of least squares"
+    assert [name for name, _, _ in tiles(without)] == ["the network", "least squares", "Hilbert transform"]
+    assert tiles(WELL.model_copy(update={"mse": 0.02088}))[2][2] == "the network's is as large"
 
 
 def test_nothing_is_said_of_a_run_that_is_well():

@@ -7,11 +7,14 @@ import pytest
 import scipy.stats
 from pydantic import ValidationError
 
-from quadrature.signals.waves import GenerateParams, draw_shard, shard_count, sine_and_cosine
+from quadrature.signals.params import GenerateParams
+from quadrature.signals.waves import draw_shard, shard_count, sine_and_cosine
 
 
 def settings(**changes):
     base = {
+        "source": None,
+        "hop": None,
         "seed": 0,
         "windows": {"train": 1000, "validation": 50, "test": 50},
         "shard_windows": 300,

@@ -37,7 +37,7 @@ IMPORTED = (
     *("quadrature.commands.verify", "quadrature.commands.heal", "quadrature.training.checkpoint", "scipy.spatial"),
     *(
         "quadrature.plotting.figures",
-        "quadrature.reporting.model_shape",
+        "quadrature.reporting.model_file",
         "quadrature.reporting.verdict",
         "quadrature.plotting.error_tables",
     ),

@@ -15,10 +15,10 @@ import atheris
 
 with atheris.instrument_imports(include=["quadrature"]):
     from quadrature.network.model_file import load_model
-    from quadrature.prediction.columns import signal_reader, window_reader
-    from quadrature.prediction.tables import open_table
     from quadrature.runtime.errors import DataError
     from quadrature.storage.windows import WINDOW_COLUMNS, read_split
+    from quadrature.tables.columns import signal_reader, window_reader
+    from quadrature.tables.table import open_table
 
 from tests.torture.strange import forge
 

@@ -20,7 +20,7 @@ from quadrature.posterior.targets import TargetsParams
 from quadrature.runtime.errors import ParameterError
 from quadrature.runtime.params import load_params
 from quadrature.runtime.settings import Section
-from quadrature.signals.waves import GenerateParams
+from quadrature.signals.params import GenerateParams
 from quadrature.training.params import TrainParams
 from stages.evaluate import EvaluateParams
 from tests.checkout import OWN_PARAMETERS

@@ -1,31 +1,32 @@
 """Reads samples from a table's columns as float32.
 
-A window is a list in the column `input`, or a row of the columns `input_0`, `input_1` and so on. A long signal is a
-column with a sample a row. Columns with other content raise DataError with the file and the row. A missing sample is
+A window is a list in a column such as `input`, or a row of the columns `input_0`, `input_1` and so on. A long signal is
+a column with a sample a row. Columns with other content raise DataError with the file and the row. A missing sample is
 null, NaN, or in CSV a blank field or NA: NaN is returned for it, or DataError raised.
 """
 
 import re
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from quadrature.prediction.gaps import Gaps
-from quadrature.prediction.tables import Table
 from quadrature.runtime.errors import DataError
+from quadrature.tables.table import Table
 
 Read = Callable[[int, pa.Table], NDArray[np.float32]]
 """Returns the samples of rows of a table. The first argument is the number of rows before them."""
 
-_NUMBERED = re.compile(r"input_(0|[1-9][0-9]*)")
+Gaps = Literal["refuse", "interpolate", "null"]
+"""What a missing sample is: an error, the straight line between its neighbours, or the end of the estimates."""
+
 _MAX_FLOAT32 = float(np.finfo(np.float32).max)
 
 
-class _Advice(NamedTuple):
+class Advice(NamedTuple):
     """What to do about samples without a number."""
 
     missing: str
@@ -33,15 +34,30 @@ class _Advice(NamedTuple):
     infinite: str
 
 
-_OF_WINDOWS = _Advice(
+class Terms(NamedTuple):
+    """How messages speak of who reads the samples: what its windows' length is set by, and its options."""
+
+    length: str  # comes before the number
+    give_hop: str
+    leave_hop: str
+    signals: Advice
+
+
+PREDICT = Terms(
+    length="the model reads windows of",
+    give_hop="give --hop",
+    leave_hop="--hop is for a signal of one number a row, leave it out",
+    signals=Advice(  # a row that is left out would shift the time of all later ones
+        missing="give --gaps interpolate or --gaps null, or put a number there",
+        nan="give --gaps interpolate or --gaps null, or put a finite number there",
+        infinite="put a finite number there, or none and give --gaps interpolate or --gaps null",
+    ),
+)
+
+_OF_WINDOWS = Advice(
     missing="leave the row out, or put a number there",
     nan="leave the row out, or put a finite number there",
     infinite="leave the row out, or put a finite number there",
-)
-_OF_SIGNALS = _Advice(  # a row that is left out would shift the time of all later ones
-    missing="give --gaps interpolate or --gaps null, or put a number there",
-    nan="give --gaps interpolate or --gaps null, or put a finite number there",
-    infinite="put a finite number there, or none and give --gaps interpolate or --gaps null",
 )
 
 
@@ -49,7 +65,7 @@ class _Source(NamedTuple):
     """Where samples come from, and what is done where one is missing."""
 
     table: Table
-    advice: _Advice
+    advice: Advice
     gaps: Gaps
 
     def read(self, first: int, rows: pa.Table, name: str) -> NDArray[np.float32]:
@@ -59,43 +75,51 @@ class _Source(NamedTuple):
         )
 
 
-def has_lists(table: Table) -> bool:
+def has_lists(table: Table, name: str = "input") -> bool:
     """Whether a table's windows are lists. Raises DataError if it has both kinds of columns, or neither."""
-    numbered = [name for name in table.schema.names if _NUMBERED.fullmatch(name)]
-    if "input" in table.schema.names and not numbered:
+    numbered = _numbered(table, name)
+    if name in table.schema.names and not numbered:
         return True
-    if numbered and "input" not in table.schema.names:
+    if numbered and name not in table.schema.names:
         return False
-    both = "both a column input and" if numbered else "neither a column input nor"
+    both = f"both a column {name} and" if numbered else f"neither a column {name} nor"
     raise DataError(
-        f"{table.label} has {both} columns input_0, input_1, ...; its windows should be in one or the other{table.hint}"
+        f"{table.label} has {both} columns {name}_0, {name}_1, ...; "
+        f"its windows should be in one or the other{table.hint}"
     )
 
 
-def window_reader(table: Table, length: int, gaps: Gaps = "refuse") -> Read:
+def has_windows(table: Table, name: str) -> bool:
+    """Whether a table has any column of windows of this name."""
+    return name in table.schema.names or bool(_numbered(table, name))
+
+
+def window_reader(
+    table: Table, length: int, gaps: Gaps = "refuse", name: str = "input", terms: Terms = PREDICT
+) -> Read:
     """Returns a reader of windows, (count, length). Both raise DataError if the columns do not hold such windows."""
     source = _Source(table, _OF_WINDOWS, gaps)
-    if not has_lists(table):
-        return _reader_of_columns(source, length)
-    kind = table.schema.field("input").type
+    if not has_lists(table, name):
+        return _reader_of_columns(source, length, name, terms)
+    kind = table.schema.field(name).type
     if not is_list(kind) or not is_number(kind.value_type):
         is_signal = is_number(kind) or table.format == "csv"
-        advice = "; if it is a signal, a sample a row, give --hop" if is_signal else ""
-        raise DataError(f"{table.label}: input holds {_words(table, kind)}, not lists of {length} numbers{advice}")
+        advice = f"; if it is a signal, a sample a row, {terms.give_hop}" if is_signal else ""
+        raise DataError(f"{table.label}: {name} holds {_words(table, kind)}, not lists of {length} numbers{advice}")
 
     def read(first: int, rows: pa.Table) -> NDArray[np.float32]:
-        lists = rows.column("input").combine_chunks()
+        lists = rows.column(name).combine_chunks()
         if gaps == "refuse":
-            _refuse_nulls(lists, lambda row: f"{table.place(first + row)}: input", _OF_WINDOWS)
+            _refuse_nulls(lists, lambda row: f"{table.place(first + row)}: {name}", _OF_WINDOWS)
         present = np.flatnonzero(lists.is_valid())
         lists = lists.drop_null()
         lengths = pc.list_value_length(lists).to_numpy(zero_copy_only=False)
         if (wrong := np.flatnonzero(lengths != length)).size:
             place = table.place(first + int(present[wrong[0]]))
-            raise DataError(f"{place}: input holds {lengths[wrong[0]]} samples; the model reads windows of {length}")
+            raise DataError(f"{place}: {name} holds {lengths[wrong[0]]} samples; {terms.length} {length}")
         samples = _float32(
             lists.flatten(),
-            lambda at: f"{table.place(first + int(present[at // length]))}: input[{at % length}]",
+            lambda at: f"{table.place(first + int(present[at // length]))}: {name}[{at % length}]",
             source,
         ).reshape(-1, length)
         if len(samples) == len(rows):
@@ -107,14 +131,14 @@ def window_reader(table: Table, length: int, gaps: Gaps = "refuse") -> Read:
     return read
 
 
-def signal_reader(table: Table, column: str, gaps: Gaps = "refuse") -> Read:
+def signal_reader(table: Table, column: str, gaps: Gaps = "refuse", terms: Terms = PREDICT) -> Read:
     """Returns a reader of a signal, (count,). Both raise DataError if the column does not hold numbers."""
     check_column(table, column)
     kind = table.schema.field(column).type
     if not is_number(kind) and table.format == "parquet":
-        advice = "; --hop is for a signal of one number a row, leave it out" if is_list(kind) else ""
+        advice = f"; {terms.leave_hop}" if is_list(kind) else ""
         raise DataError(f"{table.label}: {column} holds {_words(table, kind)}, not numbers{advice}")
-    source = _Source(table, _OF_SIGNALS, gaps)
+    source = _Source(table, terms.signals, gaps)
     return lambda first, rows: source.read(first, rows, column)
 
 
@@ -125,26 +149,32 @@ def check_column(table: Table, column: str) -> None:
         raise DataError(f"{table.label} has no column {column}; it has {names}{table.hint}")
 
 
-def _reader_of_columns(source: _Source, length: int) -> Read:
+def _numbered(table: Table, name: str) -> list[str]:
+    """Returns the columns of a table that are called `name` with a number."""
+    pattern = re.compile(rf"{re.escape(name)}_(0|[1-9][0-9]*)")
+    return [each for each in table.schema.names if pattern.fullmatch(each)]
+
+
+def _reader_of_columns(source: _Source, length: int, name: str, terms: Terms) -> Read:
     table = source.table
     given = set(table.schema.names)
-    found = sum(_NUMBERED.fullmatch(name) is not None for name in given)
-    names = [f"input_{position}" for position in range(found)]
-    for name in names:
-        if name not in given:
+    found = len(_numbered(table, name))
+    names = [f"{name}_{position}" for position in range(found)]
+    for each in names:
+        if each not in given:
             raise DataError(
-                f"{table.label} has no column {name}; the windows' samples are input_0 to input_{length - 1}"
+                f"{table.label} has no column {each}; the windows' samples are {name}_0 to {name}_{length - 1}"
             )
-        kind = table.schema.field(name).type
+        kind = table.schema.field(each).type
         if not is_number(kind) and table.format == "parquet":
-            raise DataError(f"{table.label}: {name} holds {kind}, not numbers")
+            raise DataError(f"{table.label}: {each} holds {kind}, not numbers")
     if found != length:
-        raise DataError(f"{table.label} holds windows of {found} samples; the model reads windows of {length}")
+        raise DataError(f"{table.label} holds windows of {found} samples; {terms.length} {length}")
 
     def read(first: int, rows: pa.Table) -> NDArray[np.float32]:
         windows = np.empty((len(rows), length), np.float32)
-        for position, name in enumerate(names):
-            windows[:, position] = source.read(first, rows, name)
+        for position, each in enumerate(names):
+            windows[:, position] = source.read(first, rows, each)
         return windows
 
     return read
@@ -188,7 +218,7 @@ def _parse(texts: pa.Array, place: Callable[[int], str], table: Table, skip_na: 
         raise
 
 
-def _refuse_nulls(values: pa.Array, place: Callable[[int], str], advice: _Advice) -> None:
+def _refuse_nulls(values: pa.Array, place: Callable[[int], str], advice: Advice) -> None:
     if values.null_count:
         index = pc.index(values.is_null(), True).as_py()
         raise DataError(f"{place(index)} is missing; {advice.missing}")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from quadrature.prediction.dialect import Dialect
+from quadrature.tables.dialect import Dialect
 
 _PART = 2**20  # bytes read at once, and the longest line beside comments
 _COMPRESSIONS = {".gz": "gzip", ".zst": "zstd"}
@@ -49,7 +49,7 @@ class TextStream:
 
 def open_text(path: Path, dialect: Dialect) -> TextStream:
     """Opens a CSV file."""
-    parts = _decode(_read(path), dialect.encoding)
+    parts = _decode(_read(path), dialect)
     if dialect.comment is not None:
         parts = _drop_comments(parts, dialect.comment.encode())
     blanks = b" \t\r\n".replace(dialect.delimiter.encode(), b"")
@@ -64,24 +64,24 @@ def _read(path: Path) -> Iterator[bytes]:
             yield part
 
 
-def _decode(parts: Iterator[bytes], encoding: str) -> Iterator[bytes]:
+def _decode(parts: Iterator[bytes], dialect: Dialect) -> Iterator[bytes]:
     """Yields UTF-8 without a byte order mark."""
+    encoding = dialect.encoding
     decoder = codecs.getincrementaldecoder(encoding)()
     is_utf8, line, is_first = codecs.lookup(encoding).name == "utf-8", 1, True
     while True:
         part = next(parts, b"")
         if is_first:
-            _check_signature(part, is_utf8)
+            _check_signature(part, is_utf8, dialect)
         try:
             text = decoder.decode(part, final=not part)
         except UnicodeDecodeError as error:
             line += error.object[: error.start].count(b"\n")
             byte, other = error.object[error.start], "latin-1" if is_utf8 else "utf-8"
-            raise ValueError(
-                f"line {line} holds the byte 0x{byte:02x}, which is not {encoding}; give --encoding, such as {other}"
-            ) from None
+            advice = dialect.advise(f"; give --encoding, such as {other}")
+            raise ValueError(f"line {line} holds the byte 0x{byte:02x}, which is not {encoding}{advice}") from None
         except UnicodeError:  # no byte order mark, for example
-            raise ValueError(f"it is not {encoding}; give --encoding, such as utf-8") from None
+            raise ValueError(f"it is not {encoding}{dialect.advise('; give --encoding, such as utf-8')}") from None
         line += text.count("\n")
         content = part if is_utf8 and part.isascii() else text.encode()
         yield content.removeprefix(codecs.BOM_UTF8) if is_first else content
@@ -90,14 +90,14 @@ def _decode(parts: Iterator[bytes], encoding: str) -> Iterator[bytes]:
             return
 
 
-def _check_signature(begin: bytes, is_utf8: bool) -> None:
+def _check_signature(begin: bytes, is_utf8: bool, dialect: Dialect) -> None:
     for signature, advice in _SIGNATURES.items():
         if begin.startswith(signature):
             raise ValueError(f"it begins as {advice}")
     if begin[:4] == b"RIFF" and begin[8:12] == b"WAVE":
         raise ValueError("it begins as a WAV file; let its name end in .wav")
     if is_utf8 and begin.startswith(_UTF16):
-        raise ValueError("it begins as UTF-16 does; give --encoding utf-16")
+        raise ValueError(f"it begins as UTF-16 does{dialect.advise('; give --encoding utf-16')}")
 
 
 def _drop_comments(parts: Iterator[bytes], comment: bytes) -> Iterator[bytes]:

@@ -1,6 +1,6 @@
 """Reads users' tables, parquet, CSV or WAV, a part at a time. Needs no torch and no pandas.
 
-`quadrature.storage.windows` reads the project's own files, which have digests. `quadrature.prediction.columns`
+`quadrature.storage.windows` reads the project's own files, which have digests. `quadrature.tables.columns`
 interprets the columns.
 """
 
@@ -13,14 +13,14 @@ from typing import Literal
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from quadrature.prediction.csv_rows import csv_schema, hint_of, read_csv
-from quadrature.prediction.dialect import Dialect
-from quadrature.prediction.footer import check_size
-from quadrature.prediction.refusing import check_names, refusing
-from quadrature.prediction.wav import Recording, open_wav, read_wav
 from quadrature.runtime.errors import DataError
 from quadrature.runtime.system_errors import refuse_special
 from quadrature.storage.places import Place
+from quadrature.tables.csv_rows import csv_schema, hint_of, read_csv
+from quadrature.tables.dialect import Dialect
+from quadrature.tables.footer import check_size
+from quadrature.tables.refusing import check_names, refusing
+from quadrature.tables.wav import Recording, open_wav, read_wav
 
 Format = Literal["parquet", "csv"]
 """What is written."""

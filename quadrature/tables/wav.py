@@ -10,9 +10,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from quadrature.prediction.refusing import refusing
 from quadrature.runtime.errors import DataError
 from quadrature.runtime.system_errors import refuse_special
+from quadrature.tables.refusing import refusing
 
 
 class Recording(NamedTuple):

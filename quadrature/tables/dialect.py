@@ -17,6 +17,7 @@ DELIMITERS = {",": "','", ";": "';'", "\t": "tab", "|": "'|'"}
 """Frequent delimiters, each as --delimiter takes it in a shell."""
 
 _COMMENTS = ("#", "%", "!", "//")
+_PLAIN = "; save it as CSV with commas, decimal points and a line of column names, in UTF-8, or as parquet"
 _NUMBER = re.compile(r"[-+]?(\d+[.,]?\d*|[.,]\d+)([eE][-+]?\d+)?")
 
 
@@ -29,6 +30,7 @@ class Dialect:
     decimal: str = "."
     encoding: str = "utf-8"
     comment: str | None = None  # how lines begin that hold no row
+    is_fixed: bool = False  # whether the reader has no options: then a hint says how to write the file
 
     def __post_init__(self) -> None:
         if len(self.delimiter) != 1 or not self.delimiter.isascii() or self.delimiter in '"\r\n\0':
@@ -61,6 +63,17 @@ class Dialect:
 
     def hint(self, names: Sequence[str]) -> str:
         """Returns the option that the columns' names suggest, as the end of a message; mostly none."""
+        return self.advise(self._hint(names))
+
+    def hint_number(self, text: str, is_first: bool) -> str:
+        """Returns the option that a text in place of a number suggests, as the end of a message; mostly none."""
+        return self.advise(self._hint_number(text.strip(), is_first))
+
+    def advise(self, hint: str) -> str:
+        """Returns the end of a message: a hint at an option, or what to do where there are no options."""
+        return _PLAIN if hint and self.is_fixed else hint
+
+    def _hint(self, names: Sequence[str]) -> str:
         first = names[0] if names else ""
         if self.comment is None:
             for mark in _COMMENTS:
@@ -73,9 +86,7 @@ class Dialect:
             return "; if its first line is a row, give --no-header"
         return ""
 
-    def hint_number(self, text: str, is_first: bool) -> str:
-        """Returns the option that a text in place of a number suggests, as the end of a message; mostly none."""
-        text = text.strip()
+    def _hint_number(self, text: str, is_first: bool) -> str:
         if self.comment is None and text.startswith(_COMMENTS):
             return f"; if lines that begin with {text[0]} are comments, give --comment '{text[0]}'"
         if _NUMBER.fullmatch(text):  # and yet not a number: its decimal mark is the other one

@@ -9,10 +9,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from quadrature.prediction import csv_rows
 from quadrature.prediction.table_writer import TableWriter
-from quadrature.prediction.tables import format_of, open_table, sniff_format
 from quadrature.runtime.errors import DataError
+from quadrature.tables import csv_rows
+from quadrature.tables.table import format_of, open_table, sniff_format
 
 
 def read(path, size=1000, typed=False):

@@ -8,10 +8,10 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.csv
 
-from quadrature.prediction.csv_text import open_text
-from quadrature.prediction.dialect import Dialect
-from quadrature.prediction.refusing import check_names, refusing
 from quadrature.runtime.errors import DataError
+from quadrature.tables.csv_text import open_text
+from quadrature.tables.dialect import Dialect
+from quadrature.tables.refusing import check_names, refusing
 
 _BLOCK = 2**20  # bytes of a CSV file held at once, and the longest line
 

@@ -117,6 +117,11 @@ def warnings(test: TestMetrics, history: History) -> Iterator[str]:
     if test.floor_mse is None:
         reason = f": {test.floor_missing}" if test.floor_missing else ""
         yield f"There is no floor to compare the error with{reason}."
+    elif lower := [words for name, words in BASELINES.items() if getattr(test.baselines, name) < test.floor_mse]:
+        yield (
+            f"The error of {_join_with_or(lower)} is below the floor, which no estimator can beat on average: this is "
+            "chance, or the test windows do not match params.yaml."
+        )
     elif test.floor_windows < test.windows:
         yield f"The floor is that of {test.floor_windows:,} of the {test.windows:,} windows; all would take too long."
     if abs(test.floor_z_score or 0.0) > MISMATCH:

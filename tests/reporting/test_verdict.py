@@ -93,6 +93,11 @@ def test_nothing_is_said_of_a_run_that_is_well():
             {"floor_mse": None, "excess": None, "excess_standard_error": None, "floor_missing": "no noise"},
             "There is no floor to compare the error with: no noise.",
         ),
+        (
+            {"floor_mse": 0.021},
+            "The error of least squares is below the floor, which no estimator can beat on average: this is chance, or "
+            "the test windows do not match params.yaml.",
+        ),
         ({"floor_windows": 128}, "The floor is that of 128 of the 8,192 windows; all would take too long."),
         (
             {"floor_z_score": -12.3},

@@ -1,4 +1,4 @@
-"""Shows the bench's results as tables and a picture: results.json -> results.md, results.svg, a section of README.md.
+"""Shows the bench's results as tables and a picture: results.json -> results.md, results.svg, docs/performance.md.
 
 .venv/bin/python -m benchmarks.frameworks.page benchmarks/frameworks
 """
@@ -168,4 +168,4 @@ if __name__ == "__main__":
     (folder / "results.md").write_text(tabulate(measured))
     (folder / "results.svg").write_bytes(draw(measured))
     if folder.resolve() == PROJECT / "benchmarks/frameworks":
-        write_section(PROJECT / "README.md", "bench", tabulate(measured).strip())
+        write_section(PROJECT / "docs/performance.md", "bench", tabulate(measured).strip())

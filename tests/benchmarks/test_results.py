@@ -104,14 +104,14 @@ def test_json_of_a_line_an_item_holds_the_same_value(value):
     assert json.loads(to_json(value)) == value
 
 
-def test_the_readme_quotes_the_committed_results():
+def test_the_page_quotes_the_committed_results():
     folder = PROJECT / "benchmarks/frameworks"
     results = json.loads((folder / "results.json").read_text())
     assert set(results["summary"]["target"]) == {task.name for task in tasks()}
     assert {*results["summary"]["throughput"]["16x32"]} == set(FRAMEWORKS)
     text = tabulate(results)
     assert (folder / "results.md").read_text() == text
-    section = (PROJECT / "README.md").read_text().partition("<!-- bench -->")[2].partition("<!-- end of bench -->")[0]
+    section = (PROJECT / "docs/performance.md").read_text().partition("<!-- bench -->")[2].partition("<!-- end of bench -->")[0]
     assert section.strip() == text.strip()
 
 

@@ -91,8 +91,8 @@ def test_files_and_links_that_a_document_names_are_there(document):
         assert (PROJECT / path).exists() or path in made, path
 
 
-def test_the_tree_in_the_readme_is_the_tree():
-    text = (PROJECT / "README.md").read_text()
+def test_the_tree_in_contributing_is_the_tree():
+    text = (PROJECT / "CONTRIBUTING.md").read_text()
     tree = text.partition("## Where things live")[2].partition("```\n")[2].partition("```")[0]
     listed, folders = [], [""]
     for line in tree.splitlines():

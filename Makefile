@@ -16,6 +16,13 @@ repro: environment  ## Run the pipeline: the stages whose code, parameters or da
 	@.venv/bin/dvc repro
 	@.venv/bin/python -m quadrature show
 
+quick-start: environment  ## Run the whole pipeline on few windows, as the experiment quick-start
+	@.venv/bin/dvc exp run --temp --force --name quick-start $(FEW)
+	@.venv/bin/python -m quadrature compare HEAD quick-start
+
+FEW = --set-param generate.windows.train=16384 --set-param generate.windows.validation=1024 \
+	--set-param generate.windows.test=2048 --set-param train.epochs=6
+
 quick: tools  ## Run the fast unit tests, while editing
 	@$(PYTEST) -m "not slow and not nightly"
 

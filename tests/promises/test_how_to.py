@@ -41,8 +41,8 @@ def test_the_commands_run_in_their_order(sweep, prepared):
     assert "Runs side by side" in (prepared.path / "comparison/index.html").read_text()
     assert prepared.yaml("params.yaml")["model"]["cell"] == "lstm"  # the experiment was applied
     names = prepared.run("dvc", "exp", "list", "--name-only").stdout.split()
-    assert {"lstm", "noisier", "disturbed", "rates-1", "rates-2"} <= set(names)
-    assert len(names) == 5 + (2 if sweep else 4)  # the sweep's
+    assert {"quick-start", "lstm", "noisier", "disturbed", "rates-1", "rates-2"} <= set(names)
+    assert len(names) == 6 + (2 if sweep else 4)  # the sweep's
 
 
 def yaml_of(section):

@@ -114,6 +114,10 @@ def warnings(test: TestMetrics, history: History) -> Iterator[str]:
         if surely >= 2.0 * OVERFITTED * last.train_mse:
             ratio = test.excess * test.floor_mse / last.train_mse
             yield f"The excess over the floor is {ratio:.1f} times that of the training windows: {_FEWER}"
+    yield from _warnings_of_the_floor(test)
+
+
+def _warnings_of_the_floor(test: TestMetrics) -> Iterator[str]:
     if test.floor_mse is None:
         reason = f": {test.floor_missing}" if test.floor_missing else ""
         yield f"There is no floor to compare the error with{reason}."

@@ -95,7 +95,8 @@ def advise() -> Iterator[str]:
         )
     if _git("ls-files", ARGUMENTS):
         yield f"{KILLED} a file of DVC's in git's index: `git rm --quiet --force {ARGUMENTS}` removes it"
-    stashes = [line.split() for line in _git("stash", "list", "--format=%h %ct").splitlines()]
+    # Names in full: a short one may have no letter, and git takes that for the number of an entry.
+    stashes = [line.split() for line in _git("stash", "list", "--format=%H %ct").splitlines()]
     if preparing and (edits := [revision for revision, time in stashes if int(time) >= int(written)]):
         yield (
             f"{KILLED} your uncommitted edits in git's stash: run `git stash push`, then "

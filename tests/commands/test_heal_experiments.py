@@ -72,6 +72,7 @@ def test_what_a_kill_while_dvc_prepares_an_experiment_left_can_be_restored_as_to
     advice = [*advise()]
     assert any(line.startswith(DETACHED) for line in advice)
     assert advice[-1].startswith(f"{KILLED}your uncommitted edits in git's stash: ")
+    assert re.search("--index [0-9a-f]{40}`$", advice[-1])  # seven digits would be the number of an entry
     with caplog.at_level("INFO"), pytest.raises(SystemExit) as ended:
         main(argparse.Namespace(quiet=True))
     assert ended.value.code == 75

@@ -1,7 +1,7 @@
-"""Writes HTML pages that are one file each: Jinja2 templates with the pictures inside, no script, nothing fetched.
+"""Writes HTML pages that are one file each: Jinja2 templates with the pictures inside, nothing fetched.
 
-Templates escape all their values. A picture is the address of an `<img>`, where a browser runs no script and fetches
-nothing, so a picture needs no cleaning.
+Only the playground has a script, its own. Templates escape all other values. A picture is the address of an `<img>`,
+where a browser runs no script and fetches nothing, so a picture needs no cleaning.
 """
 
 import base64

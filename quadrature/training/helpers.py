@@ -98,7 +98,7 @@ def _serve(connection: Connection, work: Callable[[object], None]) -> None:
         answer = None
         try:
             work(message)
-        except Exception as error:  # whatever it is: `wait` raises it in the main process
+        except Exception as error:  # of any kind: `wait` raises it in the main process
             answer = error
         try:
             connection.send(answer)

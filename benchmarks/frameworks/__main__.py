@@ -2,6 +2,7 @@
 
     .venv/bin/python -m benchmarks.frameworks           # measures, and writes benchmarks/frameworks/results.*
     .venv/bin/python -m benchmarks.frameworks search    # beforehand: the cells of benchmarks/frameworks/grid.json
+    .venv/bin/python -m benchmarks.frameworks search --tasks article   # of one task; the other tasks keep their cells
     .venv/bin/python -m benchmarks.frameworks --tiny --output /tmp/bench   # everything in seconds; figures mean nothing
 
 Every measurement is a process. The frameworks take turns. Settings that a user would tune are tried in the first round
@@ -20,7 +21,7 @@ from typing import Any, NamedTuple
 
 from benchmarks.frameworks.results import best_cell, better_threads, summarise, to_json
 from benchmarks.frameworks.search import GRID, read_grid, search, write_grid
-from benchmarks.frameworks.tasks import Cell, Task, make_tree, set_params, tasks, tiny_tasks
+from benchmarks.frameworks.tasks import Cell, Task, give_targets, make_tree, set_params, tasks, tiny_tasks
 from benchmarks.processes import PROJECT, Outcome, described, machine, options, run
 from benchmarks.turns import rotated
 
@@ -78,6 +79,8 @@ class Bench:
         self.trees, self.our_trees = {}, {}
         for task in settings.tasks:
             self.trees[task.name] = make_tree(folder / task.name, task.changes)
+            if task.given:
+                give_targets(self.trees[task.name])
             self.our_trees[task.name] = make_tree(folder / f"{task.name}-ours", {**task.changes, **task.ours})
 
     def measure(self) -> None:
@@ -134,12 +137,16 @@ class Bench:
         return {"threads": threads, **cell._asdict(), **figures, "mse": done.answer["mse"]}
 
     def train_ours(self, task: Task, seed: int) -> dict[str, Any]:
-        """Runs the train stage, then scores its model in another process: the stage reads no test windows."""
+        """Runs the train stage, and before it the targets stage if that is a part of this project's time.
+
+        Then scores the model in another process: the stages read no test windows.
+        """
         tree, threads = self.our_trees[task.name], task.ours.get("train.threads") or self.threads("ours", task.like)
         set_params(tree, {**task.changes, **task.ours, "train.seed": seed, "train.threads": threads})
-        done = run([sys.executable, "-m", "stages.train"], tree)
+        stages = ("targets", "train") if task.counts_targets else ("train",)
+        done = [run([sys.executable, "-m", f"stages.{stage}"], tree) for stage in stages]
         score = run([sys.executable, "-m", "benchmarks.frameworks.peers.ours", "score"], tree).answer
-        return {"threads": threads, **figures_of(done), **score}
+        return {"threads": threads, **figures_of(*done), **score}
 
     def run_script(self, name: str, mode: str, tree: Path, threads: int, asked: list[str]) -> Outcome:
         """Runs a framework's script as a process."""
@@ -155,9 +162,9 @@ class Bench:
         return better_threads(self.throughput, name, size) or max(self.settings.threads)
 
 
-def figures_of(done: Outcome) -> dict[str, float]:
-    """Returns the seconds and the peak memory of a process."""
-    return {"seconds": done.seconds, "peak_mb": done.peak_mb}
+def figures_of(*done: Outcome) -> dict[str, float]:
+    """Returns the seconds of processes that ran one after another, and the peak memory of the largest."""
+    return {"seconds": sum(each.seconds for each in done), "peak_mb": max(each.peak_mb for each in done)}
 
 
 def tell(row: dict[str, Any]) -> dict[str, Any]:
@@ -216,6 +223,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("action", nargs="?", choices=("measure", "search"), default="measure")
     parser.add_argument("--tiny", action="store_true", help="sizes for a run of seconds; its figures mean nothing")
+    parser.add_argument("--tasks", nargs="+", metavar="NAME", help="search these only (all)")
     parser.add_argument("--frameworks", nargs="+", choices=FRAMEWORKS, default=list(FRAMEWORKS), metavar="NAME")
     parser.add_argument("--python", type=Path, default=PEERS_PYTHON, help="the peers' interpreter (%(default)s)")
     parser.add_argument("--output", type=Path, default=FOLDER, help="the folder of the results (%(default)s)")
@@ -223,7 +231,8 @@ def main() -> None:
     if not arguments.python.exists():
         sys.exit(f"{arguments.python} is missing; `make bench` makes it")
     if arguments.action == "search":
-        chosen = tiny_tasks() if arguments.tiny else tasks()
+        known = tiny_tasks() if arguments.tiny else tasks()
+        chosen = [task for task in known if task.name in (arguments.tasks or [task.name])]
         search_grid(chosen, arguments.python, arguments.output / GRID.name)
     else:
         if not arguments.tiny and not GRID.exists():

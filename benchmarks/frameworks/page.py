@@ -39,7 +39,7 @@ LOOKS = {
 }
 """Each framework's colour (from Okabe and Ito's palette), line and marker."""
 
-TASKS = {"default": "default task", "article": "article's windows"}
+TASKS = {"default": "default task", "given": "default, posterior means given", "article": "article's windows"}
 
 
 def tabulate(results: Results) -> str:

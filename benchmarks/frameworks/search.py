@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from benchmarks.frameworks.results import to_json
 from benchmarks.frameworks.tasks import Cell, Task
 from benchmarks.processes import PROJECT
 
@@ -65,13 +66,18 @@ def lowest_rung(task: Task, batch: int, rate: float, limit: int, score: Score) -
 
 
 def write_grid(found: dict[str, list[Cell]], path: Path, **about: object) -> None:
-    """Writes the cells and what `about` says of them. Exits if a task has no cell, as nothing could be timed."""
+    """Writes tasks' cells, each with what `about` says of them, and keeps those of the file's other tasks.
+
+    Exits if a task has no cell, as nothing could be timed.
+    """
     if missing := [name for name, cells in found.items() if not cells]:
         sys.exit(f"no cell of the grid reaches the target of {', '.join(missing)}")
-    cells = {name: [cell._asdict() for cell in cells] for name, cells in found.items()}
-    path.write_text(json.dumps({**about, "seeds": SEEDS, "cells": cells}, indent=2) + "\n")
+    grid = json.loads(path.read_text()) if path.exists() else {}
+    for name, cells in found.items():
+        grid[name] = {**about, "seeds": SEEDS, "cells": [cell._asdict() for cell in cells]}
+    path.write_text(to_json(grid) + "\n")
 
 
 def read_grid(path: Path) -> dict[str, list[Cell]]:
     """Returns by task the cells that every peer tries."""
-    return {name: [Cell(**cell) for cell in cells] for name, cells in json.loads(path.read_text())["cells"].items()}
+    return {name: [Cell(**cell) for cell in task["cells"]] for name, task in json.loads(path.read_text()).items()}

@@ -9,6 +9,7 @@ import subprocess
 import sys
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import torch
 from torch import nn
@@ -17,7 +18,7 @@ from benchmarks.frameworks.__main__ import FRAMEWORKS, PEERS_PYTHON, Settings
 from benchmarks.frameworks.page import LABELS, draw, tabulate
 from benchmarks.frameworks.peers.task import read
 from benchmarks.frameworks.search import BATCHES, RATES, SEEDS, read_grid, search, write_grid
-from benchmarks.frameworks.tasks import ARTICLE, Cell, Task, make_tree, set_params, tasks
+from benchmarks.frameworks.tasks import ARTICLE, Cell, Task, give_targets, make_tree, set_params, tasks
 from benchmarks.processes import run
 from benchmarks.studies.article import EXPERIMENT
 from benchmarks.turns import rotated
@@ -153,6 +154,21 @@ def test_a_grid_is_read_as_it_was_written(tmp_path):
     cells = {"default": [Cell(256, 0.01, 2048, 2), Cell(512, 0.01, 4096, 1)], "article": [Cell(100, 0.02, 100, 9)]}
     write_grid(cells, tmp_path / "grid.json", date="today")
     assert read_grid(tmp_path / "grid.json") == cells
+    again = {"article": [Cell(100, 0.04, 100, 7)]}
+    write_grid(again, tmp_path / "grid.json", date="tomorrow")
+    assert read_grid(tmp_path / "grid.json") == {**cells, **again}
+
+
+def test_given_targets_are_the_posterior_means(tmp_path):
+    windows = {"train": 300, "validation": 10, "test": 10}
+    tree = make_tree(tmp_path / "tree", {"generate.windows": windows, "targets.kind": "posterior_mean"})
+    before, clean = read(tree / "data/windows/train")
+    means = pq.read_table(tree / "data/targets/train")["target"].combine_chunks().flatten().to_numpy().reshape(-1, 10)
+    give_targets(tree)
+    inputs, target = read(tree / "data/windows/train")
+    assert np.array_equal(inputs, before)
+    assert np.array_equal(target, means)
+    assert 1e-4 < np.square(target - clean).mean() < 1e-2  # the floor's size
 
 
 def test_every_rung_of_a_ladder_is_whole_batches_of_the_tasks_windows():

@@ -56,7 +56,7 @@ class Settings(NamedTuple):
     cells: dict[str, list[Cell]]  # by task; every peer tries them
     sizes: tuple[str, ...] = ("16x32", "32x256", "32x1024", "64x1024", "128x1024")
     threads: tuple[int, ...] = (1, 2)
-    rounds: int = 5
+    rounds: int = 3
     seconds: float = 1.0  # of steady training at each size
 
 

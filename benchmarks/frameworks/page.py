@@ -123,7 +123,7 @@ def draw(results: Results) -> bytes:
     summary, machine = results["summary"], results["machine"]
     times = summary["target"]
     with style():
-        figure = Figure(figsize=(10.4, 4.6))
+        figure = Figure(figsize=(5.2 + 2.6 * len(times), 4.6))
         left, *right = figure.subplots(1, 1 + len(times), width_ratios=(1.5, *(1.0 for _ in times)))
         draw_speeds(left, summary["throughput"])
         for panel, (task, rows) in zip(right, times.items(), strict=True):

@@ -93,7 +93,7 @@ def test_the_committed_results_are_as_the_bench_writes_them_with_a_measurement_a
     assert text == to_json(results) + "\n"
     lines = [line.strip().rstrip(",") for line in text.splitlines()]
     rows = [*results["throughput"], *results["target"], *itertools.chain(*results["settings"]["cells"].values())]
-    assert len(rows) > 250
+    assert len(rows) > 150
     assert [json.dumps(row) for row in rows if json.dumps(row) not in lines] == []
 
 
@@ -118,13 +118,15 @@ def test_the_page_quotes_the_committed_results():
 
 def test_the_committed_results_hold_what_the_readme_says_of_them():
     """Half the time of the best torch peer, less time than any peer; the highest speed from a batch of 256 on."""
-    results = json.loads((PROJECT / "benchmarks/frameworks/results.json").read_text())["summary"]
+    measured = json.loads((PROJECT / "benchmarks/frameworks/results.json").read_text())
+    results, rounds = measured["summary"], measured["settings"]["rounds"]
+    assert rounds >= 3
     torch_peers = {"article", "torch", "lightning", "keras-torch"}
     for size, rows in results["throughput"].items():
         rivals = set(FRAMEWORKS) if int(size.partition("x")[2]) >= 256 else torch_peers
         assert max(rows[name]["windows_per_second_ratio"] for name in rivals - {"ours"}) <= 1.0, size
     for task, rows in results["target"].items():
-        assert rows["ours"]["reached"] == rows["ours"]["runs"] == 5, task
+        assert rows["ours"]["reached"] == rows["ours"]["runs"] == rounds, task
         assert min(rows[name]["seconds_ratio"] for name in torch_peers) >= 2.0, task
         assert min(rows[name]["seconds_ratio"] for name in FRAMEWORKS if name != "ours") > 1.0, task
 

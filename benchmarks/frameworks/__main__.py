@@ -1,4 +1,4 @@
-"""Measures training beside other frameworks, on the same windows and the same network: `make bench`, 45 minutes.
+"""Measures training beside other frameworks, on the same windows and the same network: `make bench`, 75 minutes.
 
     .venv/bin/python -m benchmarks.frameworks           # measures, and writes benchmarks/frameworks/results.*
     .venv/bin/python -m benchmarks.frameworks search    # beforehand: the cells of benchmarks/frameworks/grid.json

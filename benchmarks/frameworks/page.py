@@ -115,7 +115,7 @@ def better(results: Results) -> str:
         for name, row in rows.items()
         if (row[f"{figure}_ratio"] or 1.0) < 1.0
     ]
-    return f"Better than this project: {'; '.join(found) or 'none'}."
+    return "\n".join(["Better than this project:", "", *(f"- {each}" for each in found or ["none"])])
 
 
 def draw(results: Results) -> bytes:

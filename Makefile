@@ -48,12 +48,8 @@ check: tools  ## Check format, lint, types and the workflows
 	@.venv/bin/zizmor --offline --quiet .github
 
 sweep: environment  ## Run CELLS x WIDTHS x SEEDS as experiments of one epoch, JOBS at a time, and compare them
-	@[ "$$(git rev-parse --is-shallow-repository)" != true ] || { echo "this clone is shallow, and DVC loses experiments in one: git fetch --unshallow" >&2; exit 1; }
-	@.venv/bin/dvc repro --quiet targets
-	@.venv/bin/dvc exp run --queue --set-param model.cell=$(CELLS) --set-param model.hidden_size=$(WIDTHS) \
-		--set-param train.seed=$(SEEDS) --set-param train.epochs=1 --set-param train.threads=1
-	@.venv/bin/dvc exp run --run-all --jobs $(JOBS)
-	@.venv/bin/python -m quadrature compare --html comparison/index.html
+	@.venv/bin/python -m quadrature sweep --jobs $(JOBS) model.cell=$(CELLS) model.hidden_size=$(WIDTHS) \
+		train.seed=$(SEEDS) train.epochs=1 train.threads=1
 
 # The grid: each list is a choice sweep of DVC. Each experiment has one thread, so no core waits for another.
 CELLS ?= rnn,lstm,gru

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import pandas as pd
 from matplotlib.figure import Figure
 
-from quadrature.experiments.comparison import Setting
+from quadrature.experiments.comparison import Setting, short_names
 from quadrature.experiments.text_tables import one_line
 from quadrature.plotting.error_figures import least_drawn, phase_ticks
 from quadrature.plotting.figures import BLUE, GREEN, GREY, MSE, ORANGE, plain_powers, style, svg
@@ -18,7 +18,7 @@ PINK = "#CC79A7"
 LOOKS = [(color, line) for line, color in product(("-", "--"), (BLUE, ORANGE, GREEN, PINK))]
 """Line colours and styles, one for each setting: distinct for colour-blind readers, and in print."""
 
-MAX_LABEL_LENGTH = 60
+MAX_LABEL_LENGTH = 48
 """Characters of a label."""
 
 Tables = Mapping[str, pd.DataFrame]
@@ -51,17 +51,22 @@ class Picture(NamedTuple):
 
 
 def choose(settings: Sequence[Setting]) -> list[Setting]:
-    """Returns the best settings, one for each of LOOKS, with the reference among them."""
-    best = list(settings[: len(LOOKS)])
-    return best if any(each.is_reference for each in best) else [*best[:-1], *(s for s in settings if s.is_reference)]
+    """Returns the best settings of the reference's task, one for each of LOOKS, with the reference among them."""
+    (reference,) = (setting for setting in settings if setting.is_reference)
+    others = [setting for setting in settings if setting.task == reference.task]
+    best = others[: len(LOOKS)]
+    return best if any(each.is_reference for each in best) else [*best[:-1], reference]
+
+
+def look_of(setting: Setting, shown: Sequence[Setting]) -> tuple[str, str] | None:
+    """Returns the colour and style of a setting's curves, None if it is not among those shown."""
+    return next((look for each, look in zip(shown, LOOKS, strict=False) if each is setting), None)
 
 
 def label(setting: Setting) -> str:
     """Returns the parameters in which a setting differs from the others, in one line."""
-    text = one_line(
-        ", ".join(f"{name.rpartition('.')[2]} {spelled(value)}" for name, value in setting.varied.items())
-        or setting.name
-    )
+    names = short_names([*setting.varied])
+    text = one_line(", ".join(f"{names[name]} {spelled(value)}" for name, value in setting.varied.items()) or setting.name)
     mark = " (reference)" if setting.is_reference else ""
     room = MAX_LABEL_LENGTH - len(mark)
     return (text if len(text) <= room else f"{text[: room - 1]}…") + mark
@@ -70,8 +75,7 @@ def label(setting: Setting) -> str:
 def draw(settings: Sequence[Setting], tables: Sequence[Sequence[Tables]]) -> Iterator[Picture]:
     """Yields a picture for each table that a run has: bold lines are means over a setting's runs, thin lines are runs.
 
-    `tables` holds the tables of each run of each setting, in order. The floor is the reference's; other settings may
-    have a different task. Raises DataError if a table lacks a column that the plot stage writes.
+    `tables` holds the tables of each run of each setting, in order. The lines have no legend: dots.draw has it. Raises DataError if a table lacks a column that the plot stage writes.
     """
     for setting, runs in zip(settings, tables, strict=True):
         for run, found in zip(setting.runs, runs, strict=True):
@@ -115,24 +119,20 @@ def _curves(tables: Sequence[pd.DataFrame], overlay: Overlay) -> list[pd.Series]
 
 def _draw(overlay: Overlay, curves: Sequence[tuple[str, Sequence[pd.Series]]], floors: Sequence[pd.Series]) -> bytes:
     with style():
-        figure = Figure(figsize=(8.4, 4.0 + 0.22 * len(curves)))
+        figure = Figure(figsize=(5.4, 3.6))
         panel = figure.subplots()
         least = least_drawn([*(values for _, lines in curves for values in lines), *floors])
-        for (name, lines), (color, line) in zip(curves, LOOKS, strict=False):
+        for (_, lines), (color, line) in zip(curves, LOOKS, strict=False):
             for thin, values in enumerate(lines):
                 width, alpha = (0.7, 0.35) if thin else (1.8, 1.0)
-                panel.plot(
-                    values.index, values.clip(least), line, color=color, linewidth=width, alpha=alpha,
-                    label=None if thin else name,
-                )  # fmt: skip
+                panel.plot(values.index, values.clip(least), line, color=color, linewidth=width, alpha=alpha)
         for floor in floors:
             if len(floor):
-                panel.plot(floor.index, floor.clip(least), ":", color=GREY, label="floor of the reference")
+                panel.plot(floor.index, floor.clip(least), ":", color=GREY, label="floor")
         panel.set(xlabel=overlay.label, ylabel=MSE, title=overlay.title, yscale="log")
         plain_powers(panel.yaxis)
         if overlay.table == "error_by_phase":
             phase_ticks(panel)
-        legend = figure.legend(loc="outside lower center", ncols=1)
-        for text in legend.get_texts():
-            text.set_parse_math(False)  # so that a dollar sign in a parameter is text
+        if floors:
+            panel.legend(loc="best")
         return svg(figure)

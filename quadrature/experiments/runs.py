@@ -21,6 +21,9 @@ WORKSPACE = "workspace"
 
 SETTINGS = (Path("params.yaml"), Path("dvc.lock"))
 METRICS = (Path("metrics/test.json"), Path("metrics/train.json"))
+STAGES = ("generate", "targets", "train", "evaluate")
+"""The stages that make the metrics."""
+
 TABLES = ("history", "error_by_position", "error_by_frequency", "error_by_phase")
 
 
@@ -60,11 +63,13 @@ def _natural(name: str) -> list[str]:
 def read_run(name: str) -> Run:
     """Returns the run of a revision or an experiment.
 
-    Raises ParameterError if there is no such revision, DataError if it has no run or the run cannot be read, GitError
-    if git cannot answer.
+    Raises ParameterError if there is no such revision, DataError if it has no run or the run cannot be read or is not
+    finished, GitError if git cannot answer.
     """
     revision = None if name == WORKSPACE else name
     params, lock = (_found(name, path, settings_of(path, revision)) for path in SETTINGS)
+    for change in _changes(params, lock):
+        raise DataError(f"{name} has metrics of another run ({change}); run `dvc repro` there")
     merged: dict[str, object] = {}
     for path in reversed(METRICS):  # a name in both files is that of metrics/test.json
         merged |= flatten(_found(name, path, metrics_of(path, revision)))
@@ -92,16 +97,36 @@ def read_tables(name: str) -> dict[str, pd.DataFrame]:
 
 def _code(lock: Mapping[str, object]) -> str:
     """Returns a digest of the code that dvc.lock records for the stages that make the metrics."""
-    recorded: set[str] = set()
-    for path, digest in _dependencies(lock):
-        if path.startswith(("quadrature/", "stages/")):
-            recorded.add(f"{path} {digest}")
+    inputs = (path for name in STAGES for path in _digests(lock, name, "deps").items())
+    recorded = {f"{path} {digest}" for path, digest in inputs if path.startswith(("quadrature/", "stages/"))}
     return hashlib.sha256("\n".join(sorted(recorded)).encode()).hexdigest()[:7]
 
 
-def _dependencies(lock: Mapping[str, object]) -> Iterator[tuple[str, str]]:
-    stages = lock.get("stages")
-    for name in ("generate", "train", "evaluate"):
-        stage = stages.get(name) if isinstance(stages, dict) else None
-        for dependency in stage.get("deps", []) if isinstance(stage, dict) else []:
-            yield str(dependency.get("path")), str(dependency.get("md5"))
+def _changes(params: Mapping[str, object], lock: Mapping[str, object]) -> Iterator[str]:
+    """Yields each parameter and file that is not as a stage read it: `dvc repro` was not run since, or not to its end.
+
+    The metrics are then those of other parameters.
+    """
+    made = {path: digest for name in STAGES for path, digest in _digests(lock, name, "outs").items()}
+    for name in STAGES:
+        recorded = _part(lock, "stages", name, "params", "params.yaml")
+        for section in recorded if isinstance(recorded, dict) else ():
+            then, now = (flatten({section: value}) for value in (recorded[section], _part(params, *section.split("."))))
+            yield from (f"{key} changed since" for key in {**then, **now} if then.get(key) != now.get(key))
+        for path, digest in _digests(lock, name, "deps").items():
+            if made.get(path, digest) != digest:
+                yield f"{name} read another {path}"
+
+
+def _digests(lock: Mapping[str, object], stage: str, kind: str) -> dict[str, str]:
+    """Returns the recorded digests of a stage's inputs (`deps`) or outputs (`outs`) by path."""
+    entries = _part(lock, "stages", stage, kind)
+    found = [entry for entry in entries if isinstance(entry, dict)] if isinstance(entries, list) else []
+    return {str(entry.get("path")): str(entry.get("md5")) for entry in found}
+
+
+def _part(tree: object, *names: str) -> object:
+    """Returns the value at a path of names, None if there is none."""
+    for name in names:
+        tree = tree.get(name) if isinstance(tree, Mapping) else None
+    return tree

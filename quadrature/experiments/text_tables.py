@@ -14,6 +14,11 @@ def one_line(value: object) -> str:
     return printable(" ".join(str(value).split()))
 
 
+def markdown(value: object) -> str:
+    """Returns a value as text in one line of Markdown, its markup escaped."""
+    return one_line(value).translate(_MARKDOWN)
+
+
 def text_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     """Returns a table for a terminal, with a line for each row."""
     cells = [[one_line(cell) for cell in row] for row in [header, *rows]]
@@ -22,5 +27,5 @@ def text_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
 
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     """Returns a Markdown table for GitHub and GitLab. Markup in cells is escaped."""
-    cells = [[one_line(cell).translate(_MARKDOWN) for cell in row] for row in [header, *rows]]
+    cells = [[markdown(cell) for cell in row] for row in [header, *rows]]
     return tabulate(cells[1:], cells[0], tablefmt="pipe", disable_numparse=True) + "\n"

@@ -6,9 +6,12 @@ import math
 
 import pytest
 
-from quadrature.commands.compare import described, table, to_json, with_error
-from quadrature.experiments.comparison import compare
+from quadrature.commands.compare import described, to_json
+from quadrature.experiments import curves
+from quadrature.experiments.comparison import LARGEST, compare, metrics_found, short_names
+from quadrature.experiments.dots import interval
 from quadrature.experiments.runs import Run
+from quadrature.experiments.setting_tables import as_markdown, as_text, by_task, with_error
 from quadrature.experiments.text_tables import markdown_table, text_table
 from quadrature.runtime.errors import ParameterError
 
@@ -45,8 +48,8 @@ def test_figures_are_means_and_deviations_over_seeds_and_differences_are_paired_
 def test_a_parameter_may_be_a_date_as_yaml_has_it():
     dated = run("dated", 1.0, train__since=datetime.date(2024, 1, 1))
     settings = compare([GRU[0], dated], ["mse"], "gru-0")
-    _, rows = table(settings, ["mse"])
-    assert "2024-01-01" in [cell for row in rows for cell in row]
+    (table,) = by_task(settings, ["mse"])
+    assert "2024-01-01" in [cell for row in table.rows for cell in row]
     assert "2024-01-01" in to_json(settings, ["mse"])
 
 
@@ -102,7 +105,7 @@ def test_the_reference_may_be_a_run_told_twice():
     assert lstm.differences["mse"].mean == 1.0
 
 
-@pytest.mark.parametrize("value", [None, math.nan, math.inf, "text", True, [3.0], pytest.param(10**400, id="huge")])
+@pytest.mark.parametrize("value", [None, math.nan, math.inf, 1e301, "text", True, [3.0], pytest.param(10**400, id="huge")])
 def test_a_run_without_the_figure_is_left_out_of_it_and_comes_last(value):
     odd = run("odd", value, model__cell="rnn")
     odd = odd._replace(metrics={"mse": value})
@@ -110,13 +113,87 @@ def test_a_run_without_the_figure_is_left_out_of_it_and_comes_last(value):
     assert last.name == "odd"
     assert last.figures["mse"] == (None, None, 0)
     assert last.differences["mse"] == (None, None, 0)
-    header, rows = table([*compare([GRU[0], odd], ["mse"], "gru-0")], ["mse"])
-    assert rows[-1][header.index("mse")] == "none"
+    (table,) = by_task(compare([GRU[0], odd], ["mse"], "gru-0"), ["mse"])
+    assert table.rows[-1][table.header.index("mse")] == "none"
 
 
 def test_a_metric_that_no_run_has_is_refused_with_those_there_are():
     with pytest.raises(ParameterError, match="no run has the metric mes; there are mse"):
         compare(GRU, ["mes"], "gru-0")
+
+
+def noisy(name, mse, excess, noise=0.2, **params):
+    found = run(name, mse, generate__noise_std=noise, **params)
+    return found._replace(metrics={"mse": mse, "excess": excess})
+
+
+TASKS = [
+    noisy("noisy-lstm", 0.012, 0.05, model__cell="lstm"),
+    noisy("noisy", 0.011, 0.03),
+    noisy("clean", 0.003, 0.02, noise=0.1),
+    noisy("clean-rnn", 0.0031, 0.04, noise=0.1, model__cell="rnn"),
+]
+
+
+def test_runs_of_other_tasks_are_never_ranked_by_error_in_one_list():
+    settings = compare(TASKS, ["mse", "excess"], "clean")
+    assert [each.name for each in settings] == ["clean", "clean-rnn", "noisy", "noisy-lstm"]
+    assert [each.differences.keys() for each in settings] == [set(), {"mse", "excess"}, {"excess"}, {"excess"}]
+    first, second = by_task(settings, ["mse", "excess"])
+    assert (first.title, second.title) == ("noise_std 0.1", "noise_std 0.2")
+    assert first.header == second.header == ["cell", "n", "mse", "difference", "excess (%)", "runs"]
+    assert first.rows[0] == ["gru", "1", "0.003", "reference", "2", "clean"]
+    assert [row[3] for row in second.rows] == ["another task"] * 2
+    assert json.loads(to_json(settings, ["mse"]))["settings"][2]["metrics"]["mse"]["difference"] is None
+    assert [each.name for each in curves.choose(settings)] == ["clean", "clean-rnn"]
+
+
+def test_the_excess_is_compared_across_tasks_in_per_cent():
+    settings = compare(TASKS, ["excess"], "clean")
+    assert settings[2].differences["excess"].mean == pytest.approx(0.01)
+    text = "\n".join(map(as_text, by_task(settings, ["excess"])))
+    assert text.startswith("noise_std 0.1\n\ncell ")
+    assert [line.split() for line in text.splitlines()[-2:]] == [
+        ["gru", "1", "3", "+1", "noisy"],
+        ["lstm", "1", "5", "+3", "noisy-lstm"],
+    ]
+    assert as_markdown(by_task(settings, ["excess"])[1]).startswith("**noise\\_std 0.2**\n\n| cell ")
+
+
+def test_the_number_of_windows_is_no_other_task():
+    few = run("few", 2.0, generate__windows__train=100)
+    settings = compare([GRU[0], few], ["mse"], "gru-0")
+    assert [len(each.task) for each in settings] == [0, 0]
+    assert settings[0].differences["mse"].mean == -1.0
+
+
+def test_parameters_that_alter_no_bit_are_no_difference():
+    (setting,) = compare([GRU[0], run("more", 3.0, train__threads=4, train__processes=2, plot__bins=3)], ["mse"], "gru-0")
+    assert (dict(setting.varied), [each.name for each in setting.runs]) == ({}, ["gru-0"])
+
+
+def test_metrics_that_no_run_has_a_number_of_are_not_shown_by_default():
+    assert metrics_found(TASKS) == ["excess", "mse"]
+    assert metrics_found(GRU) == ["mse"]
+    assert metrics_found([run("none")]) == ["excess", "mse"]
+
+
+def test_names_lose_their_section_unless_two_would_be_the_same():
+    names = ["model.cell", "generate.frequency.low", "train.batch_size", "evaluate.batch_size", "device"]
+    assert [*short_names(names).values()] == ["cell", "frequency.low", "train.batch_size", "evaluate.batch_size", "device"]
+
+
+def test_an_interval_is_by_students_t():
+    _, gru = compare([*GRU, *LSTM], ["mse"], "gru-0")
+    assert interval(gru.figures["mse"]) == pytest.approx(4.302653 / math.sqrt(3.0))  # t of 2 degrees, 97.5 %
+    assert interval(gru.figures["mse"]._replace(standard_deviation=None)) is None
+
+
+def test_the_largest_numbers_are_shown():
+    huge = [noisy(name, value, value) for name, value in (("a", LARGEST), ("b", -LARGEST))]
+    assert as_text(*by_task(compare([huge[0]], ["excess"], "a"), ["excess"]))
+    seeds = [each._replace(params={**each.params, "train.seed": seed}) for seed, each in enumerate(huge)]
+    assert "none" not in as_text(*by_task(compare(seeds, ["excess", "mse"], "a"), ["excess", "mse"]))
 
 
 @pytest.mark.parametrize(

@@ -12,18 +12,19 @@ from quadrature.commands import compare
 from quadrature.experiments.revisions import MAX_FILE_BYTES, metrics_of, read_content
 from quadrature.experiments.runs import experiment_names, read_run
 from quadrature.runtime.errors import DataError, GitError, ParameterError
+from tests.experiments.conftest import FILES, LOCK
 
 MSE = Path("metrics/test.json")
 
 
 def compared(capsys, caplog, *arguments):
-    """Returns the first column of the table that compare prints, and the lines that it logs."""
+    """Returns the last column of the table that compare prints, the runs, and the lines that it logs."""
     parser = argparse.ArgumentParser()
     compare.add_arguments(parser)
     caplog.set_level("INFO")
     caplog.clear()
     compare.main(parser.parse_args(arguments))
-    return [line.split()[0] for line in capsys.readouterr().out.splitlines()[2:]], caplog.messages
+    return [line.split()[-1] for line in capsys.readouterr().out.splitlines()[2:]], caplog.messages
 
 
 def test_experiments_of_other_commits_are_told_and_can_be_added(project, capsys, caplog):
@@ -41,6 +42,49 @@ def test_experiments_of_other_commits_are_told_and_can_be_added(project, capsys,
     assert compared(capsys, caplog, "--all-commits", "main")[0] == ["main", first, "slower"]
     project.commit()
     assert compared(capsys, caplog)[1] == ["experiments of 2 other commits are not shown; --all-commits adds them"]
+
+
+RECORDED = LOCK + "    params:\n      params.yaml:\n        model:\n          cell: gru\n        train.seed: 0\n"
+
+
+def test_a_run_whose_parameters_changed_since_is_left_out_and_the_last_commit_takes_its_place(project, capsys, caplog):
+    """Else its metrics would be shown beside parameters that they are not of."""
+    project.commit(**{"dvc.lock": RECORDED})
+    project.experiment("slower", 0.6)
+    assert compared(capsys, caplog) == (["workspace", "slower"], [])
+    project.write(**{"params.yaml": FILES["params.yaml"].replace("gru", "gro")})
+    told = "workspace has metrics of another run (model.cell changed since); run `dvc repro` there"
+    assert compared(capsys, caplog) == (["HEAD", "slower"], [f"left out: {told}"])
+    with pytest.raises(DataError) as caught:
+        compared(capsys, caplog, "workspace", "slower")
+    assert str(caught.value) == told
+    project.write(**{"params.yaml": "model: {cell: gru, cell: gru}"})
+    assert compared(capsys, caplog)[0] == ["HEAD", "slower"]
+
+
+def test_a_run_that_ended_between_two_stages_is_left_out(project, capsys, caplog):
+    """The new model is there, and the metrics of the last one."""
+    model = "    - path: models/model.safetensors\n      md5: {}\n"
+    lock = f"{LOCK}    outs:\n{model.format('1b')}  evaluate:\n    deps:\n"
+    project.commit(**{"dvc.lock": lock + model.format("1b")})
+    assert compared(capsys, caplog) == (["workspace"], [])
+    project.write(**{"dvc.lock": lock + model.format("0c")})
+    told = "workspace has metrics of another run (evaluate read another models/model.safetensors); run `dvc repro` there"
+    assert compared(capsys, caplog) == (["HEAD"], [f"left out: {told}"])
+
+
+def test_one_experiment_that_cannot_be_read_does_not_hide_the_others(project, capsys, caplog):
+    project.experiment("done", 0.6)
+    begun = project.git("rev-parse", "HEAD")
+    project.branch("torn", **{"metrics/test.json": "{"})
+    project.git("update-ref", f"refs/exps/{begun[:2]}/{begun[2:]}/stopped", "torn")
+    names, told = compared(capsys, caplog)
+    assert names == ["workspace", "done"]
+    assert told[0].startswith("left out: metrics/test.json at stopped is not valid JSON")
+    project.commit(**{"metrics/test.json": "{"})
+    project.git("update-ref", "-d", f"refs/exps/{begun[:2]}/{begun[2:]}/done")
+    with pytest.raises(DataError, match="no run can be compared; `dvc repro` makes one"):
+        compared(capsys, caplog)
 
 
 def test_of_experiments_that_share_a_name_that_of_the_current_commit_is_meant(project):

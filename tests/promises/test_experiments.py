@@ -142,14 +142,15 @@ def test_the_experiments_are_compared_as_two_settings_of_so_many_seeds(queued, s
     assert gru["metrics"]["mse"]["runs"]["workspace"] == here["mse"]
 
     lines = queued.run(*QUADRATURE, "compare", "HEAD", "sweep-1", "sweep-2").stdout.splitlines()
-    assert lines[0].split() == ["run", "model.cell", "n", "mse", "difference", "excess", "difference"]
-    assert sorted(line.split("  ")[0] for line in lines[2:]) == ["HEAD", "sweep-1 and 1 more"]
+    assert lines[0].split() == ["cell", "n", "excess", "(%)", "difference", "mse", "runs"]
+    assert max(map(len, lines)) <= 100
+    assert sorted(line.split("  ")[-1].strip() for line in lines[2:]) == ["HEAD", "sweep-1 and 1 more"]
 
     table = queued.run(
         *QUADRATURE, "compare", "--markdown", "--metric", "baselines.zero", "--reference", "sweep-1"
     ).stdout
-    assert table.splitlines()[0].replace(" ", "") == "|run|model.cell|n|baselines.zero|difference|"
-    assert f"| sweep-1 and {seeds - 1} more" in table
+    assert table.splitlines()[0].replace(" ", "") == "|cell|n|baselines.zero|difference|runs|"
+    assert f"| sweep-1 and {seeds - 1} more |" in table
 
 
 def test_what_cannot_be_compared_is_told_in_one_line(queued):
@@ -171,8 +172,27 @@ def test_the_page_of_a_comparison_stands_alone_and_can_be_read(queued, seeds, br
     for width, scheme in ((390, "dark"), (1280, "light")):
         assert_page_can_be_read(browser, page, width, scheme)
     counts, text = outline(browser, page)
-    assert counts["img"] == 4
+    assert counts["img"] == 5  # a dot for every run, and the curves
     assert f"sweep-1 and {seeds - 1} more" in text
+
+
+@pytest.mark.slow
+def test_a_sweep_says_which_experiments_failed_and_why_and_compares_its_own_others(finished, make_checkout):
+    checkout = forking(finished.copy(make_checkout("swept").path.parent / "sweep"))
+    checkout.run("dvc", "exp", "run", "--temp", "--name", "earlier", "--set-param", "train.seed=9")
+    values = ("model.cell=rnn,gur", "train.seed=1", "train.threads=1")
+    swept = checkout.run(*QUADRATURE, "sweep", "--jobs", "2", *values, check=False)
+    assert swept.returncode == 1
+    *_, reason, count = swept.stderr.splitlines()
+    assert re.fullmatch(r"\S+ failed: model\.cell in params\.yaml is the text 'gur'; did you mean gru\?", reason)
+    assert count == "1 of 2 experiments failed; `dvc queue logs NAME` has all of a log"
+    table = swept.stdout[swept.stdout.rindex("\nn ") :].splitlines()
+    assert len([line for line in table if line.startswith("1 ")]) == 1  # neither the failed one nor the earlier one
+    assert "Runs side by side" in (checkout.path / "comparison/sweep.html").read_text()
+    refused = checkout.run(*QUADRATURE, "sweep", "model.cell", check=False)
+    assert (refused.returncode, refused.stderr) == (
+        2, "model.cell is not a parameter with values; write train.seed=0,1\n"
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize("step", [4, pytest.param(1, marks=pytest.mark.nightly)])

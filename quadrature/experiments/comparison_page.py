@@ -1,0 +1,27 @@
+"""The page of a comparison: a dot for every run, the tables, and the learning and error curves."""
+
+from collections.abc import Sequence
+
+from quadrature.experiments import curves, dots
+from quadrature.experiments.comparison import Setting
+from quadrature.experiments.runs import read_tables
+from quadrature.experiments.setting_tables import by_task
+from quadrature.reporting import page
+
+
+def make_page(settings: Sequence[Setting], metrics: Sequence[str]) -> bytes:
+    """Returns the page; the first metric is drawn, and orders the settings.
+
+    The curves are those of the best settings of the reference's task: errors of other tasks are not comparable.
+    """
+    shown = curves.choose(settings)
+    tables = [[read_tables(run.name) for run in setting.runs] for setting in shown]
+    dot_plot = dots.draw(settings, shown, metrics[0])
+    values = {
+        "settings": settings,
+        "tables": by_task(settings, metrics),
+        "shown": len(shown),
+        "dots": page.encode_svg(*dot_plot) if dot_plot else None,
+        "pictures": [page.encode_svg(*picture) for picture in curves.draw(shown, tables)],
+    }
+    return page.render("comparison.html", values)

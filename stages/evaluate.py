@@ -14,9 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from quadrature.network.device import Device, set_up_device
+from quadrature.network.device import set_up_device
 from quadrature.network.model import QuadratureNetwork, analytic_signal, predict
 from quadrature.network.model_file import load_model
+from quadrature.network.params import Device
 from quadrature.posterior.mean import PosteriorMean, PrefixMean
 from quadrature.runtime import lifecycle
 from quadrature.runtime.arguments import take_none
@@ -26,6 +27,7 @@ from quadrature.runtime.settings import Section
 from quadrature.scoring.baselines import LeastSquares, hilbert, zero
 from quadrature.scoring.floor import OptionalFloor
 from quadrature.scoring.leakage import SeenWindows, slices
+from quadrature.scoring.params import EvaluateParams
 from quadrature.scoring.scores import BASELINES, Scores
 from quadrature.signals.params import GenerateParams
 from quadrature.storage.arrow import Columns, stack
@@ -46,10 +48,6 @@ from quadrature.storage.windows import (
 MODEL = Path("models/model.safetensors")
 TEST, TRAIN = Path("data/windows/test"), Path("data/windows/train")
 PREDICTIONS, METRICS = Path("data/predictions.parquet"), Path("metrics/test.json")
-
-
-class EvaluateParams(Section):
-    batch_size: Annotated[int, Field(ge=1, le=2**24)]  # windows per forward pass; MAX_WINDOWS_ON_CPU at most on a CPU
 
 
 class Params(Section):

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from quadrature.plotting import animation, error_figures, error_tables, figures
-from quadrature.plotting.figures import PlotParams
+from quadrature.plotting.params import PlotParams
 from quadrature.plotting.time_axis import TimeAxis
 from quadrature.runtime import lifecycle
 from quadrature.runtime.arguments import take_none

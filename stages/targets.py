@@ -14,8 +14,9 @@ import pyarrow as pa
 from pydantic import Field
 from tqdm import tqdm
 
+from quadrature.posterior.params import TargetsParams
 from quadrature.posterior.resolution import Pilot
-from quadrature.posterior.targets import TargetsParams, posterior_means, prepare
+from quadrature.posterior.targets import posterior_means, prepare
 from quadrature.runtime import lifecycle
 from quadrature.runtime.arguments import Parser, whole_number
 from quadrature.runtime.launch import Launch, read_launch

@@ -16,9 +16,10 @@ import numpy as np
 import torch
 from pydantic import Field
 
-from quadrature.network.device import Device, set_up_device
-from quadrature.network.model import ModelParams, QuadratureNetwork, analytic_signal, initialize, predict
+from quadrature.network.device import set_up_device
+from quadrature.network.model import QuadratureNetwork, analytic_signal, initialize, predict
 from quadrature.network.model_file import save_model
+from quadrature.network.params import Device, ModelParams
 from quadrature.network.ranges import Ranges, measure
 from quadrature.runtime import lifecycle
 from quadrature.runtime.arguments import Parser, seconds, whole_number

@@ -32,9 +32,10 @@ def outputs(name):
 
 
 def inputs(checkout, name):
-    """Returns the files that a stage reads and an earlier stage has written."""
+    """Returns the files that a stage reads and an earlier stage has written; no stage reads data/checked.txt."""
     written_by_stages = ("data/", "metrics/", "models/")
-    places = [checkout.path / path for path in STAGES[name]["deps"] if path.startswith(written_by_stages)]
+    read = [path for path in STAGES[name]["deps"] if path != "data/checked.txt"]
+    places = [checkout.path / path for path in read if path.startswith(written_by_stages)]
     files = [file for place in places for file in (place.rglob("*") if place.is_dir() else [place])]
     return [str(file.relative_to(checkout.path)) for file in files]
 

@@ -17,7 +17,8 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.processes import PROJECT
-from quadrature.network.model import ModelParams, QuadratureNetwork, initialize
+from quadrature.network.model import QuadratureNetwork, initialize
+from quadrature.network.params import ModelParams
 from quadrature.network.model_file import save_model
 
 WINDOW_LENGTH, HIDDEN_SIZE = 10, 64

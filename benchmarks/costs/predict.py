@@ -24,7 +24,8 @@ from numpy.typing import NDArray
 from benchmarks.task import PARAMETERS
 from benchmarks.turns import ratios, take_turns, timed
 from quadrature.network.device import set_up_device
-from quadrature.network.model import ModelParams, QuadratureNetwork, initialize, predict
+from quadrature.network.model import QuadratureNetwork, initialize, predict
+from quadrature.network.params import ModelParams
 from quadrature.prediction.estimates import Estimator, Output, predict_windows
 from quadrature.prediction.table_writer import TableWriter
 from quadrature.runtime.params import load_params

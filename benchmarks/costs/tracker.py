@@ -17,7 +17,8 @@ import numpy as np
 import torch
 from threadpoolctl import threadpool_limits
 
-from quadrature.network.model import LAYERS, ModelParams, QuadratureNetwork, initialize
+from quadrature.network.model import LAYERS, QuadratureNetwork, initialize
+from quadrature.network.params import ModelParams
 from quadrature.network.stepwise import HiddenState
 from quadrature.prediction.tracker import Tracker
 

@@ -16,12 +16,12 @@ from benchmarks.pages import write_section
 from benchmarks.processes import PROJECT
 from benchmarks.task import PARAMETERS
 from quadrature.__main__ import COMMANDS
-from quadrature.network.model import ModelParams
-from quadrature.plotting.figures import PlotParams
-from quadrature.posterior.targets import TargetsParams
+from quadrature.network.params import ModelParams
+from quadrature.plotting.params import PlotParams
+from quadrature.posterior.params import TargetsParams
 from quadrature.signals.params import GenerateParams
 from quadrature.training.params import TrainParams
-from stages.evaluate import EvaluateParams
+from quadrature.scoring.params import EvaluateParams
 
 PAGE = PROJECT / "docs/reference.md"
 SECTIONS = {

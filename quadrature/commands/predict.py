@@ -20,7 +20,8 @@ from typing import BinaryIO, get_args
 import torch
 from tqdm import tqdm
 
-from quadrature.network.device import Device, set_up_device
+from quadrature.network.device import set_up_device
+from quadrature.network.params import Device
 from quadrature.network.model import QuadratureNetwork
 from quadrature.network.model_file import load_model
 from quadrature.prediction.estimates import Estimator, Output, Signal, predict_signal, predict_windows

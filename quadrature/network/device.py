@@ -3,13 +3,11 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Literal
 
 import torch
 
+from quadrature.network.params import Device
 from quadrature.runtime.errors import ParameterError
-
-Device = Literal["auto", "cpu", "cuda", "mps"]
 
 
 def set_up_device(name: Device, threads: int, index: int = 0) -> torch.device:

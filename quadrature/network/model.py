@@ -10,19 +10,17 @@ window by it, `read_out` multiplies the estimate by it, and no other line of thi
 import math
 from collections.abc import Callable
 from functools import partial
-from typing import Annotated, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import Field, ValidationInfo, field_validator
 from torch import Tensor, nn
 
 from quadrature.network.device import compute_alone, computing_alone
 from quadrature.network.gru import GRUPass, is_hooked, is_supported
+from quadrature.network.params import ModelParams
 from quadrature.network.ranges import Ranges
 from quadrature.network.stepwise import HiddenState, Stepwise
-from quadrature.runtime.settings import Section
 from quadrature.runtime.threads import Workers
 
 LAYERS: dict[str, tuple[Callable[..., nn.Module], Callable[..., nn.Module]]] = {
@@ -31,49 +29,6 @@ LAYERS: dict[str, tuple[Callable[..., nn.Module], Callable[..., nn.Module]]] = {
     "gru": (nn.GRU, nn.GRUCell),
 }
 """torch's layer for a whole sequence, and its cell for one step."""
-
-
-Execution = Literal["sequence", "stepwise"]
-Output = Literal["analytic", "quadrature"]
-
-
-class ModelParams(Section):
-    """The `model` section."""
-
-    cell: Literal["rnn", "lstm", "gru"]
-    nonlinearity: Literal["tanh", "relu"]  # rnn only
-    hidden_size: Annotated[int, Field(ge=1, le=8192)]
-    num_layers: Annotated[int, Field(ge=1, le=64)]
-    bias: bool
-    bidirectional: bool
-    dropout: Annotated[float, Field(ge=0.0, lt=1.0)]  # between layers
-    execution: Execution
-    head: Literal["last", "every"]
-    output: Output  # both components of the analytic signal, or the quadrature component alone, as in the article
-
-    @property
-    def components(self) -> int:
-        """The number of estimates for each instant."""
-        return 2 if self.output == "analytic" else 1
-
-    @property
-    def sees_whole_window(self) -> bool:
-        """Whether an estimate of a sample comes from the whole window, or only from the samples up to it."""
-        return self.head == "last" or self.bidirectional
-
-    @field_validator("nonlinearity")
-    @classmethod
-    def _is_a_choice_of_rnn_alone(cls, nonlinearity: str, info: ValidationInfo) -> str:
-        if nonlinearity != "tanh" and info.data.get("cell", "rnn") != "rnn":
-            raise ValueError(f"cell {info.data['cell']} has its own nonlinearities; leave it at tanh")
-        return nonlinearity
-
-    @field_validator("dropout")
-    @classmethod
-    def _has_layers_to_act_between(cls, dropout: float, info: ValidationInfo) -> float:
-        if dropout and info.data.get("num_layers", 2) == 1:
-            raise ValueError("it acts between layers; set num_layers to 2 or more, or dropout to 0.0")
-        return dropout
 
 
 class QuadratureNetwork(nn.Module):

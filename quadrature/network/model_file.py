@@ -8,7 +8,8 @@ import torch
 from pydantic import Field, model_validator
 from safetensors.torch import save
 
-from quadrature.network.model import Execution, ModelParams, QuadratureNetwork
+from quadrature.network.model import QuadratureNetwork
+from quadrature.network.params import Execution, ModelParams
 from quadrature.network.ranges import Ranges
 from quadrature.runtime.errors import DataError
 from quadrature.runtime.settings import Section

@@ -8,33 +8,23 @@ import math
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Annotated
 
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogFormatterSciNotation
-from pydantic import Field
 
 from quadrature.plotting.error_tables import wrapped
+from quadrature.plotting.params import PlotParams
 from quadrature.plotting.time_axis import TimeAxis
-from quadrature.runtime.settings import Section
 from quadrature.signals.waves import sine_and_cosine
 from quadrature.storage.arrow import Columns
 from quadrature.storage.history import History
 
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#767676"
 
-
 MSE = "mean squared error"
-
-
-class PlotParams(Section):
-    """The `plot` section."""
-
-    windows: Annotated[int, Field(ge=1, le=48)]  # test windows drawn
-    bins: Annotated[int, Field(ge=1, le=1000)]  # intervals of frequency and of phase
 
 
 def choose_windows(parts: Iterable[Columns], count: int) -> tuple[Columns, Columns]:

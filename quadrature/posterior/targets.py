@@ -10,7 +10,6 @@ The second term is the floor. Clean targets leave it in every gradient, as noise
 
 import math
 from collections.abc import Iterator
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +20,6 @@ from quadrature.posterior.prior import PRIOR_PHASES, Prior
 from quadrature.posterior.refined import PosteriorError
 from quadrature.posterior.resolution import Pilot, fine_enough
 from quadrature.runtime.errors import DataError, ParameterError
-from quadrature.runtime.settings import Section
 from quadrature.signals.params import GenerateParams
 from quadrature.signals.waves import draw_shard, sine_and_cosine
 from quadrature.storage.arrow import Columns
@@ -34,12 +32,6 @@ CHECKED = 1024
 
 DEVIATIONS = 6.0
 """Standard deviations by which the noise of drawn windows may differ from generate.noise_std."""
-
-
-class TargetsParams(Section):
-    """The `targets` section."""
-
-    kind: Literal["posterior_mean", "clean"]
 
 
 def prepare(params: GenerateParams, first: Columns, sees_whole_window: bool, threads: int) -> Pilot | None:

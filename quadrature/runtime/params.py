@@ -11,7 +11,7 @@ from typing import Annotated, TypeVar
 from pydantic import Field, ValidationError
 
 from quadrature.runtime.errors import ParameterError
-from quadrature.runtime.settings import Section, describe, fields_of, lines, one_line, parse, unknown
+from quadrature.runtime.settings import Section, describe, fields_of, flatten, lines, one_line, parse, unknown
 
 SECTIONS = ("device", "generate", "targets", "model", "train", "evaluate", "plot")
 """The top-level names of params.yaml; any stage reports a misspelt one."""
@@ -26,14 +26,15 @@ Model = TypeVar("Model", bound=Section)
 def load_params(model: type[Model], path: Path = Path("params.yaml")) -> Model:
     """Reads the parameters that `model` names, and only these.
 
-    A field of `model` is a section of the file; a field with an alias is the parameter at that dotted path.
+    A field of `model` is a section of the file; a field with an alias is the parameter at that dotted path. Validators
+    find the others in the context, by dotted path.
     Raises ParameterError naming every unknown, missing, duplicate, mistyped or out-of-range parameter.
     """
     tree, problems = parse(path)
     problems += [unknown(one_line(name), SECTIONS, path) for name in tree if name not in SECTIONS]
     chosen = {name: value for name in fields_of(model) for value in _values_at(tree, name.split("."))}
     try:
-        params = model.model_validate(chosen, context=chosen)
+        params = model.model_validate(chosen, context=flatten(tree))
     except ValidationError as error:
         problems += describe(model, error, path)
     if problems:

@@ -34,3 +34,11 @@ class TrainParams(Section):
         if isinstance(windows, int) and batch_size > windows:
             raise ValueError(f"it should not be above generate.windows.train, {windows}")
         return batch_size
+
+    @field_validator("gradient_shards")
+    @classmethod
+    def _can_be_shared(cls, gradient_shards: int, info: ValidationInfo) -> int:
+        processes = info.data.get("processes", 1)
+        if gradient_shards % processes:
+            raise ValueError(f"{processes} processes cannot share them evenly; make it a multiple of {processes}")
+        return gradient_shards

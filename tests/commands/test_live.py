@@ -10,7 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from quadrature.network.model import ModelParams, QuadratureNetwork, initialize, predict
+from quadrature.network.model import QuadratureNetwork, initialize, predict
+from quadrature.network.params import ModelParams
 from quadrature.network.model_file import save_model
 from quadrature.network.ranges import measure
 from quadrature.prediction.live import follow

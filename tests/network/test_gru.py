@@ -9,7 +9,8 @@ from torch import nn
 from torch.nn.utils import parametrizations
 
 from quadrature.network.gru import GRUPass, is_hooked, is_supported
-from quadrature.network.model import MAX_WINDOWS_ON_CPU, ModelParams, QuadratureNetwork, estimate, initialize, predict
+from quadrature.network.model import MAX_WINDOWS_ON_CPU, QuadratureNetwork, estimate, initialize, predict
+from quadrature.network.params import ModelParams
 
 PARAMS = ModelParams(
     cell="gru", nonlinearity="tanh", hidden_size=5, num_layers=1, bias=True, bidirectional=False, dropout=0.0,

@@ -7,7 +7,8 @@ from matplotlib.figure import Figure
 from quadrature.plotting import error_figures, figures
 from quadrature.plotting.error_figures import phase_ticks
 from quadrature.plotting.error_tables import make_tables
-from quadrature.plotting.figures import PlotParams, choose_windows, style
+from quadrature.plotting.figures import choose_windows, style
+from quadrature.plotting.params import PlotParams
 from quadrature.plotting.time_axis import TimeAxis
 from quadrature.storage.history import History, Record
 from quadrature.storage.windows import ESTIMATE_COLUMNS

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from quadrature.network.model import ModelParams, QuadratureNetwork, initialize
+from quadrature.network.model import QuadratureNetwork, initialize
+from quadrature.network.params import ModelParams
 from quadrature.network.model_file import save_model
 from tests.prediction.running import LENGTH, OUTPUTS_OF_MODELS, PARAMS
 

@@ -12,7 +12,8 @@ import pytest
 import torch
 from scipy.signal import hilbert
 
-from quadrature.network.model import ModelParams, QuadratureNetwork, initialize
+from quadrature.network.model import QuadratureNetwork, initialize
+from quadrature.network.params import ModelParams
 from quadrature.network.model_file import save_model
 from quadrature.prediction import estimates
 from quadrature.prediction.added_columns import HERTZ, OUTPUTS

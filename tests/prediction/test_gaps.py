@@ -8,7 +8,8 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
 
-from quadrature.network.model import ModelParams, QuadratureNetwork, initialize
+from quadrature.network.model import QuadratureNetwork, initialize
+from quadrature.network.params import ModelParams
 from quadrature.network.model_file import save_model
 from quadrature.prediction import estimates
 from quadrature.prediction.added_columns import OUTPUTS

@@ -8,7 +8,8 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from quadrature.network.model import ModelParams, QuadratureNetwork, initialize
+from quadrature.network.model import QuadratureNetwork, initialize
+from quadrature.network.params import ModelParams
 from quadrature.network.model_file import save_model
 from quadrature.prediction import estimates
 from quadrature.runtime.errors import DataError, ParameterError

@@ -77,7 +77,7 @@ def test_however_a_run_is_started_its_lock_is_the_same(finished, queued, seeds, 
     temp.run("dvc", "exp", "run", "--temp", "--name", "apart", "--set-param", "train.seed=0")
 
     golden = lock(finished)
-    assert len(golden["stages"]) == 6
+    assert len(golden["stages"]) == 7
     assert run.yaml("params.yaml") == finished.yaml("params.yaml")
     assert lock(run) == golden
     assert lock(run, "direct") == golden

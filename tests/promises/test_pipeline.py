@@ -1,18 +1,20 @@
 """The real pipeline, run by the real dvc, with shrunken parameters."""
 
 import json
+import re
 import sys
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import torch
 from dvc.dependency.param import ParamsDependency
 from dvc.repo import Repo
 from dvc.utils.hydra import apply_overrides
 
 from quadrature.runtime.errors import ParameterError
-from quadrature.runtime.params import load_params
+from quadrature.runtime.params import SECTIONS, load_params
 from quadrature.storage.windows import ESTIMATE_COLUMNS, IN_PHASE_COLUMNS, WINDOW_COLUMNS, read_windows
 from stages.generate import Params as GenerateStage
 from tests.checkout import PROJECT
@@ -27,6 +29,7 @@ def test_the_pipeline_makes_every_file_of_the_contract(finished):
     assert made == {
         *(f"data/windows/{split}/part-{shard:05}.parquet" for split in shards for shard in range(shards[split])),
         *(f"data/targets/train/part-{shard:05}.parquet" for shard in range(shards["train"])),
+        "data/checked.txt",
         "data/snapshots.parquet",
         *(f"data/digests/{stage}.sha256" for stage in ("train", "evaluate", "plot")),
         "models/model.safetensors",
@@ -136,6 +139,45 @@ def test_a_change_runs_the_stages_that_read_it_and_going_back_runs_none(again, n
     again.run("git", "checkout", "--quiet", "params.yaml")
     assert again.repro() == []
     assert again.digests() == golden
+
+
+MISTAKES = {
+    "device": "gpu",
+    "generate.length": 1,
+    "targets.kind": "cleen",
+    "model.cell": "gro",
+    "train.epochs": 0,
+    "train.processes": 3,
+    "train.batch_size": 10**6,
+    "evaluate.batch_size": 0,
+    "plot.bins": 0,
+}
+
+
+@pytest.mark.slow
+def test_a_mistake_in_any_section_is_told_before_an_output_is_lost(again):
+    """DVC removes the outputs of a stage before the stage can say no."""
+    golden = again.digests()
+    del golden["data/checked.txt"]
+    assert {name.partition(".")[0] for name in MISTAKES} == {*SECTIONS}
+    forking(again)
+    for name, value in MISTAKES.items():
+        again.set(**{name: value})
+        done = again.run("dvc", "repro", check=False)
+        assert done.returncode != 0
+        assert len(re.findall("^[a-z_.]+ in params.yaml is ", done.stderr, re.MULTILINE)) == 1, done.stderr
+        assert {path: digest for path, digest in again.digests().items() if path != "data/checked.txt"} == golden
+        again.run("git", "checkout", "--quiet", "params.yaml")
+    assert again.repro() == []
+
+
+@pytest.mark.slow
+def test_an_accelerator_that_is_not_there_is_told_by_the_check(again):
+    found = torch.accelerator.current_accelerator(check_available=True)
+    absent = "mps" if found is None or found.type != "mps" else "cuda"
+    again.set(device=absent)
+    ended = again.stage("check", check=False)
+    assert (ended.returncode, ended.stderr.startswith(f"device in params.yaml is {absent}, but torch finds ")) == (2, True)
 
 
 GOOD = ("1e-3", "1E-3", ".5", "2", "1e0")

@@ -112,7 +112,7 @@ def bare(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("stage", ["generate", "targets", "train", "evaluate", "plot", "report"])
+@pytest.mark.parametrize("stage", ["check", "generate", "targets", "train", "evaluate", "plot", "report"])
 def test_a_stage_refuses_bad_parameters_with_2_before_any_work(bare, stage):
     """There is no other file to read, and none is written."""
     for name in ("generate.span", "evaluate.batch_size", "train.threads", "plot.bins"):

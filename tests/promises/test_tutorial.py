@@ -24,4 +24,4 @@ def test_the_tutorials_commands_run_in_their_order_and_leave_the_checkout_as_it_
 def test_the_page_names_every_stage_in_order():
     text = (PROJECT / PAGE).read_text()
     rows = [line.split("|")[1].strip() for line in text.splitlines() if line.startswith("| ")][1:]
-    assert rows == ["generate", "targets", "train", "evaluate", "plot", "report"]
+    assert rows == ["check", "generate", "targets", "train", "evaluate", "plot", "report"]

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from quadrature.network.model import ModelParams, QuadratureNetwork, initialize, predict
+from quadrature.network.model import QuadratureNetwork, initialize, predict
+from quadrature.network.params import ModelParams
 from quadrature.network.model_file import save_model
 from quadrature.reporting.model_file import read_model
 from quadrature.reporting.playground import affine_map, playground

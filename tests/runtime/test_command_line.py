@@ -14,7 +14,7 @@ import quadrature
 from quadrature.runtime.arguments import Parser
 from tests.checkout import PROJECT
 
-STAGES = ("generate", "targets", "train", "evaluate", "plot", "report")
+STAGES = ("check", "generate", "targets", "train", "evaluate", "plot", "report")
 
 
 def run(*words):

@@ -6,6 +6,7 @@ from dvc.utils.serialize import load_yaml
 from quadrature.runtime.errors import ParameterError
 from quadrature.runtime.params import load_params
 from quadrature.runtime.settings import Section
+from stages.check import Params as CheckStage
 from stages.evaluate import Params as EvaluateStage
 from stages.generate import Params as GenerateStage
 from stages.plot import Params as PlotStage
@@ -15,6 +16,7 @@ from stages.train import Params as TrainStage
 from tests.checkout import OWN_PARAMETERS, PROJECT
 
 STAGES = {
+    "check": CheckStage,
     "generate": GenerateStage,
     "targets": TargetsStage,
     "train": TrainStage,

@@ -21,7 +21,8 @@ import numpy as np
 import pytest
 import yaml
 
-from quadrature.network.model import ModelParams, QuadratureNetwork, initialize
+from quadrature.network.model import QuadratureNetwork, initialize
+from quadrature.network.params import ModelParams
 from quadrature.network.model_file import save_model
 from quadrature.runtime.errors import DataError, ParameterError
 from quadrature.storage import places

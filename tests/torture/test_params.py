@@ -14,15 +14,15 @@ import yaml
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from quadrature.network.model import ModelParams
-from quadrature.plotting.figures import PlotParams
-from quadrature.posterior.targets import TargetsParams
+from quadrature.network.params import ModelParams
+from quadrature.plotting.params import PlotParams
+from quadrature.posterior.params import TargetsParams
 from quadrature.runtime.errors import ParameterError
 from quadrature.runtime.params import load_params
 from quadrature.runtime.settings import Section
+from quadrature.scoring.params import EvaluateParams
 from quadrature.signals.params import GenerateParams
 from quadrature.training.params import TrainParams
-from stages.evaluate import EvaluateParams
 from tests.checkout import OWN_PARAMETERS
 
 pytestmark = pytest.mark.slow

@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from quadrature.network.model import ModelParams, QuadratureNetwork, initialize
+from quadrature.network.model import QuadratureNetwork, initialize
+from quadrature.network.params import ModelParams
 from quadrature.training.batches import Batch
 from quadrature.training.gradient import error_gradient
 

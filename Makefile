@@ -79,7 +79,7 @@ sbom: tools  ## List every package with its version for other tools (CycloneDX) 
 		--output-file sbom.json constraints.txt
 
 clean:  ## Remove .venv and every output that is not in git, except DVC's cache
-	@rm -rf .venv .venv-bench data/windows data/targets data/digests data/checked.txt data/*.parquet models metrics/*.html
+	@rm -rf .venv .venv-bench data/windows data/targets data/digests data/narrow data/checked.txt data/*.parquet models metrics/*.html
 
 environment:  ## Create or update .venv for the pipeline (the targets above do it by themselves)
 	@$(CURRENT) || { $(MAKE) --no-print-directory able && "$$PYTHON" $(ALONE) $(MAKE) --no-print-directory .venv; }

@@ -1,4 +1,7 @@
-"""Draws the run: predictions, snapshots and history -> metrics/plots/*.svg and training.gif, metrics/error_by_*.csv."""
+"""Draws the run: predictions, snapshots and history -> metrics/plots/*.svg and training.gif, metrics/error_by_*.csv.
+
+data/narrow/ gets the pictures that have panels side by side, with panels one below the other: for the report on a phone.
+"""
 
 from functools import partial
 from pathlib import Path
@@ -40,19 +43,28 @@ def main() -> None:
     # Predictions may not fit in memory: they are read a row group at a time, once for each use.
     columns = (*WINDOW_COLUMNS, *ESTIMATE_COLUMNS, *(IN_PHASE_COLUMNS[:1] if params.output == "analytic" else ()))
     read = partial(read_row_groups, Path("data/predictions.parquet"), columns)
-    first, fastest = figures.choose_windows(read(), params.plot.windows)
+    first, worst, fastest = figures.choose_windows(read(), params.plot.windows)
     snapshots = read_windows(Path("data/snapshots.parquet"), SNAPSHOT_COLUMNS, leading=SNAPSHOT_COLUMNS)
     history = read_history(Path("metrics/history.csv"), DigestList(Path("data/digests/train.sha256")))
     tables = error_tables.make_tables(read, params.plot.bins)
-    pictures = {
-        "task.svg": figures.task(fastest, axis),
+    wide, narrow = (
+        {
+            "task.svg": figures.task(fastest, axis, narrow=narrow),
+            "predictions.svg": figures.predictions(first, axis, narrow=narrow),
+            "worst_windows.svg": figures.predictions(worst, axis, narrow=narrow, errors=True),
+            "error_by_signal.svg": error_figures.error_by_signal(
+                tables["frequency"], tables["phase"], axis, narrow=narrow
+            ),
+        }
+        for narrow in (False, True)
+    )
+    pictures = wide | {
         "learning_curves.svg": figures.learning_curves(history),
-        "predictions.svg": figures.predictions(first, params.plot, axis),
         "error_by_position.svg": error_figures.error_by_position(tables["position"]),
-        "error_by_signal.svg": error_figures.error_by_signal(tables["frequency"], tables["phase"], axis),
         "training.gif": animation.training(snapshots, axis),
     }
-    written = {Path(f"metrics/plots/{name}"): picture for name, picture in pictures.items()}
+    written = {Path("metrics/plots") / name: picture for name, picture in pictures.items()}
+    written |= {Path("data/narrow") / name: picture for name, picture in narrow.items()}
     for name, table in tables.items():
         error_tables.write_table(Path(f"metrics/error_by_{name}.csv"), table)
     for path, picture in written.items():

@@ -22,13 +22,16 @@ from quadrature.storage.files import write_bytes
 from quadrature.storage.history import read_history
 from quadrature.storage.windows import ESTIMATE_COLUMNS, WINDOW_COLUMNS, read_row_groups
 
-DIGESTS, PLOTS = Path("data/digests"), Path("metrics/plots")
+DIGESTS, PLOTS, NARROW = Path("data/digests"), Path("metrics/plots"), Path("data/narrow")
 CONTENTS = {
     "task": "the task", "errors": "the errors", "predictions": "predictions", "training": "training",
     "where": "where the errors are", "network": "the network", "parameters": "the parameters",
     "software": "the software",
 }  # fmt: skip
 """The page's headings, by their anchors."""
+
+NARROWER = ("task", "predictions", "worst_windows", "error_by_signal")
+"""The pictures with panels side by side, which data/narrow has one below the other."""
 
 SOFTWARE = ("torch", "numpy", "scipy", "pandas", "pyarrow", "matplotlib", "safetensors", "dvc")
 
@@ -65,7 +68,7 @@ def main() -> None:
     windows = next(read_row_groups(Path("data/predictions.parquet"), (*WINDOW_COLUMNS, *ESTIMATE_COLUMNS)))
     versions = {name: version_of(name) for name in SOFTWARE}
     pictures = {
-        name: page.read_svg(PLOTS / f"{name}.svg", plotted, alternative)
+        name: page.read_svg(PLOTS / f"{name}.svg", plotted, alternative, NARROW if name in NARROWER else None)
         for name, alternative in alternatives(test, history).items()
     }
     values = {

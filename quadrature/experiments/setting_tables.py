@@ -1,13 +1,12 @@
 """Puts compared settings into tables: a row each, with the parameters that vary and the metrics."""
 
-import math
 from collections.abc import Sequence
 from itertools import groupby
 from typing import NamedTuple
 
 from quadrature.experiments.comparison import Setting, Statistic, short_names
 from quadrature.experiments.text_tables import markdown, markdown_table, one_line, text_table
-from quadrature.reporting.page import spelled
+from quadrature.reporting.page import spelled, with_error
 
 PERCENT = ("excess", "excess_standard_error")
 """Metrics that are shown in per cent."""
@@ -94,14 +93,3 @@ def difference(setting: Setting, metric: str) -> str:
 def scaled(value: float, error: float | None, factor: float, sign: str = "") -> str:
     """Returns a value and its error, both times a factor."""
     return with_error(factor * value, None if error is None else factor * error, sign)
-
-
-def with_error(value: float, error: float | None, sign: str = "") -> str:
-    """Returns a value rounded to the second digit of its error; without an error, to four digits."""
-    if not error:
-        return f"{value:{sign}.4g}" + (" ± 0" if error == 0.0 else "")
-    exponent = math.floor(math.log10(max(abs(value), error)))
-    if not -4 <= exponent <= 5:
-        return f"({with_error(value / 10.0**exponent, error / 10.0**exponent, sign)})e{exponent:+03}"
-    decimals = max(0, 1 - math.floor(math.log10(error)))
-    return f"{value:{sign}.{decimals}f} ± {error:.{decimals}f}"

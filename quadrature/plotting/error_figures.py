@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, FigureBase
 from matplotlib.ticker import MaxNLocator
 
 from quadrature.plotting.figures import BLUE, GREEN, GREY, MSE, ORANGE, plain_powers, style, svg
@@ -37,28 +37,39 @@ ROUNDING = 1e-17
 def error_by_position(errors: pd.DataFrame) -> bytes:
     """Draws the table `position` of error_tables.make_tables: the mean squared error at each sample of the window."""
     with style():
-        figure = Figure(figsize=(6.4, 5.4 if _has_excess(errors) else 4.2))
+        figure = Figure(figsize=(5.4, 5.2 if _has_excess(errors) else 4.0))
         (panels,) = _columns(figure, [errors])
         panels[0].set(ylabel=MSE, title="Error by position", yscale="log")
         plain_powers(panels[0].yaxis)
         panels[-1].set(xlabel="sample in the window")
         panels[-1].xaxis.set_major_locator(MaxNLocator(integer=True))
-        figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(ESTIMATES))
+        figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
         return svg(figure)
 
 
-def error_by_signal(by_frequency: pd.DataFrame, by_phase: pd.DataFrame, axis: TimeAxis) -> bytes:
-    """Draws the tables `frequency` and `phase` of error_tables.make_tables side by side."""
+def error_by_signal(
+    by_frequency: pd.DataFrame, by_phase: pd.DataFrame, axis: TimeAxis, *, narrow: bool = False
+) -> bytes:
+    """Draws the tables `frequency` and `phase` of error_tables.make_tables side by side, or one below the other."""
     with style():
-        figure = Figure(figsize=(8.4, 5.4 if _has_excess(by_frequency) else 4.2))
-        left, right = _columns(figure, [by_frequency, by_phase])
+        height = 5.4 if _has_excess(by_frequency) else 4.2
+        if narrow:
+            figure = Figure(figsize=(4.4, 2.0 * height - 0.6))
+            upper, lower = figure.subfigures(2, 1)
+            (left,), (right,) = _columns(upper, [by_frequency]), _columns(lower, [by_phase])
+            right[0].set(ylabel=MSE, yscale="log")
+            plain_powers(right[0].yaxis)
+        else:
+            figure = Figure(figsize=(8.4, height))
+            left, right = _columns(figure, [by_frequency, by_phase])
         left[0].set(ylabel=MSE, title="Error by frequency", yscale="log")
         plain_powers(left[0].yaxis)
         left[-1].set(xlabel=axis.frequency_label)
         right[0].set(title="Error by phase")
         right[-1].set(xlabel="phase of the first sample (radians)")
         phase_ticks(right[-1])
-        figure.legend(*right[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(ESTIMATES))
+        columns = 2 if narrow else len(ESTIMATES)
+        figure.legend(*right[0].get_legend_handles_labels(), loc="outside lower center", ncols=columns)
         return svg(figure)
 
 
@@ -66,7 +77,7 @@ def _has_excess(errors: pd.DataFrame) -> bool:
     return bool(errors["excess"].notna().any())
 
 
-def _columns(figure: Figure, tables: Sequence[pd.DataFrame]) -> list[list[Axes]]:
+def _columns(figure: FigureBase, tables: Sequence[pd.DataFrame]) -> list[list[Axes]]:
     """Draws each table in a column: its errors and, where there is a floor, the excess over it below them."""
     heights = (2, 1) if _has_excess(tables[0]) else (1,)
     grid = figure.subplots(len(heights), len(tables), sharex="col", sharey="row", squeeze=False, height_ratios=heights)

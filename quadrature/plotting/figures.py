@@ -6,17 +6,18 @@ The colours are Okabe and Ito's, which colour-blind readers can distinguish. For
 import io
 import math
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import NamedTuple
 
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogFormatterSciNotation
+from numpy.typing import NDArray
 
 from quadrature.plotting.error_tables import wrapped
-from quadrature.plotting.params import PlotParams
 from quadrature.plotting.time_axis import TimeAxis
 from quadrature.signals.waves import sine_and_cosine
 from quadrature.storage.arrow import Columns
@@ -26,13 +27,22 @@ BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#767676"
 
 MSE = "mean squared error"
 
+WORST = 4
+"""Windows with the largest errors that are drawn."""
 
-def choose_windows(parts: Iterable[Columns], count: int) -> tuple[Columns, Columns]:
-    """Returns the first windows, `count` at most, for `predictions`, and the window of highest frequency, for `task`.
 
-    The parts are read once. The window of highest frequency shows most of its wave; of several, it is the first.
-    """
+class Chosen(NamedTuple):
+    """The windows that are drawn."""
+
+    first: Columns
+    worst: Columns  # with the largest mean squared errors, the largest first
+    fastest: Columns  # the one of highest frequency, which shows most of its wave; of several, the first
+
+
+def choose_windows(parts: Iterable[Columns], count: int) -> Chosen:
+    """Returns the first windows, `count` at most, the WORST worst ones, and the fastest. The parts are read once."""
     first: list[Columns] = []
+    worst: Columns | None = None
     missing, fastest = count, None
     for part in parts:
         if missing > 0:
@@ -41,11 +51,30 @@ def choose_windows(parts: Iterable[Columns], count: int) -> tuple[Columns, Colum
         row = [int(np.argmax(part["frequency"]))]
         if fastest is None or part["frequency"][row] > fastest["frequency"]:
             fastest = {name: values[row] for name, values in part.items()}
+        worst = _worst([part] if worst is None else [worst, part])
     assert fastest is not None  # noqa: S101, a file holds windows
-    return {name: np.concatenate([part[name] for part in first]) for name in fastest}, fastest
+    assert worst is not None  # noqa: S101, as above
+    return Chosen({name: np.concatenate([part[name] for part in first]) for name in fastest}, worst, fastest)
 
 
-def task(window: Columns, axis: TimeAxis) -> bytes:
+def mean_squares(windows: Columns) -> NDArray[np.float64]:
+    """Returns the network's mean squared error on each window."""
+    errors: NDArray[np.float64] = np.square(windows["prediction"].astype(np.float64) - windows["target"]).mean(axis=1)
+    return errors
+
+
+def _worst(parts: Sequence[Columns]) -> Columns:
+    """Returns the WORST windows with the largest errors; of equal ones, the first."""
+    kept = []
+    for part in parts:
+        rows = np.argsort(-mean_squares(part), kind="stable")[:WORST]
+        kept.append({name: values[rows] for name, values in part.items()})
+    together = {name: np.concatenate([part[name] for part in kept]) for name in kept[0]}
+    rows = np.argsort(-mean_squares(together), kind="stable")[:WORST]
+    return {name: values[rows] for name, values in together.items()}
+
+
+def task(window: Columns, axis: TimeAxis, *, narrow: bool = False) -> bytes:
     """Draws the task: the samples of one window, the wave they came from, and the target.
 
     A wave with chirp is not drawn: no column holds its chirp.
@@ -58,8 +87,8 @@ def task(window: Columns, axis: TimeAxis) -> bytes:
     is_described = np.allclose(expected, window["target"][0], rtol=0.0, atol=1e-3 * float(amplitude[0]))  # no chirp
     limit = max(float(amplitude[0]), float(np.abs(window["input"]).max())) or 1.0
     with style():
-        figure = Figure(figsize=(8.4, 3.6))
-        given, asked = figure.subplots(1, 2, sharex=True, sharey=True)
+        figure = Figure(figsize=(4.4, 6.6) if narrow else (8.4, 3.6))
+        given, asked = figure.subplots(*((2, 1) if narrow else (1, 2)), sharex=True, sharey=True)
         if is_described:
             given.plot(finely, sine, color=GREY, linewidth=1.0, alpha=0.6, label="its sine, which nobody sees")
             asked.plot(finely, sine, color=GREY, linewidth=1.0, alpha=0.6)
@@ -83,7 +112,7 @@ def learning_curves(history: History) -> bytes:
     if history.train_target == "posterior_mean":
         train, validation = "train, against the posterior mean", "validation, against the true wave"
     with style():
-        figure = Figure(figsize=(6.4, 4.8))
+        figure = Figure(figsize=(5.4, 4.4))
         errors, rates = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
         errors.semilogy(epochs, [record.train_mse for record in records], color=BLUE, marker=marker, label=train)
         errors.semilogy(
@@ -97,13 +126,16 @@ def learning_curves(history: History) -> bytes:
         return svg(figure)
 
 
-def predictions(columns: Columns, params: PlotParams, axis: TimeAxis) -> bytes:
-    """Draws the first windows: input samples, target, and the network's estimates; of the sine, too, if it has one."""
-    count = min(params.windows, len(columns["input"]))
-    width = min(4, count)
+def predictions(columns: Columns, axis: TimeAxis, *, narrow: bool = False, errors: bool = False) -> bytes:
+    """Draws windows: input samples, target, and the network's estimates; of the sine, too, if it has one.
+
+    With `errors`, a panel's title has the window's mean squared error in place of its phase.
+    """
+    count = len(columns["input"])
+    width = min(2 if narrow else 4, count)
     height = math.ceil(count / width)
     with style():
-        figure = Figure(figsize=(max(2.3 * width, 4.6) + 0.4, 1.8 * height + 0.7))
+        figure = Figure(figsize=(max((1.9 if narrow else 2.3) * width, 3.8 if narrow else 4.6) + 0.4, 1.8 * height + 0.9))
         panels = figure.subplots(height, width, sharex=True, sharey=True, squeeze=False)
         instants = axis.instants(columns["input"].shape[1])
         for index, panel in enumerate(panels.flat):
@@ -115,8 +147,9 @@ def predictions(columns: Columns, params: PlotParams, axis: TimeAxis) -> bytes:
             panel.plot(instants, columns["prediction"][index], "--", color=ORANGE, label="estimate of the cosine")
             if (sines := columns.get("in_phase_prediction")) is not None:
                 panel.plot(instants, sines[index], ":", color=GREEN, label="estimate of the sine without noise")
-            panel.set_title(_describe(columns, index, axis), fontsize="small")
-        figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=4)
+            panel.set_title(_describe(columns, index, axis, errors=errors), fontsize="small")
+        handles, labels = panels[0, 0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside upper center", ncols=1 if narrow else 4)
         figure.supxlabel(axis.label)
         figure.supylabel("signal (units of the input)")
         return svg(figure)
@@ -137,9 +170,11 @@ def plain_powers(axis: Axis) -> None:
     axis.set_minor_formatter(_PlainPowers())
 
 
-def _describe(columns: Columns, index: int, axis: TimeAxis) -> str:
-    frequency, phase = columns["frequency"][index], wrapped(columns["phase"])[index]
-    return f"frequency {axis.frequency_format.format(frequency)}, phase {phase:.2f}"
+def _describe(columns: Columns, index: int, axis: TimeAxis, *, errors: bool) -> str:
+    frequency = f"frequency {axis.frequency_format.format(columns['frequency'][index])}"
+    if errors:
+        return f"{frequency}, error {mean_squares(columns)[index]:.2g}"
+    return f"{frequency}, phase {wrapped(columns['phase'])[index]:.2f}"
 
 
 @contextmanager

@@ -35,9 +35,11 @@ class TestMetrics(Metrics):
     """The metrics of the evaluate stage; docs/accuracy.md explains each."""
 
     mse: float
+    mse_standard_error: float | None
     rmse: float
     max_abs_error: float
     floor_mse: float | None
+    floor_standard_error: float | None
     floor_windows: int
     excess: float | None
     excess_standard_error: float | None
@@ -45,6 +47,7 @@ class TestMetrics(Metrics):
     floor_numerical_error: float | None
     floor_missing: str | None
     baselines: Baselines
+    baselines_standard_error: AnalyticBaselines
     in_phase_mse: float | None
     amplitude_rmse: float | None
     phase_rmse_degrees: float | None

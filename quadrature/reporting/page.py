@@ -7,6 +7,7 @@ where a browser runs no script and fetches nothing, so a picture needs no cleani
 import base64
 import io
 import json
+import math
 import xml.etree.ElementTree as ET
 from collections.abc import Mapping
 from datetime import date
@@ -53,6 +54,7 @@ def render(template: str, values: Mapping[str, object]) -> bytes:
         keep_trailing_newline=True,
     )
     environment.filters["number"] = number
+    environment.filters["with_error"] = with_error
     return environment.get_template(template).render(values).encode()
 
 
@@ -72,11 +74,23 @@ def spelled(value: object) -> str:
     return json.dumps(value, ensure_ascii=False, default=str)
 
 
+def with_error(value: float, error: float | None, sign: str = "") -> str:
+    """Returns a value rounded to the second digit of its error; without an error, to four digits."""
+    if not error:
+        return f"{value:{sign}.4g}" + (" ± 0" if error == 0.0 else "")
+    exponent = math.floor(math.log10(max(abs(value), error)))
+    if not -4 <= exponent <= 5:
+        return f"({with_error(value / 10.0**exponent, error / 10.0**exponent, sign)})e{exponent:+03}"
+    decimals = max(0, 1 - math.floor(math.log10(error)))
+    return f"{value:{sign}.{decimals}f} ± {error:.{decimals}f}"
+
+
 class Picture(NamedTuple):
-    """A picture: an address that contains all of it, and its content in words."""
+    """A picture: an address that contains all of it, its content in words, and a picture for narrow pages, if any."""
 
     source: str
     alternative: str
+    narrow: str | None = None
 
 
 class MovingPicture(NamedTuple):
@@ -86,12 +100,18 @@ class MovingPicture(NamedTuple):
     still: str
 
 
-def read_svg(path: Path, digests: DigestList, alternative: str) -> Picture:
-    """Returns an SVG file of matplotlib's. Raises DataError if it is missing, changed or not an SVG."""
+def read_svg(path: Path, digests: DigestList, alternative: str, narrow: Path | None = None) -> Picture:
+    """Returns an SVG file of matplotlib's, and the file of the same name in the folder `narrow`, if given.
+
+    Raises DataError if one is missing, changed or not an SVG.
+    """
     try:
-        return encode_svg(digests.read(path), alternative)
+        picture = encode_svg(digests.read(path), alternative)
     except ValueError as error:
         raise DataError(f"{path} is not an SVG picture ({error}); {_REMEDY}") from None
+    if narrow is not None:
+        picture = picture._replace(narrow=read_svg(narrow / path.name, digests, alternative).source)
+    return picture
 
 
 def encode_svg(content: bytes, alternative: str) -> Picture:

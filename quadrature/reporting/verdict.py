@@ -1,6 +1,7 @@
 """Puts a run's metrics into sentences: the verdict, warnings, and the pictures' alternative texts."""
 
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 from quadrature.reporting.metrics import TestMetrics
 from quadrature.storage.history import History
@@ -30,15 +31,25 @@ def headline(test: TestMetrics) -> str:
     return f"an error {_times(test.mse, test.baselines.least_squares)} that of least squares"
 
 
-def tiles(test: TestMetrics) -> list[tuple[str, float, str]]:
-    """Returns for each estimate its name, its mean squared error, and how that compares with the network's."""
-    found = [("the network", test.mse, "")]
+class Tile(NamedTuple):
+    """An estimate's mean squared error with its standard error, and how it compares with the network's, in words."""
+
+    name: str
+    mse: float
+    standard_error: float | None
+    words: str
+
+
+def tiles(test: TestMetrics) -> list[Tile]:
+    """Returns a tile for each estimate."""
+    found = [Tile("the network", test.mse, test.mse_standard_error, "")]
     if test.floor_mse is not None:
-        found.append(("the floor", test.floor_mse, f"the network is {excess_in_words(test)} it"))
+        words = f"the network is {excess_in_words(test)} it"
+        found.append(Tile("the floor", test.floor_mse, test.floor_standard_error, words))
     for name, words in (("least_squares", "least squares"), ("hilbert", "Hilbert transform")):
-        mse = getattr(test.baselines, name)
+        mse, error = getattr(test.baselines, name), getattr(test.baselines_standard_error, name)
         ratio = _times(test.mse, mse).removesuffix(" than").removesuffix(" as")
-        found.append((words, mse, f"the network's is {ratio}"))
+        found.append(Tile(words, mse, error, f"the network's is {ratio}"))
     return found
 
 
@@ -147,6 +158,7 @@ def alternatives(test: TestMetrics, history: History) -> dict[str, str]:
     return {
         "task": "A window's samples scattered about a sine, and beside them the cosine at the same instants.",
         "predictions": "Test windows: samples of the sine, the true cosine, and the network's estimates.",
+        "worst_windows": "The test windows with the largest errors: samples, the true cosine, and the estimates.",
         "learning_curves": (
             f"Learning curves: the validation error goes from {first.validation_mse:.3g} at epoch {first.epoch:.3g} "
             f"to {last.validation_mse:.3g} at epoch {last.epoch:.3g}; "

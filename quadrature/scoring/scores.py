@@ -20,6 +20,7 @@ class Score:
         self.max_abs_error = 0.0
         self._samples = 0
         self._squares = 0.0
+        self._squared_means = 0.0  # of each window's mean square
 
     def add(self, estimate: NDArray[np.floating], target: NDArray[np.floating]) -> None:
         """Adds the errors of some windows; both arrays are (count, window_length)."""
@@ -27,12 +28,22 @@ class Score:
         self.windows += len(error)
         self.max_abs_error = max(self.max_abs_error, float(np.abs(error).max()))
         self._samples += error.size
-        self._squares += float(np.square(error).sum())
+        squares = np.square(error)
+        self._squares += float(squares.sum())
+        self._squared_means += float(np.square(squares.mean(axis=1)).sum())
 
     @property
     def mse(self) -> float:
         """The mean squared error over all samples."""
         return self._squares / self._samples
+
+    @property
+    def mse_standard_error(self) -> float | None:
+        """The standard error of mse, from the scatter of the windows' mean squares; None for a single window."""
+        if self.windows < 2:
+            return None
+        variance = self._squared_means / self.windows - self.mse**2
+        return math.sqrt(max(variance, 0.0) / (self.windows - 1))
 
     @property
     def rmse(self) -> float:
@@ -74,6 +85,7 @@ class Excess:
         count = len(floor)
         figures: dict[str, float | int | None] = {
             "floor_mse": float(floor.mean()) if count else None,
+            "floor_standard_error": _standard_error(floor) if count > 1 else None,
             "floor_windows": count,
             "excess": float(distance.mean() / floor.mean()) if count else None,
             "excess_standard_error": None,

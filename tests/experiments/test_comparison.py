@@ -11,8 +11,9 @@ from quadrature.experiments import curves
 from quadrature.experiments.comparison import LARGEST, compare, metrics_found, short_names
 from quadrature.experiments.dots import interval
 from quadrature.experiments.runs import Run
-from quadrature.experiments.setting_tables import as_markdown, as_text, by_task, with_error
+from quadrature.experiments.setting_tables import as_markdown, as_text, by_task
 from quadrature.experiments.text_tables import markdown_table, text_table
+from quadrature.reporting.page import with_error
 from quadrature.runtime.errors import ParameterError
 
 

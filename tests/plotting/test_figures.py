@@ -8,7 +8,6 @@ from quadrature.plotting import error_figures, figures
 from quadrature.plotting.error_figures import phase_ticks
 from quadrature.plotting.error_tables import make_tables
 from quadrature.plotting.figures import choose_windows, style
-from quadrature.plotting.params import PlotParams
 from quadrature.plotting.time_axis import TimeAxis
 from quadrature.storage.history import History, Record
 from quadrature.storage.windows import ESTIMATE_COLUMNS
@@ -46,11 +45,12 @@ def pictures(columns, tables, monkeypatch):
     """The matplotlib figure of each picture."""
     keep_figures(monkeypatch)
     history = History([Record(0.5, 8, 0.01, 0.3, 0.2), Record(1.0, 16, 0.0, 0.0031, 0.003)], "clean")
-    first, fastest = choose_windows([columns], 6)
+    first, worst, fastest = choose_windows([columns], 6)
     return {
         "task": figures.task(fastest, AXIS),
         "learning_curves": figures.learning_curves(history),
-        "predictions": figures.predictions(first, PlotParams(windows=6, bins=4), AXIS),
+        "predictions": figures.predictions(first, AXIS),
+        "worst_windows": figures.predictions(worst, AXIS, errors=True),
         "error_by_position": error_figures.error_by_position(tables["position"]),
         "error_by_signal": error_figures.error_by_signal(tables["frequency"], tables["phase"], AXIS),
     }
@@ -75,6 +75,7 @@ def test_every_axis_has_a_name_and_a_unit_where_it_has_one(pictures):
         "task": [*["instant (radians, at frequency 1)"] * 2, "signal (units of the input)"],
         "learning_curves": ["epoch", "mean squared error", "learning rate"],
         "predictions": ["instant (radians, at frequency 1)", "signal (units of the input)"],
+        "worst_windows": ["instant (radians, at frequency 1)", "signal (units of the input)"],
         "error_by_position": ["sample in the window", "mean squared error", "excess (%)"],
         "error_by_signal": [
             *("frequency (relative)", "phase of the first sample (radians)"),
@@ -86,9 +87,9 @@ def test_every_axis_has_a_name_and_a_unit_where_it_has_one(pictures):
 def test_with_a_rate_instants_are_in_seconds_and_frequencies_in_hertz(columns, tables, monkeypatch):
     keep_figures(monkeypatch)
     axis = TimeAxis.of(settings(span=None, rate=18.0))
-    first, fastest = choose_windows([columns], 6)
+    first, _, fastest = choose_windows([columns], 6)
     task = figures.task(fastest, axis)
-    predictions = figures.predictions(first, PlotParams(windows=6, bins=4), axis)
+    predictions = figures.predictions(first, axis)
     signal = error_figures.error_by_signal(tables["frequency"], tables["phase"], axis)
     assert {panel.get_xlabel() for panel in task.axes} == {predictions.get_supxlabel()} == {"instant (seconds)"}
     assert signal.axes[2].get_xlabel() == "frequency (Hz)"
@@ -118,7 +119,7 @@ def test_a_wave_whose_chirp_no_column_holds_is_not_drawn(columns, monkeypatch):
     keep_figures(monkeypatch)
     for chirp, lines in ((0.0, (2, 3)), (0.5, (1, 1))):
         drawn = draw(PARAMS.model_copy(update={"chirp": chirp}), "test")
-        _, fastest = choose_windows([{**columns, **drawn}], 6)
+        _, _, fastest = choose_windows([{**columns, **drawn}], 6)
         assert tuple(len(panel.lines) for panel in figures.task(fastest, AXIS).axes) == lines
 
 
@@ -156,15 +157,38 @@ def test_errors_are_drawn_for_each_estimate_on_a_logarithmic_axis(pictures, tabl
 
 @pytest.mark.parametrize("count", [1, 6, 300, 1000])
 @pytest.mark.parametrize("size", [1, 7, 299, 300])
-def test_the_windows_chosen_are_the_first_and_the_one_of_highest_frequency_of_all_parts(columns, count, size):
+def test_the_windows_chosen_are_the_first_the_worst_and_the_one_of_highest_frequency_of_all_parts(columns, count, size):
     ties = {**columns, "frequency": np.minimum(columns["frequency"], 1.8)}
     parts = [{name: values[at : at + size] for name, values in ties.items()} for at in range(0, 300, size)]
-    first, fastest = choose_windows(iter(parts), count)
+    first, worst, fastest = choose_windows(iter(parts), count)
+    errors = np.square(ties["prediction"].astype(float) - ties["target"]).mean(axis=1)
     row = int(np.flatnonzero(ties["frequency"] == 1.8)[0])
     for name, values in ties.items():
         assert (first[name] == values[:count]).all()
         assert len(first[name]) == min(count, 300)
         assert (fastest[name] == values[[row]]).all()
+        assert (worst[name] == values[np.argsort(-errors)[:4]]).all()
+
+
+def test_the_worst_windows_say_their_errors(pictures, columns):
+    errors = np.square(columns["prediction"].astype(float) - columns["target"]).mean(axis=1)
+    titles = [panel.get_title() for panel in pictures["worst_windows"].axes]
+    assert [title.partition(", error ")[2] for title in titles] == [f"{each:.2g}" for each in np.sort(errors)[:-5:-1]]
+
+
+def test_on_a_narrow_page_panels_are_one_below_the_other(columns, tables, monkeypatch):
+    keep_figures(monkeypatch)
+    first, _, fastest = choose_windows([columns], 6)
+    for narrow, across in ((False, (2, 4, 2)), (True, (1, 2, 1))):
+        drawn = (
+            figures.task(fastest, AXIS, narrow=narrow),
+            figures.predictions(first, AXIS, narrow=narrow),
+            error_figures.error_by_signal(tables["frequency"], tables["phase"], AXIS, narrow=narrow),
+        )
+        for figure, expected in zip(drawn, across, strict=True):
+            figure.draw_without_rendering()
+            lefts = {round(panel.get_window_extent().x0, -1) for panel in figure.axes if panel.lines}
+            assert len(lefts) == expected
 
 
 def test_phases_go_round_once_in_quarters(pictures):

@@ -121,6 +121,7 @@ def test_an_experiment_shows_what_it_changed(queued):
         "predictions.svg",
         "task.svg",
         "training.gif",
+        "worst_windows.svg",
     ]
     for name in pictures:
         images = plots["data"][f"metrics/plots/{name}"]

@@ -30,6 +30,7 @@ def test_the_pipeline_makes_every_file_of_the_contract(finished):
         *(f"data/windows/{split}/part-{shard:05}.parquet" for split in shards for shard in range(shards[split])),
         *(f"data/targets/train/part-{shard:05}.parquet" for shard in range(shards["train"])),
         "data/checked.txt",
+        *(f"data/narrow/{name}.svg" for name in ("error_by_signal", "predictions", "task", "worst_windows")),
         "data/snapshots.parquet",
         *(f"data/digests/{stage}.sha256" for stage in ("train", "evaluate", "plot")),
         "models/model.safetensors",
@@ -55,9 +56,11 @@ def test_metrics_have_the_contracts_names_and_agree_with_the_predictions(finishe
     assert train["parameters"] == 3 * 8 * (1 + 8 + 2) + 20 * (8 + 1)  # a GRU's three gates, a linear layer
     assert list(test) == [
         "mse",
+        "mse_standard_error",
         "rmse",
         "max_abs_error",
         "floor_mse",
+        "floor_standard_error",
         "floor_windows",
         "excess",
         "excess_standard_error",
@@ -65,6 +68,7 @@ def test_metrics_have_the_contracts_names_and_agree_with_the_predictions(finishe
         "floor_numerical_error",
         "floor_missing",
         "baselines",
+        "baselines_standard_error",
         *("in_phase_mse", "amplitude_rmse", "phase_rmse_degrees"),
         *("floor_in_phase_mse", "floor_amplitude_rmse", "floor_phase_rmse_degrees"),
         *("baselines_in_phase_mse", "baselines_amplitude_rmse", "baselines_phase_rmse_degrees"),
@@ -82,10 +86,14 @@ def test_metrics_have_the_contracts_names_and_agree_with_the_predictions(finishe
     error = rows["prediction"].astype(float) - rows["target"]
     assert test["mse"] == pytest.approx(np.mean(error**2), rel=1e-12)
     assert test["rmse"] == pytest.approx(np.sqrt(np.mean(error**2)), rel=1e-12)
+    scatter = np.square(error).mean(axis=1).std(ddof=1) / np.sqrt(300)
+    assert test["mse_standard_error"] == pytest.approx(scatter, rel=1e-9)
     assert test["max_abs_error"] == np.abs(error).max()
     assert (test["windows"], test["floor_windows"], test["seen_in_training"]) == (300, 300, 0.0)
     mse = {name: np.square(rows[name].astype(float) - rows["target"]).mean() for name in ESTIMATE_COLUMNS}
     assert test["floor_mse"] == pytest.approx(mse["posterior_mean"], rel=1e-6)
+    assert 0.0 < test["floor_standard_error"] < 0.2 * test["floor_mse"]
+    assert all(0.0 < error < 0.2 * test["baselines"][name] for name, error in test["baselines_standard_error"].items())
     distance = np.square(rows["prediction"].astype(float) - rows["posterior_mean"]).mean()
     assert test["excess"] == pytest.approx(distance / test["floor_mse"], rel=1e-4)
     assert abs(test["floor_z_score"]) < 5.0

@@ -12,6 +12,7 @@ import yaml
 from axe_playwright_python.sync_playwright import Axe
 from PIL import Image
 
+from quadrature.reporting.page import with_error
 from stages.report import version_of
 from tests.checkout import PROJECT, Checkout
 from tests.torture.strange import relist
@@ -115,9 +116,11 @@ def test_the_report_tells_this_runs_figures_and_parameters(browser, report, fini
         f"On 300 windows that training has not seen, the network's mean squared error is {test['mse']:.3g}: "
     )
     assert page.inner_text("h1").startswith("The quarter turn, learned: ")
-    tiles = [tile.inner_text().split("\n")[1] for tile in page.query_selector_all(".tiles li")]
-    found = (test["mse"], test["floor_mse"], *(test["baselines"][name] for name in ("least_squares", "hilbert")))
-    assert tiles == [f"{mse:.4g}" for mse in found]
+    tiles = [tile.inner_text().split("\n")[1:3] for tile in page.query_selector_all(".tiles li")]
+    found = [(test["mse"], test["mse_standard_error"]), (test["floor_mse"], test["floor_standard_error"])]
+    for name in ("least_squares", "hilbert"):
+        found.append((test["baselines"][name], test["baselines_standard_error"][name]))
+    assert tiles == [[f"{mse:.4g}", with_error(mse, error)] for mse, error in found]
     for link in page.query_selector_all("nav a[href^='#']"):
         assert page.query_selector(link.get_attribute("href")).inner_text().lower() == link.inner_text()
     for figure in (test["mse"], test["floor_mse"], *test["baselines"].values(), test["rmse"]):
@@ -129,7 +132,7 @@ def test_the_report_tells_this_runs_figures_and_parameters(browser, report, fini
     assert rows["windows.train"] == str(params["generate"]["windows"]["train"])
     assert rows["learning_rate"] == str(params["train"]["learning_rate"])
     assert "gru.weight_hh_l0\t24 × 8\t192" in text
-    assert len(page.query_selector_all("figure img")) == 7  # the animation, and its last frame for print
+    assert len(page.query_selector_all("figure img")) == 8  # the animation, and its last frame for print
     page.close()
 
 
@@ -148,13 +151,26 @@ def test_each_reference_in_a_picture_finds_its_id_and_no_other_picture_has_a_par
             ],
         };
     })""")
-    assert len(pictures) == 5
+    assert len(pictures) == 6
     for picture in pictures:
         assert len(picture["ids"]) > 20
         assert len(set(picture["ids"])) == len(picture["ids"])
         assert picture["wanted"]
         assert set(picture["wanted"]) <= set(picture["ids"])
     page.close()
+
+
+def test_on_a_phone_every_picture_fits_and_its_panels_are_one_below_the_other(browser, report):
+    """Only the tables and the animation are scrolled."""
+    shapes = {}
+    for width in (390, 1280):
+        page, _, _ = look(browser, report, width)
+        boxes = [image.bounding_box() for image in page.query_selector_all("figure img[src^='data:image/svg']")]
+        assert all(box["x"] >= 0 and box["x"] + box["width"] <= width for box in boxes)
+        shapes[width] = [box["height"] / box["width"] for box in boxes]
+        page.close()
+    taller = [narrow > 1.5 * wide for narrow, wide in zip(shapes[390], shapes[1280], strict=True)]
+    assert taller == [True, True, True, False, False, True]  # the learning curves and errors by position have one
 
 
 def photograph(page, selector="figure img"):

@@ -8,9 +8,11 @@ from quadrature.reporting.verdict import alternatives, error_rows, headline, til
 from quadrature.storage.history import History, Record
 
 WELL = metrics.TestMetrics(
-    mse=0.0029, rmse=0.054, max_abs_error=0.5, floor_mse=0.00286, floor_windows=8192, excess=0.014,
+    mse=0.0029, mse_standard_error=3e-5, rmse=0.054, max_abs_error=0.5, floor_mse=0.00286, floor_standard_error=None,
+    floor_windows=8192, excess=0.014,
     excess_standard_error=0.0023, floor_z_score=0.5, floor_numerical_error=0.0004, floor_missing=None,
     baselines=Baselines(zero=0.5, hilbert=0.2233, least_squares=0.02088), windows=8192, seen_in_training=0.0,
+    baselines_standard_error=AnalyticBaselines(zero=0.003, hilbert=0.002, least_squares=0.0002),
     in_phase_mse=0.0019, amplitude_rmse=0.0038, phase_rmse_degrees=3.99,
     floor_in_phase_mse=0.0018, floor_amplitude_rmse=0.0031, floor_phase_rmse_degrees=3.98,
     baselines_in_phase_mse=AnalyticBaselines(zero=0.5, hilbert=0.01, least_squares=0.0042),
@@ -58,15 +60,15 @@ def test_the_verdict_follows_the_figures(changes, part):
 def test_the_headline_and_the_tiles_compare_with_the_best_that_is_known():
     assert headline(WELL) == "1.4 ± 0.2 % above the lowest possible error"
     assert tiles(WELL) == [
-        ("the network", 0.0029, ""),
-        ("the floor", 0.00286, "the network is 1.4 ± 0.2 % above it"),
-        ("least squares", 0.02088, "the network's is 7.2 times smaller"),
-        ("Hilbert transform", 0.2233, "the network's is 77 times smaller"),
+        ("the network", 0.0029, 3e-5, ""),
+        ("the floor", 0.00286, None, "the network is 1.4 ± 0.2 % above it"),
+        ("least squares", 0.02088, 0.0002, "the network's is 7.2 times smaller"),
+        ("Hilbert transform", 0.2233, 0.002, "the network's is 77 times smaller"),
     ]
     without = WELL.model_copy(update={"floor_mse": None, "excess": None, "excess_standard_error": None})
     assert headline(without) == "an error 7.2 times smaller than that of least squares"
-    assert [name for name, _, _ in tiles(without)] == ["the network", "least squares", "Hilbert transform"]
-    assert tiles(WELL.model_copy(update={"mse": 0.02088}))[2][2] == "the network's is as large"
+    assert [tile.name for tile in tiles(without)] == ["the network", "least squares", "Hilbert transform"]
+    assert tiles(WELL.model_copy(update={"mse": 0.02088}))[2].words == "the network's is as large"
 
 
 def test_nothing_is_said_of_a_run_that_is_well():

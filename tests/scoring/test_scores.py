@@ -15,6 +15,7 @@ def test_scores_added_in_parts_are_the_scores_of_the_whole():
     error = estimate.astype(float) - target
     assert score.windows == 100
     assert score.mse == pytest.approx(np.mean(error**2), rel=1e-12)
+    assert score.mse_standard_error == pytest.approx(np.mean(error**2, axis=1).std(ddof=1) / 10.0, rel=1e-9)
     assert score.rmse == pytest.approx(np.sqrt(np.mean(error**2)), rel=1e-12)
     assert score.max_abs_error == np.abs(error).max()
 
@@ -59,7 +60,8 @@ def test_windows_without_a_best_estimate_are_left_out_of_the_excess():
     excess = Excess()
     excess.add(np.array([[100.0] * 3, [3.0] * 3, [3.0] * 3, [100.0] * 3]), best, target)
     assert excess.figures() == {
-        "floor_mse": 1.0, "floor_windows": 2, "excess": 4.0, "excess_standard_error": 0.0, "floor_z_score": None
+        "floor_mse": 1.0, "floor_standard_error": 0.0, "floor_windows": 2, "excess": 4.0,
+        "excess_standard_error": 0.0, "floor_z_score": None,
     }  # fmt: skip
 
 
@@ -67,7 +69,8 @@ def test_the_excess_of_one_window_has_no_standard_error():
     excess = Excess()
     excess.add(np.full((1, 3), 2.0), np.ones((1, 3)), np.zeros((1, 3)))
     assert excess.figures() == {
-        "floor_mse": 1.0, "floor_windows": 1, "excess": 1.0, "excess_standard_error": None, "floor_z_score": None
+        "floor_mse": 1.0, "floor_standard_error": None, "floor_windows": 1, "excess": 1.0,
+        "excess_standard_error": None, "floor_z_score": None,
     }  # fmt: skip
 
 

@@ -17,6 +17,7 @@ COMMANDS = {
     "show": "print this run's errors beside those of other estimates",
     "compare": "compare runs: the parameters that differ and the metrics",
     "sweep": "run a grid of experiments, and compare them",
+    "tune": "search ranges of parameters, one experiment a trial",
     "gate": "check this run's metrics against the rules in gates.yaml",
     "verify": "check that dvc.lock belongs to this code and these parameters, without any data",
     "heal": "fix files that a killed DVC left torn: dvc.lock, .dvc/tmp/rwlock, its run cache",

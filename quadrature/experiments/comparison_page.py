@@ -4,13 +4,14 @@ from collections.abc import Sequence
 
 from quadrature.experiments import curves, dots
 from quadrature.experiments.comparison import Setting
+from quadrature.experiments.curves import Picture
 from quadrature.experiments.runs import read_tables
 from quadrature.experiments.setting_tables import by_task
 from quadrature.reporting import page
 
 
-def make_page(settings: Sequence[Setting], metrics: Sequence[str]) -> bytes:
-    """Returns the page; the first metric is drawn, and orders the settings.
+def make_page(settings: Sequence[Setting], metrics: Sequence[str], search: Picture | None = None) -> bytes:
+    """Returns the page; the first metric is drawn, and orders the settings. `search` is a picture of their search.
 
     The curves are those of the best settings of the reference's task: errors of other tasks are not comparable.
     """
@@ -21,6 +22,7 @@ def make_page(settings: Sequence[Setting], metrics: Sequence[str]) -> bytes:
         "settings": settings,
         "tables": by_task(settings, metrics),
         "shown": len(shown),
+        "search": page.encode_svg(*search) if search else None,
         "dots": page.encode_svg(*dot_plot) if dot_plot else None,
         "pictures": [page.encode_svg(*picture) for picture in curves.draw(shown, tables)],
     }

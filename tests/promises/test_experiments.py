@@ -196,6 +196,23 @@ def test_a_sweep_says_which_experiments_failed_and_why_and_compares_its_own_othe
     )  # fmt: skip
 
 
+@pytest.mark.slow
+def test_a_search_goes_on_where_it_stopped_and_names_the_best_trial(finished, tmp_path):
+    checkout = forking(finished.copy(tmp_path / "tuned"))
+    search = (*QUADRATURE, "tune", "train.learning_rate=0.001..0.1", "model.cell=rnn,gru")
+    checkout.run(*search, "--trials", "1")
+    tuned = checkout.run(*search, "--trials", "2")
+    assert re.findall(r"^(tune-\d): validation_mse [\d.]+ \(train\.learning_rate", tuned.stderr, re.MULTILINE) == ["tune-2"]
+    names = checkout.run("dvc", "exp", "list", "--name-only").stdout.split()
+    assert sorted(names) == ["tune-1", "tune-2"]
+    best = re.search(r"best of 2: (tune-\d), ", tuned.stderr)[1]
+    assert tuned.stdout.splitlines()[-1] == f"The best one, into your files: dvc exp apply {best}"
+    assert "against each parameter" in (checkout.path / "comparison/tune.html").read_text()
+    failed = checkout.run(*search, "model.num_layers=0,-1", "--trials", "3", "--name", "bad", check=False)
+    assert failed.returncode == 1
+    assert failed.stderr.splitlines()[-1].startswith("3 trials failed one after another")
+
+
 @pytest.mark.parametrize("step", [4, pytest.param(1, marks=pytest.mark.nightly)])
 def test_hostile_names_of_branches_and_parameters_add_no_element_and_no_attribute(step, queued, browser, tmp_path):
     """Branches hold the characters that git allows, parameters hold all. Tries every fourth name, or every name."""

@@ -1,0 +1,99 @@
+"""`python -m quadrature tune`: searches ranges of parameters for the lowest validation error, one experiment a trial."""
+
+import argparse
+import logging
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from quadrature.experiments.comparison import compare, metrics_found
+from quadrature.experiments.comparison_page import make_page
+from quadrature.experiments.dvc_command import dvc, refuse_shallow
+from quadrature.experiments.search import Trial, parse_ranges, suggest, trials
+from quadrature.experiments.search_figure import draw
+from quadrature.experiments.setting_tables import as_text, by_task
+from quadrature.reporting.page import spelled
+from quadrature.runtime.arguments import whole_number
+from quadrature.runtime.errors import ParameterError, QuadratureError
+from quadrature.runtime.lifecycle import standard
+from quadrature.storage.files import write_bytes
+
+METRIC = "validation_mse"
+"""The metric by default. The test windows take no part in the choice, so their errors remain those of unseen windows."""
+
+FAILURES = 3
+"""Trials that fail one after another before the search stops."""
+
+SHOWN = 10
+"""Rows of the table."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the command's arguments."""
+    parser.add_argument(
+        "ranges", nargs="+", metavar="PARAMETER=LOW..HIGH|VALUE,VALUE",
+        help="a parameter in params.yaml and its range, or its choices",
+    )  # fmt: skip
+    parser.add_argument(
+        "-n", "--trials", type=whole_number(1, 10_000), default=20, metavar="N",
+        help="trials in all, with those of an earlier call; default: %(default)s",
+    )  # fmt: skip
+    parser.add_argument(
+        "--name", default="tune", help="of the search: its experiments are NAME-1, NAME-2 ...; default: %(default)s"
+    )
+    parser.add_argument("--metric", default=METRIC, metavar="NAME", help="to minimize; default: %(default)s")
+
+
+def main(arguments: argparse.Namespace) -> None:
+    """Runs the trials that are missing, and shows all. Raises QuadratureError if several fail one after another."""
+    if not re.fullmatch(r"[A-Za-z][\w-]*", arguments.name):
+        raise ParameterError(f"--name {arguments.name} is no name of experiments; use letters, digits and _")
+    ranges = parse_ranges(arguments.ranges)
+    refuse_shallow()
+    found = trials(arguments.name, arguments.metric)
+    number, failures = max((trial.number for trial in found), default=0), 0
+    while len(found) < arguments.trials and failures < FAILURES:
+        number += 1
+        name, params = f"{arguments.name}-{number}", suggest(ranges, found, number)
+        try:
+            run(name, params)
+        except QuadratureError as error:
+            logging.warning("%s failed (%s): %s", name, in_words(params), error)
+        now = trials(arguments.name, arguments.metric)
+        failures = 0 if len(now) > len(found) else failures + 1
+        found = now
+        if not failures:
+            best = min(found, key=lambda trial: trial.value)
+            logging.info(
+                "%s: %s %.4g (%s); best of %d: %s, %.4g",
+                name, arguments.metric, found[-1].value, in_words(params), len(found), best.run.name, best.value,
+            )  # fmt: skip
+    if found:
+        show(arguments.name, found, arguments.metric, [*ranges])
+    if failures:
+        raise QuadratureError(
+            f"{failures} trials failed one after another, or have no {arguments.metric}; their lines above say why"
+        )
+
+
+def run(name: str, params: Mapping[str, object]) -> None:
+    """Runs an experiment with some parameters. Raises QuadratureError if it fails."""
+    changes = [f"--set-param={parameter}={spelled(value)}" for parameter, value in params.items()]
+    dvc("exp", "run", "--quiet", "--temp", f"--name={name}", *changes)
+
+
+def in_words(params: Mapping[str, object]) -> str:
+    """Returns parameters in one line."""
+    return ", ".join(f"{name} {spelled(value)}" for name, value in params.items())
+
+
+def show(name: str, found: Sequence[Trial], metric: str, parameters: Sequence[str]) -> None:
+    """Prints the best trials, and writes a page with all."""
+    runs = [trial.run for trial in sorted(found, key=lambda trial: trial.value)]
+    metrics = list(dict.fromkeys([metric, *metrics_found(runs)]))
+    settings = compare(runs, metrics, runs[0].name)
+    page = Path(f"comparison/{name}.html")
+    write_bytes(page, make_page(settings, metrics, draw(found, metric, parameters)))
+    with standard("output") as output:
+        output.write("\n" + "\n".join(map(as_text, by_task(settings[:SHOWN], metrics))))
+        output.write(f"\nAll {len(found)} trials: {page}\nThe best one, into your files: dvc exp apply {runs[0].name}\n")

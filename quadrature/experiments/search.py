@@ -1,0 +1,108 @@
+"""A search over ranges of parameters. Each trial is an experiment of DVC, and the experiments are the search's memory.
+
+So a search that was stopped goes on where it stopped, `dvc exp push` shares it, and nothing else is kept.
+"""
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import optuna
+import yaml
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+
+from quadrature.experiments.comparison import finite
+from quadrature.experiments.revisions import commit_of, experiments
+from quadrature.experiments.runs import Run, read_run
+from quadrature.runtime.errors import DataError, ParameterError
+
+LOGARITHMIC = 10.0
+"""A range is searched by its logarithm if its end is so many times its beginning."""
+
+DIGITS = 3
+"""Significant digits of a number that is tried: more would say nothing, and are hard to read."""
+
+Ranges = Mapping[str, BaseDistribution]
+"""The parameters to search, by dotted name."""
+
+
+class Trial(NamedTuple):
+    """A finished experiment of a search."""
+
+    number: int
+    run: Run
+    value: float  # of the metric
+
+
+def parse_ranges(texts: Sequence[str]) -> dict[str, BaseDistribution]:
+    """Returns the ranges of NAME=LOW..HIGH and NAME=VALUE,VALUE. Raises ParameterError for another text."""
+    return dict(_parse_range(text) for text in texts)
+
+
+def _parse_range(text: str) -> tuple[str, BaseDistribution]:
+    match = re.fullmatch(r"([\w.]+)=(.+)", text)
+    if not match:
+        raise ParameterError(f"{text} is not a range; write train.learning_rate=0.01..0.1 or model.cell=gru,lstm")
+    name, values = match.groups()
+    if ".." not in values:
+        return name, CategoricalDistribution([_value(text, each) for each in values.split(",")])
+    low, high = (_value(text, each) for each in values.split("..", 1))
+    whole = isinstance(low, int) and isinstance(high, int)
+    if any(isinstance(end, bool) or not isinstance(end, int | float) for end in (low, high)) or not low < high:
+        raise ParameterError(f"{text} is not a range; write its lower end first, as in 0.01..0.1")
+    log = low > 0 and high >= LOGARITHMIC * low
+    return name, (IntDistribution if whole else FloatDistribution)(low, high, log=log)
+
+
+def _value(text: str, value: str) -> object:
+    """Returns a value as params.yaml has it."""
+    try:
+        found = yaml.safe_load(value)
+    except yaml.YAMLError:
+        raise ParameterError(f"{text} has a value that params.yaml cannot hold: {value}") from None
+    # PyYAML takes 1e-3 for text.
+    return float(value) if isinstance(found, str) and re.fullmatch(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+", value) else found
+
+
+def trials(name: str, metric: str) -> list[Trial]:
+    """Returns the search's finished trials of this commit that have the metric, by number."""
+    here, found = commit_of("HEAD"), []
+    for _, begun, experiment, _ in experiments():
+        if begun == here and (match := re.fullmatch(rf"{re.escape(name)}-(\d+)", experiment)):
+            try:
+                run = read_run(experiment)
+            except DataError:
+                continue
+            if not math.isnan(value := finite(run.metrics.get(metric))):
+                found.append(Trial(int(match[1]), run, value))
+    return sorted(found)
+
+
+def suggest(ranges: Ranges, found: Sequence[Trial], number: int) -> dict[str, object]:
+    """Returns the parameters to try next, the same for the same finished trials and number.
+
+    By the tree-structured Parzen estimator (Bergstra et al., Algorithms for Hyper-Parameter Optimization, NIPS 2011).
+    Trials outside the ranges do not count.
+    """
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=number))
+    for trial in found:
+        params = {name: trial.run.params.get(name) for name in ranges}
+        if all(_is_within(params[name], ranges[name]) for name in ranges):
+            study.add_trial(optuna.trial.create_trial(params=params, distributions=dict(ranges), value=trial.value))
+    asked = study.ask(dict(ranges))
+    return {name: _rounded(value, ranges[name]) for name, value in asked.params.items()}
+
+
+def _is_within(value: object, distribution: BaseDistribution) -> bool:
+    if isinstance(distribution, CategoricalDistribution):
+        return value in distribution.choices
+    assert isinstance(distribution, FloatDistribution | IntDistribution)  # noqa: S101, as parse_ranges makes them
+    return isinstance(value, int | float) and distribution.low <= value <= distribution.high
+
+
+def _rounded(value: object, distribution: BaseDistribution) -> object:
+    if not isinstance(distribution, FloatDistribution):
+        return value
+    return min(max(float(f"{value:.{DIGITS}g}"), distribution.low), distribution.high)

@@ -1,0 +1,71 @@
+"""A search: its ranges, its memory in experiments, and trials that do not depend on where it was stopped."""
+
+import json
+
+import pytest
+
+from quadrature.experiments.search import parse_ranges, suggest, trials
+from quadrature.runtime.errors import ParameterError
+from tests.experiments.conftest import FILES
+
+RANGES = ("train.learning_rate=0.001..0.1", "model.hidden_size=16..64", "model.cell=gru,lstm")
+
+
+def test_a_range_is_searched_by_its_logarithm_if_it_is_wide():
+    rate, size, cell = parse_ranges(RANGES).values()
+    assert (rate.low, rate.high, rate.log) == (0.001, 0.1, True)
+    assert (size.low, size.high, size.log, type(size).__name__) == (16, 64, False, "IntDistribution")
+    assert cell.choices == ("gru", "lstm")
+    (mixed,) = parse_ranges(["train.gradient_clip=null,1,1e-3,true"]).values()
+    assert mixed.choices == (None, 1, 0.001, True)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("train.learning_rate", "is not a range; write train.learning_rate=0.01..0.1"),
+        ("train.learning_rate=", "is not a range; write train.learning_rate=0.01..0.1"),
+        ("train.learning_rate=0.1..0.01", "is not a range; write its lower end first"),
+        ("train.learning_rate=1..1", "is not a range; write its lower end first"),
+        ("train.learning_rate=low..high", "is not a range; write its lower end first"),
+        ("model.bias=false..true", "is not a range; write its lower end first"),
+        ("model.cell=gru,[", "has a value that params.yaml cannot hold: ["),
+    ],
+)
+def test_another_text_is_refused(text, told):
+    with pytest.raises(ParameterError) as caught:
+        parse_ranges([text])
+    assert str(caught.value).startswith(f"{text} {told}")
+
+
+def finish(project, name, rate, error, cell="gru"):
+    """Records a finished experiment with a learning rate and a validation error."""
+    begun = project.git("rev-parse", "HEAD")
+    project.git("checkout", "--quiet", "--detach")
+    params = FILES["params.yaml"].replace("gru", cell) + f"  learning_rate: {rate}\n"
+    commit = project.commit(**{"params.yaml": params, "metrics/train.json": json.dumps({"validation_mse": error})})
+    project.git("checkout", "--quiet", "main")
+    project.git("update-ref", f"refs/exps/{begun[:2]}/{begun[2:]}/{name}", commit)
+
+
+def test_the_experiments_of_this_commit_are_the_searchs_memory(project):
+    finish(project, "tune-1", 0.02, 9.0)
+    project.commit()
+    for name, error in (("tune-10", 0.3), ("tune-9", 0.2), ("tune-11", None), ("tune-x", 0.1), ("other-1", 0.1)):
+        finish(project, name, 0.01, error)
+    found = trials("tune", "validation_mse")
+    assert [(trial.number, trial.run.name, trial.value) for trial in found] == [(9, "tune-9", 0.2), (10, "tune-10", 0.3)]
+
+
+def test_a_suggestion_depends_on_the_finished_trials_and_the_number_alone(project):
+    ranges = parse_ranges(["train.learning_rate=0.001..0.1", "model.cell=gru,lstm"])
+    for number in range(1, 13):
+        params = suggest(ranges, trials("tune", "validation_mse"), number)
+        assert params == suggest(ranges, trials("tune", "validation_mse"), number)
+        assert 0.001 <= params["train.learning_rate"] <= 0.1
+        assert params["train.learning_rate"] == float(f"{params['train.learning_rate']:.3g}")
+        finish(project, f"tune-{number}", params["train.learning_rate"], abs(params["train.learning_rate"] - 0.03), params["model.cell"])
+    found = trials("tune", "validation_mse")
+    assert len({trial.value for trial in found}) > 6
+    narrower = parse_ranges(["train.learning_rate=0.5..0.6"])
+    assert 0.5 <= suggest(narrower, found, 13)["train.learning_rate"] <= 0.6  # trials outside do not count

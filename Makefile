@@ -68,7 +68,7 @@ format: tools  ## Format the code and fix lint errors where possible
 	@.venv/bin/ruff format .
 
 lock: tools  ## Resolve all versions again: pyproject.toml -> constraints.txt
-	@.venv/bin/uv pip compile --quiet --universal --upgrade --python-version 3.11 --group dev \
+	@.venv/bin/uv pip compile --quiet --universal --upgrade --python-version 3.11 --extra pipeline --group dev \
 		--custom-compile-command "make lock" --output-file constraints.txt pyproject.toml
 
 audit: tools  ## Check constraints.txt for known vulnerabilities in a database on the network
@@ -88,7 +88,8 @@ tools: environment  ## Add the development tools to .venv (as above)
 	@[ -e .venv/tools.txt ] || .venv/bin/python $(ALONE) $(MAKE) --silent --no-print-directory .venv/tools.txt
 
 # The shell asks for the folder's name itself: a name inside the command could run as a command.
-STAMP = { pwd -P; .venv/bin/python --version; sed -n '/^dependencies = /,/^]/p; /^dev = /,/^]/p' pyproject.toml; \
+STAMP = { pwd -P; .venv/bin/python --version; \
+	sed -n '/^dependencies = /,/^]/p; /^pipeline = /,/^]/p; /^dev = /,/^]/p' pyproject.toml; \
 	cat constraints.txt; } 2>/dev/null
 CURRENT = $(STAMP) | cmp -s - .venv/stamp
 
@@ -110,9 +111,9 @@ export RUN_ALONE
 ALONE = -c "$$RUN_ALONE"
 
 # Python reads the requirements for pip, which cannot take them from pyproject.toml without installing the project.
-RUNTIME = ["project"]["dependencies"]
-TOOLS = ["dependency-groups"]["dev"]
-requirements = .venv/bin/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))$(1), sep="\n")'
+RUNTIME = all["project"]["dependencies"] + all["project"]["optional-dependencies"]["pipeline"]
+TOOLS = all["dependency-groups"]["dev"]
+requirements = .venv/bin/python -c 'import tomllib; all = tomllib.load(open("pyproject.toml", "rb")); print(*$(1), sep="\n")'
 
 # Installs the requirements of a file into an environment, within constraints. pip prints a hundred useless lines about
 # configured package indexes that are absent, so its output goes to a log.

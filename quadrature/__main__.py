@@ -1,10 +1,11 @@
-"""`python -m quadrature COMMAND`: commands for models and runs. Each is a short file in quadrature/commands/."""
+"""`quadrature COMMAND`, in a checkout `python -m quadrature COMMAND`. Each is a short file in quadrature/commands/."""
 
 import importlib
 import os
 import signal
 import sys
 from functools import partial
+from pathlib import Path
 
 from quadrature import __version__
 from quadrature.runtime import lifecycle
@@ -28,13 +29,19 @@ def main() -> None:
     """Parses the command line and runs the command. Imports the modules of that command only."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # until the command has begun: stages/__init__.py says why
     os.environ.pop("MPLBACKEND", None)  # so it does here
-    parser = Parser(prog="python -m quadrature", description="Commands for models and runs.")
+    program = "quadrature" if Path(sys.argv[0]).name == "quadrature" else "python -m quadrature"
+    parser = Parser(prog=program, description="Commands for models and runs.")
     parser.add_argument("--version", action="version", version=f"quadrature {__version__}")
     parsers = parser.add_subparsers(required=True, metavar="COMMAND")
     for name, summary in COMMANDS.items():
         subparser = parsers.add_parser(name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.")
         if name in sys.argv[1:2]:
-            module = importlib.import_module(f"quadrature.commands.{name}")
+            try:
+                module = importlib.import_module(f"quadrature.commands.{name}")
+            except ModuleNotFoundError as error:
+                if (error.name or "quadrature").partition(".")[0] == "quadrature":
+                    raise
+                parser.exit(69, f"{program} {name} needs {error.name}; install quadrature[pipeline], which has it\n")
             module.add_arguments(subparser)
             subparser.set_defaults(main=module.main)
     if len(sys.argv) == 1:

@@ -15,6 +15,7 @@ COSTLY = {"PIL", "dvc", "jinja2", "matplotlib", "pandas", "pyarrow", "safetensor
 """Libraries that a stage should load only if it uses them. All stages use numpy, pydantic and PyYAML."""
 
 LOADED = {
+    "check": set(),
     "generate": {"pyarrow"},
     "targets": {"pyarrow"},
     "train": {"pyarrow", "safetensors", "torch"},

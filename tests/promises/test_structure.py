@@ -228,7 +228,8 @@ def pins():
 
 def test_every_requirement_of_pyproject_is_pinned():
     project = tomllib.loads((PROJECT / "pyproject.toml").read_text())
-    for text in [*project["project"]["dependencies"], *project["dependency-groups"]["dev"]]:
+    listed = project["project"]["dependencies"] + project["project"]["optional-dependencies"]["pipeline"]
+    for text in [*listed, *project["dependency-groups"]["dev"]]:
         requirement = Requirement(text)
         if requirement.marker and not requirement.marker.evaluate():
             continue

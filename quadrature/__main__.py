@@ -14,6 +14,7 @@ from quadrature.runtime.arguments import Parser
 COMMANDS = {
     "predict": "estimate amplitude, phase and frequency of windows, or of a long signal",
     "live": "read a signal from standard input, and answer each sample at once",
+    "export": "write the network for other runtimes, as ONNX",
     "plan": "say how well a signal could be estimated at best, before any training",
     "show": "print this run's errors beside those of other estimates",
     "compare": "compare runs: the parameters that differ and the metrics",
@@ -41,7 +42,8 @@ def main() -> None:
             except ModuleNotFoundError as error:
                 if (error.name or "quadrature").partition(".")[0] == "quadrature":
                     raise
-                parser.exit(69, f"{program} {name} needs {error.name}; install quadrature[pipeline], which has it\n")
+                extra = "onnx" if error.name == "onnx" else "pipeline"
+                parser.exit(69, f"{program} {name} needs {error.name}; install quadrature[{extra}], which has it\n")
             module.add_arguments(subparser)
             subparser.set_defaults(main=module.main)
     if len(sys.argv) == 1:

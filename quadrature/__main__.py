@@ -26,6 +26,19 @@ COMMANDS = {
 }
 
 
+EXAMPLES = {
+    "predict": "--model models/model.safetensors --input signal.wav --hop 1 --output estimates.csv",
+    "live": "--model models/model.safetensors --rate 1000",
+    "export": "--model models/model.safetensors --onnx model.onnx",
+    "plan": "--rate 1000 --band 45 55 --amplitude 280 360 --noise 5",
+    "compare": "main noisier --html comparison/runs.html",
+    "sweep": "--jobs 2 model.cell=lstm,gru train.seed=0,1,2 train.threads=1",
+    "tune": "train.learning_rate=0.003..0.1 model.hidden_size=16..128 --trials 30",
+    "gate": "--against main",
+}
+"""The options of an example of each command that has any."""
+
+
 def main() -> None:
     """Parses the command line and runs the command. Imports the modules of that command only."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # until the command has begun: stages/__init__.py says why
@@ -35,7 +48,9 @@ def main() -> None:
     parser.add_argument("--version", action="version", version=f"quadrature {__version__}")
     parsers = parser.add_subparsers(required=True, metavar="COMMAND")
     for name, summary in COMMANDS.items():
-        subparser = parsers.add_parser(name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.")
+        epilog = f"example: {program} {name} {EXAMPLES[name]}" if name in EXAMPLES else None
+        description = f"{summary[0].upper()}{summary[1:]}."
+        subparser = parsers.add_parser(name, help=summary, description=description, epilog=epilog)
         if name in sys.argv[1:2]:
             try:
                 module = importlib.import_module(f"quadrature.commands.{name}")

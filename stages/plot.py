@@ -3,6 +3,7 @@
 data/narrow/ gets the pictures that have panels side by side, with panels one below the other: for the report on a phone.
 """
 
+import json
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
@@ -14,6 +15,7 @@ from quadrature.plotting.params import PlotParams
 from quadrature.plotting.time_axis import TimeAxis
 from quadrature.runtime import lifecycle
 from quadrature.runtime.arguments import take_none
+from quadrature.runtime.errors import DataError
 from quadrature.runtime.params import load_params
 from quadrature.runtime.settings import Section
 from quadrature.signals.params import GenerateParams
@@ -59,7 +61,7 @@ def main() -> None:
         for narrow in (False, True)
     )
     pictures = wide | {
-        "learning_curves.svg": figures.learning_curves(history),
+        "learning_curves.svg": figures.learning_curves(history, read_floor(params.output)),
         "error_by_position.svg": error_figures.error_by_position(tables["position"]),
         "training.gif": animation.training(snapshots, axis),
     }
@@ -70,6 +72,19 @@ def main() -> None:
     for path, picture in written.items():
         write_bytes(path, picture)
     write_list(Path("data/digests/plot.sha256"), written)
+
+
+def read_floor(output: str) -> float | None:
+    """Returns the floor of the components that the network estimates, from metrics/test.json; None if there is none."""
+    path, names = Path("metrics/test.json"), ["floor_mse", *(["floor_in_phase_mse"] if output == "analytic" else [])]
+    content = DigestList(Path("data/digests/evaluate.sha256")).read(path)
+    try:
+        test = json.loads(content)
+        floors = [None if test[name] is None else float(test[name]) for name in names]
+    except (ValueError, TypeError, KeyError) as error:
+        raise DataError(f"{path} has wrong content ({error}); run `dvc repro` to make it again") from None
+    known = [floor for floor in floors if floor is not None]
+    return sum(known) / len(known) if len(known) == len(floors) else None
 
 
 if __name__ == "__main__":

@@ -80,6 +80,7 @@ def main() -> None:
         "task": params.generate,
         "network": params.model,
         "train": train,
+        "history": history,
         "test": test,
         "weights": model.weights,
         "model_digest": model.blueprint.sha256,

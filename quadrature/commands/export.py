@@ -17,7 +17,7 @@ from quadrature.storage.files import write_bytes
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the command's arguments."""
     parser.add_argument(
-        "--model", type=Path, required=True, metavar="FILE", help="such as models/model.safetensors"
+        "-m", "--model", type=Path, required=True, metavar="FILE", help="such as models/model.safetensors"
     )
     parser.add_argument("--onnx", type=Path, required=True, metavar="FILE", help="to write, such as model.onnx")
 

@@ -57,19 +57,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_files(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--model", type=Path, required=True, metavar="FILE", help="such as models/model.safetensors")
+    parser.add_argument("-m", "--model", type=Path, required=True, metavar="FILE", help="such as models/model.safetensors")
     parser.add_argument(
-        "--input", required=True, metavar="FILE",
+        "-i", "--input", required=True, metavar="FILE",
         help="parquet, CSV (also .csv.gz, .csv.zst) or a folder of part-*.parquet, with windows as lists in the column "
         "input, or as columns input_0, input_1 and so on; WAV with --hop; - for standard input, s3:// and gs:// for "
         "object stores",
     )  # fmt: skip
     parser.add_argument(
-        "--output", required=True, metavar="FILE",
+        "-o", "--output", required=True, metavar="FILE",
         help="the same rows with in_phase, quadrature, amplitude, phase and frequency: parquet or CSV; - for standard "
         "output; a folder for one file per input file, shared out among the processes of torchrun",
     )  # fmt: skip
-    parser.add_argument("--format", choices=get_args(Format), help="format of the output (default: by its suffix)")
+    parser.add_argument("-f", "--format", choices=get_args(Format), help="format of the output (default: by its suffix)")
 
 
 def _add_samples(parser: argparse.ArgumentParser) -> None:

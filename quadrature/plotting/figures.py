@@ -103,17 +103,25 @@ def task(window: Columns, axis: TimeAxis, *, narrow: bool = False) -> bytes:
         return svg(figure)
 
 
-def learning_curves(history: History) -> bytes:
-    """Draws the mean squared errors and the learning rate against the epoch."""
+def learning_curves(history: History, floor: float | None = None) -> bytes:
+    """Draws the mean squared errors and the learning rate against the epoch.
+
+    Against the posterior mean, the training error divided by the floor is the excess of the training windows. With a
+    floor, of the components that the network estimates, it has a panel of its own: near the end, errors against the
+    true wave are the floor and look flat.
+    """
     records = history.records
     epochs = [record.epoch for record in records]
     marker = "o" if len(records) < 20 else ""
     train, validation = "train (running mean)", "validation"
     if history.train_target == "posterior_mean":
         train, validation = "train, against the posterior mean", "validation, against the true wave"
+    has_excess = bool(floor) and history.train_target == "posterior_mean"
     with style():
-        figure = Figure(figsize=(5.4, 4.4))
-        errors, rates = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+        figure = Figure(figsize=(5.4, 6.0 if has_excess else 4.4))
+        errors, *between, rates = figure.subplots(
+            3 if has_excess else 2, 1, sharex=True, height_ratios=(3, 2, 1) if has_excess else (3, 1)
+        )
         errors.semilogy(epochs, [record.train_mse for record in records], color=BLUE, marker=marker, label=train)
         errors.semilogy(
             epochs, [record.validation_mse for record in records], "--", color=ORANGE, marker=marker, label=validation
@@ -121,6 +129,11 @@ def learning_curves(history: History) -> bytes:
         errors.set(ylabel=MSE, title="Learning curves")
         plain_powers(errors.yaxis)
         errors.legend()
+        for panel in between:
+            excess = [100.0 * record.train_mse / (floor or 1.0) for record in records]
+            panel.semilogy(epochs, excess, color=BLUE, marker=marker)
+            panel.set(ylabel="training excess (%)")
+            plain_powers(panel.yaxis)
         rates.plot(epochs, [record.learning_rate for record in records], color=GREY, marker=marker)
         rates.set(xlabel="epoch", ylabel="learning rate", ylim=(0.0, None))
         return svg(figure)

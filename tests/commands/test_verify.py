@@ -100,22 +100,22 @@ STALE = {
     ),
     "changed parameter": (
         lambda: set_parameter("train", "learning_rate", 0.005),
-        ["train", "report"],
+        ["check", "train", "report"],
         "train.learning_rate is 0.005 and was 0.03",
     ),
     "parameter of one key": (
         lambda: set_parameter("generate", "span", 3.0),
-        ["generate", "targets", "evaluate", "plot", "report"],
+        ["check", "generate", "targets", "evaluate", "plot", "report"],
         "generate.span is 3.0 and was 3.141592653589793",
     ),
     "parameter gone": (
         lambda: set_parameter("plot", "bins", None),
-        ["plot", "report"],
+        ["check", "plot", "report"],
         "plot.bins is absent and was 16",
     ),
     "parameter added": (
         lambda: set_parameter("plot", "colour", "blue"),
-        ["plot", "report"],
+        ["check", "plot", "report"],
         "plot.colour is 'blue' and was absent",
     ),
     "parameter declared": (

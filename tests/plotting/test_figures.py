@@ -132,6 +132,16 @@ def test_the_learning_curves_are_the_historys(pictures):
     assert rates.get_ylim()[0] == 0.0
 
 
+def test_the_excess_of_training_is_its_error_against_the_best_estimate_over_the_floor(monkeypatch):
+    keep_figures(monkeypatch)
+    records = [Record(0.5, 8, 0.01, 0.3, 0.2), Record(1.0, 16, 0.0, 0.0031, 0.003)]
+    _, excess, rates = figures.learning_curves(History(records, "posterior_mean"), 0.002).axes
+    assert list(excess.lines[0].get_ydata()) == pytest.approx([15_000.0, 155.0])
+    assert (excess.get_yscale(), excess.get_ylabel(), rates.get_xlabel()) == ("log", "training excess (%)", "epoch")
+    for target, floor in (("clean", 0.002), ("posterior_mean", None), ("posterior_mean", 0.0)):
+        assert len(figures.learning_curves(History(records, target), floor).axes) == 2
+
+
 def test_as_many_windows_are_drawn_as_asked_for_each_with_its_wave(pictures, columns):
     panels = [panel for panel in pictures["predictions"].axes if panel.lines]
     assert len(panels) == 6

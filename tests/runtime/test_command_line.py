@@ -1,8 +1,10 @@
 """The command line: help, version, likely spellings, and log lines above the progress bar."""
 
+import importlib
 import os
 import pty
 import re
+import shlex
 import subprocess
 import sys
 import termios
@@ -11,6 +13,7 @@ import tomllib
 import pytest
 
 import quadrature
+from quadrature.__main__ import COMMANDS, EXAMPLES
 from quadrature.runtime.arguments import Parser
 from tests.checkout import PROJECT
 
@@ -32,6 +35,16 @@ def test_without_a_command_the_commands_are_listed():
     assert (done.returncode, done.stderr) == (2, "")
     assert done.stdout == run("quadrature", "--help").stdout
     assert "\n    predict " in done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_example_in_a_commands_help_is_one_that_it_takes(name):
+    parser = Parser()
+    importlib.import_module(f"quadrature.commands.{name}").add_arguments(parser)
+    parser.parse_args(shlex.split(EXAMPLES.get(name, "")))
+    takes = [action for action in parser._actions if action.dest not in ("help", "quiet")]
+    assert (name in EXAMPLES) == bool(takes)
 
 
 @pytest.mark.slow

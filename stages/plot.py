@@ -62,6 +62,7 @@ def main() -> None:
     )
     pictures = wide | {
         "learning_curves.svg": figures.learning_curves(history, read_floor(params.output)),
+        "error_by_size.svg": error_figures.error_by_size(tables.pop("size")),
         "error_by_position.svg": error_figures.error_by_position(tables["position"]),
         "training.gif": animation.training(snapshots, axis),
     }

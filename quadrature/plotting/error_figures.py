@@ -73,6 +73,25 @@ def error_by_signal(
         return svg(figure)
 
 
+def error_by_size(shares: pd.DataFrame) -> bytes:
+    """Draws the table `size` of error_tables.make_tables: the share of samples whose error is larger."""
+    with style():
+        figure = Figure(figsize=(5.4, 4.0))
+        panel = figure.subplots()
+        for name, look in ESTIMATES.items():
+            some = shares[name][shares[name] > 0.0]
+            if len(some):
+                panel.plot(some.index, some, **{**look._asdict(), "marker": ""})
+        panel.set(
+            xlabel="error (units of the input)", ylabel="share of samples with a larger error",
+            title="Sizes of errors", xscale="log", yscale="log",
+        )  # fmt: skip
+        plain_powers(panel.xaxis)
+        plain_powers(panel.yaxis)
+        figure.legend(*panel.get_legend_handles_labels(), loc="outside lower center", ncols=2)
+        return svg(figure)
+
+
 def _has_excess(errors: pd.DataFrame) -> bool:
     return bool(errors["excess"].notna().any())
 

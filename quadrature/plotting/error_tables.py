@@ -1,6 +1,6 @@
-"""Mean squared errors by sample, by frequency and by phase, as tables. pandas, no torch.
+"""Mean squared errors by sample, by frequency and by phase, and the sizes of errors, as tables. pandas, no torch.
 
-The stage plot writes the tables to metrics/error_by_*.csv, for `dvc plots` and for the comparison of runs.
+The stage plot writes the first three to metrics/error_by_*.csv, for `dvc plots` and for the comparison of runs.
 
 The column `excess` is the network's mean squared distance from the best possible estimate, relative to that estimate's
 own error: two lines that nearly coincide in a picture of errors.
@@ -23,6 +23,9 @@ from quadrature.storage.windows import ESTIMATE_COLUMNS
 
 Floats = NDArray[np.float64]
 
+SIZES = 10.0 ** np.arange(-4.0, 0.55, 0.1)
+"""Sizes of errors, relative to the largest target."""
+
 SUMMED = (*ESTIMATE_COLUMNS, "distance")
 """The squares that are summed: the error of each estimate, and the network's distance from the best one."""
 
@@ -30,21 +33,25 @@ SUMMED = (*ESTIMATE_COLUMNS, "distance")
 def make_tables(read: Callable[[], Iterable[Columns]], bins: int) -> dict[str, pd.DataFrame]:
     """Returns the mean squared error of each estimate, as tables by `position`, `frequency` and `phase`.
 
+    The table `size` has the share of samples whose error is larger than a size, in the signal's unit.
+
     read() yields the windows in parts, with the columns of data/predictions.parquet; it is called twice. Positions are
     the samples of a window, counted from 1. Frequency and phase, in radians within [0, 2 pi), are cut into `bins` equal
     intervals, or one if all values are equal; the index has the middle of each interval that holds a window.
     """
-    ranges, only_known = _survey(read())
-    by_position = _ByPosition()
+    ranges, only_known, largest = _survey(read())
+    by_position, by_size = _ByPosition(), _BySize(largest)
     by_quantity = {name: _ByQuantity(*ranges[name], bins) for name in ranges}
     for part in read():
         windows = _with_floor(part) if only_known else part
         if len(windows["target"]):
             errors = _squares(windows)
             by_position.add(errors)
+            by_size.add(errors[: len(ESTIMATE_COLUMNS)])
             for name, values in _quantities(windows).items():
                 by_quantity[name].add(values, errors.mean(axis=2))
-    return {"position": by_position.table(), **{name: each.table(name) for name, each in by_quantity.items()}}
+    by_quantities = {name: each.table(name) for name, each in by_quantity.items()}
+    return {"position": by_position.table(), **by_quantities, "size": by_size.table()}
 
 
 def write_table(path: Path, table: pd.DataFrame) -> None:
@@ -58,14 +65,19 @@ def wrapped(phase: NDArray[np.floating]) -> NDArray[np.floating]:
     return np.where(2.0 * np.pi - within < 1e-6, 0.0, within)
 
 
-def _survey(parts: Iterable[Columns]) -> tuple[dict[str, tuple[float, float]], bool]:
-    """Returns the range of each quantity over the windows that count, and whether these are only those with a floor."""
+def _survey(parts: Iterable[Columns]) -> tuple[dict[str, tuple[float, float]], bool, float]:
+    """Returns the range of each quantity over the windows that count, and whether these are only those with a floor.
+
+    Also returns the largest target of all windows.
+    """
     every: dict[str, tuple[float, float]] = {}
     known: dict[str, tuple[float, float]] = {}
+    largest = 0.0
     for part in parts:
         _widen(every, part)
         _widen(known, _with_floor(part))
-    return known or every, bool(known)
+        largest = max(largest, float(np.abs(part["target"]).max()))
+    return known or every, bool(known), largest
 
 
 def _widen(ranges: dict[str, tuple[float, float]], windows: Columns) -> None:
@@ -118,6 +130,26 @@ class _ByPosition:
         assert self._sums is not None  # noqa: S101, a file holds windows
         index = pd.RangeIndex(1, self._sums.shape[1] + 1, name="position")
         return _with_excess(pd.DataFrame(dict(zip(SUMMED, self._sums / self._windows, strict=True)), index=index))
+
+
+class _BySize:
+    """Counts of samples by the size of their error."""
+
+    def __init__(self, largest: float) -> None:
+        self._sizes = SIZES * (largest or 1.0)
+        self._larger = np.zeros((len(ESTIMATE_COLUMNS), len(SIZES)), np.int64)
+        self._samples = 0
+
+    def add(self, squares: Floats) -> None:
+        """Adds squared errors, (estimates, count, window_length); NaN is larger than nothing."""
+        self._samples += squares[0].size
+        for larger, each in zip(self._larger, squares, strict=True):
+            known = np.sort(each[~np.isnan(each)])
+            larger += len(known) - np.searchsorted(known, self._sizes**2, side="right")
+
+    def table(self) -> pd.DataFrame:
+        index = pd.Index(self._sizes, name="size")
+        return pd.DataFrame(self._larger.T / self._samples, index=index, columns=[*ESTIMATE_COLUMNS])
 
 
 class _ByQuantity:

@@ -165,6 +165,7 @@ def alternatives(test: TestMetrics, history: History) -> dict[str, str]:
             f"the training error{aim} ends at {last.train_mse:.3g}."
         ),
         "error_by_position": f"Mean squared error at each sample of the window. {over}",
+        "error_by_size": "The share of samples whose error is larger than a size, for the network and other estimates.",
         "error_by_signal": f"Mean squared error by frequency and by phase of the first sample. {over}",
     }
 

@@ -53,6 +53,7 @@ def pictures(columns, tables, monkeypatch):
         "worst_windows": figures.predictions(worst, AXIS, errors=True),
         "error_by_position": error_figures.error_by_position(tables["position"]),
         "error_by_signal": error_figures.error_by_signal(tables["frequency"], tables["phase"], AXIS),
+        "error_by_size": error_figures.error_by_size(tables["size"]),
     }
 
 
@@ -81,6 +82,7 @@ def test_every_axis_has_a_name_and_a_unit_where_it_has_one(pictures):
             *("frequency (relative)", "phase of the first sample (radians)"),
             *("mean squared error", "excess (%)"),
         ],
+        "error_by_size": ["error (units of the input)", "share of samples with a larger error"],
     }
 
 
@@ -163,6 +165,15 @@ def test_errors_are_drawn_for_each_estimate_on_a_logarithmic_axis(pictures, tabl
         positions, values = drawn(panel, look.label)
         assert list(positions) == [*range(1, 11)]
         assert list(values) == list(errors[name])
+
+
+def test_the_sizes_of_errors_are_shares_of_samples(pictures, columns):
+    (panel,) = pictures["error_by_size"].axes
+    assert panel.get_xscale() == panel.get_yscale() == "log"
+    sizes, shares = drawn(panel, "network")
+    errors = np.abs(columns["prediction"].astype(float) - columns["target"])
+    assert list(shares) == pytest.approx([(errors > size).mean() for size in sizes], abs=1e-12)
+    assert (shares[0], len(sizes)) == (pytest.approx(1.0, abs=0.02), len(shares))
 
 
 @pytest.mark.parametrize("count", [1, 6, 300, 1000])

@@ -117,6 +117,7 @@ def test_an_experiment_shows_what_it_changed(queued):
     assert pictures == [
         "error_by_position.svg",
         "error_by_signal.svg",
+        "error_by_size.svg",
         "learning_curves.svg",
         "predictions.svg",
         "task.svg",

@@ -132,7 +132,7 @@ def test_the_report_tells_this_runs_figures_and_parameters(browser, report, fini
     assert rows["windows.train"] == str(params["generate"]["windows"]["train"])
     assert rows["learning_rate"] == str(params["train"]["learning_rate"])
     assert "gru.weight_hh_l0\t24 × 8\t192" in text
-    assert len(page.query_selector_all("figure img")) == 8  # the animation, and its last frame for print
+    assert len(page.query_selector_all("figure img")) == 9  # the animation, and its last frame for print
     page.close()
 
 
@@ -151,7 +151,7 @@ def test_each_reference_in_a_picture_finds_its_id_and_no_other_picture_has_a_par
             ],
         };
     })""")
-    assert len(pictures) == 6
+    assert len(pictures) == 7
     for picture in pictures:
         assert len(picture["ids"]) > 20
         assert len(set(picture["ids"])) == len(picture["ids"])
@@ -170,7 +170,7 @@ def test_on_a_phone_every_picture_fits_and_its_panels_are_one_below_the_other(br
         shapes[width] = [box["height"] / box["width"] for box in boxes]
         page.close()
     taller = [narrow > 1.5 * wide for narrow, wide in zip(shapes[390], shapes[1280], strict=True)]
-    assert taller == [True, True, True, False, False, True]  # the learning curves and errors by position have one
+    assert taller == [True, True, True, False, False, True, False]  # the others have one panel, or a column of them
 
 
 def photograph(page, selector="figure img"):

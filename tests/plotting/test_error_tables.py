@@ -50,10 +50,19 @@ def test_the_excess_is_the_distance_from_the_best_estimate_relative_to_its_error
     excess = tables_of(columns)["position"]["excess"]
     assert list(excess) == pytest.approx(distance.mean(axis=0) / floor.mean(axis=0), rel=1e-12)
     exact = columns | {"posterior_mean": columns["target"]}
-    for table in tables_of(exact).values():
-        assert table["excess"].isna().all()  # a floor of 0 has no multiples
     unknown = columns | {"posterior_mean": np.full_like(columns["target"], np.nan)}
-    assert all(table["excess"].isna().all() for table in tables_of(unknown).values())
+    for found in (tables_of(exact), tables_of(unknown)):  # a floor of 0 has no multiples
+        assert all(found[name]["excess"].isna().all() for name in ("position", "frequency", "phase"))
+
+
+@pytest.mark.parametrize("cuts", [(), (1, 77)])
+def test_the_sizes_are_shares_of_the_samples_with_a_larger_error(columns, cuts):
+    columns["posterior_mean"][50:] = np.nan  # then only windows with a floor count
+    table = tables_of(columns, cuts=cuts)["size"]
+    assert table.index[0] == pytest.approx(1e-4 * np.abs(columns["target"]).max())
+    for name in ESTIMATE_COLUMNS:
+        errors = np.abs(columns[name].astype(float) - columns["target"])[:50]
+        assert list(table[name]) == [pytest.approx((errors > size).mean(), abs=1e-12) for size in table.index]
 
 
 @pytest.mark.parametrize("quantity", ["frequency", "phase"])

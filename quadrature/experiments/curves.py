@@ -66,7 +66,8 @@ def look_of(setting: Setting, shown: Sequence[Setting]) -> tuple[str, str] | Non
 def label(setting: Setting) -> str:
     """Returns the parameters in which a setting differs from the others, in one line."""
     names = short_names([*setting.varied])
-    text = one_line(", ".join(f"{names[name]} {spelled(value)}" for name, value in setting.varied.items()) or setting.name)
+    varied = ", ".join(f"{names[name]} {spelled(value)}" for name, value in setting.varied.items())
+    text = one_line(varied or setting.name)
     mark = " (reference)" if setting.is_reference else ""
     room = MAX_LABEL_LENGTH - len(mark)
     return (text if len(text) <= room else f"{text[: room - 1]}…") + mark
@@ -75,7 +76,8 @@ def label(setting: Setting) -> str:
 def draw(settings: Sequence[Setting], tables: Sequence[Sequence[Tables]]) -> Iterator[Picture]:
     """Yields a picture for each table that a run has: bold lines are means over a setting's runs, thin lines are runs.
 
-    `tables` holds the tables of each run of each setting, in order. The lines have no legend: dots.draw has it. Raises DataError if a table lacks a column that the plot stage writes.
+    `tables` holds the tables of each run of each setting, in order. The lines have no legend: dots.draw has it. Raises
+    DataError if a table lacks a column that the plot stage writes.
     """
     for setting, runs in zip(settings, tables, strict=True):
         for run, found in zip(setting.runs, runs, strict=True):
@@ -94,7 +96,7 @@ def draw(settings: Sequence[Setting], tables: Sequence[Sequence[Tables]]) -> Ite
         if any(lines for _, lines in curves):
             ends = [f"{name}: {lines[0].iloc[-1]:.3g} at the right end" for name, lines in curves if lines]
             words = f"{overlay.title}, mean squared error. {'; '.join(ends)}."
-            yield Picture(_draw(overlay, curves, floors), words)
+            yield Picture(_draw(overlay, [lines for _, lines in curves], floors), words)
 
 
 def _check(run: str, tables: Tables) -> None:
@@ -117,12 +119,12 @@ def _curves(tables: Sequence[pd.DataFrame], overlay: Overlay) -> list[pd.Series]
     return [pd.concat(single, axis=1).mean(axis=1), *single] if single else []
 
 
-def _draw(overlay: Overlay, curves: Sequence[tuple[str, Sequence[pd.Series]]], floors: Sequence[pd.Series]) -> bytes:
+def _draw(overlay: Overlay, curves: Sequence[Sequence[pd.Series]], floors: Sequence[pd.Series]) -> bytes:
     with style():
         figure = Figure(figsize=(5.4, 3.6))
         panel = figure.subplots()
-        least = least_drawn([*(values for _, lines in curves for values in lines), *floors])
-        for (_, lines), (color, line) in zip(curves, LOOKS, strict=False):
+        least = least_drawn([*(values for lines in curves for values in lines), *floors])
+        for lines, (color, line) in zip(curves, LOOKS, strict=False):
             for thin, values in enumerate(lines):
                 width, alpha = (0.7, 0.35) if thin else (1.8, 1.0)
                 panel.plot(values.index, values.clip(least), line, color=color, linewidth=width, alpha=alpha)
@@ -133,6 +135,6 @@ def _draw(overlay: Overlay, curves: Sequence[tuple[str, Sequence[pd.Series]]], f
         plain_powers(panel.yaxis)
         if overlay.table == "error_by_phase":
             phase_ticks(panel)
-        if floors:
+        if any(len(floor) for floor in floors):
             panel.legend(loc="best")
         return svg(figure)

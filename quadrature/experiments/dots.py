@@ -29,10 +29,11 @@ def draw(settings: Sequence[Setting], shown: Sequence[Setting], metric: str) -> 
     if no run has the metric.
     """
     task = next(setting.task for setting in settings if setting.is_reference)
-    rows = [each for each in settings if each.figures[metric].n and (metric in RELATIVE or each.task == task)][:MAX_ROWS]
+    comparable = [each for each in settings if metric in RELATIVE or each.task == task]
+    rows = [each for each in comparable if each.figures[metric].n][:MAX_ROWS]
     if not rows:
         return None
-    values = [[percent(metric) * value for run in row.runs if not math.isnan(value := finite(run.metrics.get(metric)))] for row in rows]
+    values = [_values(row, metric) for row in rows]
     words = f"{heading(metric)} of every run by setting. " + "; ".join(
         f"{label(row)}: {figure(row.figures[metric], percent(metric))}" for row in rows
     )
@@ -61,7 +62,14 @@ def interval(statistic: Statistic) -> float | None:
     """Returns half the width of the mean's confidence interval, by Student's t; None with fewer than two values."""
     if statistic.standard_deviation is None:
         return None
-    return float(stdtrit(statistic.n - 1, (1.0 + CONFIDENCE) / 2.0)) * statistic.standard_deviation / math.sqrt(statistic.n)
+    quantile = float(stdtrit(statistic.n - 1, (1.0 + CONFIDENCE) / 2.0))
+    return quantile * statistic.standard_deviation / math.sqrt(statistic.n)
+
+
+def _values(setting: Setting, metric: str) -> list[float]:
+    """Returns the metric of each run that has it, as drawn."""
+    found = [finite(run.metrics.get(metric)) for run in setting.runs]
+    return [percent(metric) * value for value in found if not math.isnan(value)]
 
 
 def _set_axis(panel: Axes, values: Sequence[float]) -> None:

@@ -1,6 +1,6 @@
 """Draws the run: predictions, snapshots and history -> metrics/plots/*.svg and training.gif, metrics/error_by_*.csv.
 
-data/narrow/ gets the pictures that have panels side by side, with panels one below the other: for the report on a phone.
+data/narrow/ gets those with panels side by side once more, one below the other: for the report on a phone.
 """
 
 import json

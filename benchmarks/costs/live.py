@@ -18,8 +18,8 @@ import numpy as np
 
 from benchmarks.processes import PROJECT
 from quadrature.network.model import QuadratureNetwork, initialize
-from quadrature.network.params import ModelParams
 from quadrature.network.model_file import save_model
+from quadrature.network.params import ModelParams
 
 WINDOW_LENGTH, HIDDEN_SIZE = 10, 64
 LEFT_OUT = 100  # answers while caches fill

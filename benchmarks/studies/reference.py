@@ -19,9 +19,9 @@ from quadrature.__main__ import COMMANDS
 from quadrature.network.params import ModelParams
 from quadrature.plotting.params import PlotParams
 from quadrature.posterior.params import TargetsParams
+from quadrature.scoring.params import EvaluateParams
 from quadrature.signals.params import GenerateParams
 from quadrature.training.params import TrainParams
-from quadrature.scoring.params import EvaluateParams
 
 PAGE = PROJECT / "docs/reference.md"
 SECTIONS = {

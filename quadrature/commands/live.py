@@ -35,7 +35,9 @@ _MAX_FLOAT32 = float(np.finfo(np.float32).max)
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the command's arguments."""
-    parser.add_argument("-m", "--model", type=Path, required=True, metavar="FILE", help="such as models/model.safetensors")
+    parser.add_argument(
+        "-m", "--model", type=Path, required=True, metavar="FILE", help="such as models/model.safetensors"
+    )
     parser.add_argument(
         "--rate", type=hertz, metavar="HZ", help="samples a second: adds frequency_hz, the frequency in Hz"
     )

@@ -21,9 +21,9 @@ import torch
 from tqdm import tqdm
 
 from quadrature.network.device import set_up_device
-from quadrature.network.params import Device
 from quadrature.network.model import QuadratureNetwork
 from quadrature.network.model_file import load_model
+from quadrature.network.params import Device
 from quadrature.prediction.estimates import Estimator, Output, Signal, predict_signal, predict_windows
 from quadrature.prediction.gaps import LONGEST_GAP
 from quadrature.prediction.overlap import At
@@ -57,7 +57,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_files(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("-m", "--model", type=Path, required=True, metavar="FILE", help="such as models/model.safetensors")
+    parser.add_argument(
+        "-m", "--model", type=Path, required=True, metavar="FILE", help="such as models/model.safetensors"
+    )
     parser.add_argument(
         "-i", "--input", required=True, metavar="FILE",
         help="parquet, CSV (also .csv.gz, .csv.zst) or a folder of part-*.parquet, with windows as lists in the column "
@@ -69,7 +71,9 @@ def _add_files(parser: argparse.ArgumentParser) -> None:
         help="the same rows with in_phase, quadrature, amplitude, phase and frequency: parquet or CSV; - for standard "
         "output; a folder for one file per input file, shared out among the processes of torchrun",
     )  # fmt: skip
-    parser.add_argument("-f", "--format", choices=get_args(Format), help="format of the output (default: by its suffix)")
+    parser.add_argument(
+        "-f", "--format", choices=get_args(Format), help="format of the output (default: by its suffix)"
+    )
 
 
 def _add_samples(parser: argparse.ArgumentParser) -> None:

@@ -54,7 +54,9 @@ def main(arguments: argparse.Namespace) -> None:
     for name, reason in reasons.items():
         logging.error("%s failed: %s", name, reason)
     if reasons:
-        raise QuadratureError(f"{len(reasons)} of {len(names)} experiments failed; `dvc queue logs NAME` has all of a log")
+        raise QuadratureError(
+            f"{len(reasons)} of {len(names)} experiments failed; `dvc queue logs NAME` has all of a log"
+        )
     logging.info("all %d experiments finished", len(names))
 
 
@@ -72,5 +74,7 @@ def show(names: Sequence[str]) -> None:
 def reason_of(name: str) -> str:
     """Returns the last line that a failed experiment wrote before DVC's own."""
     lines = [line for line in dvc("queue", "logs", name, captured=True).splitlines() if line.strip()]
-    own = next((number for number, line in enumerate(lines) if line.startswith("ERROR: failed to reproduce")), len(lines))
+    own = next(
+        (number for number, line in enumerate(lines) if line.startswith("ERROR: failed to reproduce")), len(lines)
+    )
     return lines[own - 1] if own else "its log is empty"

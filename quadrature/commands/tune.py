@@ -19,7 +19,7 @@ from quadrature.runtime.lifecycle import standard
 from quadrature.storage.files import write_bytes
 
 METRIC = "validation_mse"
-"""The metric by default. The test windows take no part in the choice, so their errors remain those of unseen windows."""
+"""The metric by default. The test windows take no part, so their errors remain those of unseen windows."""
 
 FAILURES = 3
 """Trials that fail one after another before the search stops."""
@@ -96,4 +96,6 @@ def show(name: str, found: Sequence[Trial], metric: str, parameters: Sequence[st
     write_bytes(page, make_page(settings, metrics, draw(found, metric, parameters)))
     with standard("output") as output:
         output.write("\n" + "\n".join(map(as_text, by_task(settings[:SHOWN], metrics))))
-        output.write(f"\nAll {len(found)} trials: {page}\nThe best one, into your files: dvc exp apply {runs[0].name}\n")
+        output.write(
+            f"\nAll {len(found)} trials: {page}\nThe best one, into your files: dvc exp apply {runs[0].name}\n"
+        )

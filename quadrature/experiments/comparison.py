@@ -157,9 +157,7 @@ def _chosen(run: Run, names: Sequence[str]) -> dict[str, object]:
 
 def _task(varied: Mapping[str, object]) -> dict[str, object]:
     return {
-        name: value
-        for name, value in varied.items()
-        if name.startswith("generate.") and not name.startswith(SAME_TASK)
+        name: value for name, value in varied.items() if name.startswith("generate.") and not name.startswith(SAME_TASK)
     }
 
 

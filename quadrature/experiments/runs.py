@@ -110,8 +110,8 @@ def _changes(params: Mapping[str, object], lock: Mapping[str, object]) -> Iterat
     made = {path: digest for name in STAGES for path, digest in _digests(lock, name, "outs").items()}
     for name in STAGES:
         recorded = _part(lock, "stages", name, "params", "params.yaml")
-        for section in recorded if isinstance(recorded, dict) else ():
-            then, now = (flatten({section: value}) for value in (recorded[section], _part(params, *section.split("."))))
+        for section, value in recorded.items() if isinstance(recorded, Mapping) else ():
+            now, then = (flatten({section: each}) for each in (_part(params, *str(section).split(".")), value))
             yield from (f"{key} changed since" for key in {**then, **now} if then.get(key) != now.get(key))
         for path, digest in _digests(lock, name, "deps").items():
             if made.get(path, digest) != digest:

@@ -49,20 +49,23 @@ def _parse_range(text: str) -> tuple[str, BaseDistribution]:
         return name, CategoricalDistribution([_value(text, each) for each in values.split(",")])
     low, high = (_value(text, each) for each in values.split("..", 1))
     whole = isinstance(low, int) and isinstance(high, int)
-    if any(isinstance(end, bool) or not isinstance(end, int | float) for end in (low, high)) or not low < high:
+    if isinstance(low, bool | str | None) or isinstance(high, bool | str | None) or not low < high:
         raise ParameterError(f"{text} is not a range; write its lower end first, as in 0.01..0.1")
     log = low > 0 and high >= LOGARITHMIC * low
     return name, (IntDistribution if whole else FloatDistribution)(low, high, log=log)
 
 
-def _value(text: str, value: str) -> object:
+def _value(text: str, value: str) -> bool | int | float | str | None:
     """Returns a value as params.yaml has it."""
     try:
         found = yaml.safe_load(value)
     except yaml.YAMLError:
-        raise ParameterError(f"{text} has a value that params.yaml cannot hold: {value}") from None
-    # PyYAML takes 1e-3 for text.
-    return float(value) if isinstance(found, str) and re.fullmatch(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+", value) else found
+        found = []
+    if isinstance(found, str) and re.fullmatch(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+", value):
+        return float(value)  # PyYAML takes 1e-3 for text
+    if not isinstance(found, bool | int | float | str | None):
+        raise ParameterError(f"{text} has a value that params.yaml cannot hold: {value}")
+    return found
 
 
 def trials(name: str, metric: str) -> list[Trial]:

@@ -42,7 +42,9 @@ def draw(trials: Sequence[Trial], metric: str, parameters: Sequence[str]) -> Pic
             first.set_yscale("log")
             plain_powers(first.yaxis)
         figure.supylabel(metric)
-        words = f"{metric} of {len(trials)} trials, in their order and by each parameter; the lowest is {best.value:.4g}."
+        words = (
+            f"{metric} of {len(trials)} trials, in their order and by each parameter; the lowest is {best.value:.4g}."
+        )
         return Picture(svg(figure), words)
 
 

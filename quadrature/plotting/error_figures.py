@@ -55,7 +55,7 @@ def error_by_signal(
         height = 5.4 if _has_excess(by_frequency) else 4.2
         if narrow:
             figure = Figure(figsize=(4.4, 2.0 * height - 0.6))
-            upper, lower = figure.subfigures(2, 1)
+            upper, lower = figure.subfigures(2, 1, squeeze=False).flat
             (left,), (right,) = _columns(upper, [by_frequency]), _columns(lower, [by_phase])
             right[0].set(ylabel=MSE, yscale="log")
             plain_powers(right[0].yaxis)

@@ -148,7 +148,9 @@ def predictions(columns: Columns, axis: TimeAxis, *, narrow: bool = False, error
     width = min(2 if narrow else 4, count)
     height = math.ceil(count / width)
     with style():
-        figure = Figure(figsize=(max((1.9 if narrow else 2.3) * width, 3.8 if narrow else 4.6) + 0.4, 1.8 * height + 0.9))
+        figure = Figure(
+            figsize=(max((1.9 if narrow else 2.3) * width, 3.8 if narrow else 4.6) + 0.4, 1.8 * height + 0.9)
+        )
         panels = figure.subplots(height, width, sharex=True, sharey=True, squeeze=False)
         instants = axis.instants(columns["input"].shape[1])
         for index, panel in enumerate(panels.flat):

@@ -5,7 +5,7 @@ and GRU). `linear_before_reset` is torch's form of the GRU.
 """
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import onnx
@@ -57,7 +57,7 @@ def ports(network: QuadratureNetwork) -> tuple[list[Port], list[Port]]:
 def make_graph(network: QuadratureNetwork) -> bytes:
     """Returns the network as an ONNX file. The same network gives the same bytes."""
     inputs, outputs = ports(network)
-    constants: dict[str, NDArray[np.generic]] = {"scale": np.float32(network.scale).reshape(())}
+    constants: dict[str, NDArray[np.generic]] = {"scale": np.array(network.scale, np.float32)}
     nodes = [*_nodes(network, constants, [port.name for port in outputs])]
     graph = helper.make_graph(
         nodes,
@@ -93,7 +93,11 @@ def _nodes(
             yield helper.make_node("Concat", [layer[number] for layer in finals], [f"{name}_after"], axis=0)
     weight, bias = (tensor.detach().cpu().numpy() for tensor in (network.linear.weight, network.linear.bias))
     if params.head == "last":  # the last layer's final state of each direction, (directions, batch, hidden_size)
-        constants |= {"weight": weight.T, "bias": bias, "shape": np.array([0, params.components, network.window_length])}
+        constants |= {
+            "weight": weight.T,
+            "bias": bias,
+            "shape": np.array([0, params.components, network.window_length]),
+        }
         constants["flat"] = np.array([0, network.directions * params.hidden_size])
         yield helper.make_node("Transpose", [finals[-1][0]], ["by_window"], perm=[1, 0, 2])
         yield helper.make_node("Reshape", ["by_window", "flat"], ["read"])
@@ -123,7 +127,7 @@ def _layer(
         initial = [f"{state}_before{layer}" for state in STATES[params.cell]]
         for state, name in zip(STATES[params.cell], initial, strict=True):
             yield helper.make_node("Gather", [state, f"number{layer}"], [name], axis=0)
-    options: dict[str, object] = {"direction": "bidirectional" if params.bidirectional else "forward"}
+    options: dict[str, Any] = {"direction": "bidirectional" if params.bidirectional else "forward"}
     if params.cell == "gru":
         options["linear_before_reset"] = 1
     if params.cell == "rnn":

@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from quadrature.network.model import QuadratureNetwork, initialize, predict
-from quadrature.network.params import ModelParams
 from quadrature.network.model_file import save_model
+from quadrature.network.params import ModelParams
 from quadrature.network.ranges import measure
 from quadrature.prediction.live import follow
 from tests.checkout import PROJECT

@@ -106,7 +106,9 @@ def test_the_reference_may_be_a_run_told_twice():
     assert lstm.differences["mse"].mean == 1.0
 
 
-@pytest.mark.parametrize("value", [None, math.nan, math.inf, 1e301, "text", True, [3.0], pytest.param(10**400, id="huge")])
+@pytest.mark.parametrize(
+    "value", [None, math.nan, math.inf, 1e301, "text", True, [3.0], pytest.param(10**400, id="huge")]
+)
 def test_a_run_without_the_figure_is_left_out_of_it_and_comes_last(value):
     odd = run("odd", value, model__cell="rnn")
     odd = odd._replace(metrics={"mse": value})
@@ -169,7 +171,9 @@ def test_the_number_of_windows_is_no_other_task():
 
 
 def test_parameters_that_alter_no_bit_are_no_difference():
-    (setting,) = compare([GRU[0], run("more", 3.0, train__threads=4, train__processes=2, plot__bins=3)], ["mse"], "gru-0")
+    (setting,) = compare(
+        [GRU[0], run("more", 3.0, train__threads=4, train__processes=2, plot__bins=3)], ["mse"], "gru-0"
+    )
     assert (dict(setting.varied), [each.name for each in setting.runs]) == ({}, ["gru-0"])
 
 
@@ -181,7 +185,13 @@ def test_metrics_that_no_run_has_a_number_of_are_not_shown_by_default():
 
 def test_names_lose_their_section_unless_two_would_be_the_same():
     names = ["model.cell", "generate.frequency.low", "train.batch_size", "evaluate.batch_size", "device"]
-    assert [*short_names(names).values()] == ["cell", "frequency.low", "train.batch_size", "evaluate.batch_size", "device"]
+    assert [*short_names(names).values()] == [
+        "cell",
+        "frequency.low",
+        "train.batch_size",
+        "evaluate.batch_size",
+        "device",
+    ]
 
 
 def test_an_interval_is_by_students_t():

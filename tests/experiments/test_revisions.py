@@ -69,7 +69,9 @@ def test_a_run_that_ended_between_two_stages_is_left_out(project, capsys, caplog
     project.commit(**{"dvc.lock": lock + model.format("1b")})
     assert compared(capsys, caplog) == (["workspace"], [])
     project.write(**{"dvc.lock": lock + model.format("0c")})
-    told = "workspace has metrics of another run (evaluate read another models/model.safetensors); run `dvc repro` there"
+    told = (
+        "workspace has metrics of another run (evaluate read another models/model.safetensors); run `dvc repro` there"
+    )
     assert compared(capsys, caplog) == (["HEAD"], [f"left out: {told}"])
 
 

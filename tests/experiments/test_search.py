@@ -54,7 +54,10 @@ def test_the_experiments_of_this_commit_are_the_searchs_memory(project):
     for name, error in (("tune-10", 0.3), ("tune-9", 0.2), ("tune-11", None), ("tune-x", 0.1), ("other-1", 0.1)):
         finish(project, name, 0.01, error)
     found = trials("tune", "validation_mse")
-    assert [(trial.number, trial.run.name, trial.value) for trial in found] == [(9, "tune-9", 0.2), (10, "tune-10", 0.3)]
+    assert [(trial.number, trial.run.name, trial.value) for trial in found] == [
+        (9, "tune-9", 0.2),
+        (10, "tune-10", 0.3),
+    ]
 
 
 def test_a_suggestion_depends_on_the_finished_trials_and_the_number_alone(project):
@@ -64,7 +67,13 @@ def test_a_suggestion_depends_on_the_finished_trials_and_the_number_alone(projec
         assert params == suggest(ranges, trials("tune", "validation_mse"), number)
         assert 0.001 <= params["train.learning_rate"] <= 0.1
         assert params["train.learning_rate"] == float(f"{params['train.learning_rate']:.3g}")
-        finish(project, f"tune-{number}", params["train.learning_rate"], abs(params["train.learning_rate"] - 0.03), params["model.cell"])
+        finish(
+            project,
+            f"tune-{number}",
+            params["train.learning_rate"],
+            abs(params["train.learning_rate"] - 0.03),
+            params["model.cell"],
+        )
     found = trials("tune", "validation_mse")
     assert len({trial.value for trial in found}) > 6
     narrower = parse_ranges(["train.learning_rate=0.5..0.6"])

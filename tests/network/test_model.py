@@ -11,8 +11,8 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from quadrature.network.model import QuadratureNetwork, analytic_signal, initialize, predict
-from quadrature.network.params import ModelParams
 from quadrature.network.model_file import load_model, save_model
+from quadrature.network.params import ModelParams
 from quadrature.runtime.errors import DataError
 from quadrature.storage import digest
 

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from quadrature.network.model import QuadratureNetwork, initialize
-from quadrature.network.params import ModelParams
 from quadrature.network.model_file import save_model
+from quadrature.network.params import ModelParams
 from tests.prediction.running import LENGTH, OUTPUTS_OF_MODELS, PARAMS
 
 

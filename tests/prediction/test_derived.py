@@ -13,8 +13,8 @@ import torch
 from scipy.signal import hilbert
 
 from quadrature.network.model import QuadratureNetwork, initialize
-from quadrature.network.params import ModelParams
 from quadrature.network.model_file import save_model
+from quadrature.network.params import ModelParams
 from quadrature.prediction import estimates
 from quadrature.prediction.added_columns import HERTZ, OUTPUTS
 from quadrature.prediction.derived import Held, as_complex, frequency, phase

@@ -9,8 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from quadrature.network.model import QuadratureNetwork, initialize
-from quadrature.network.params import ModelParams
 from quadrature.network.model_file import save_model
+from quadrature.network.params import ModelParams
 from quadrature.prediction import estimates
 from quadrature.prediction.added_columns import OUTPUTS
 from quadrature.prediction.gaps import LONGEST_GAP, Filler, fill

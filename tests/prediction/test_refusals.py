@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from quadrature.network.model import QuadratureNetwork, initialize
-from quadrature.network.params import ModelParams
 from quadrature.network.model_file import save_model
+from quadrature.network.params import ModelParams
 from quadrature.prediction import estimates
 from quadrature.runtime.errors import DataError, ParameterError
 from tests.prediction.running import HEADER, LENGTH, OUTPUTS_OF_MODELS, PARAMS, ROW, fixed, run, text

@@ -203,7 +203,9 @@ def test_a_search_goes_on_where_it_stopped_and_names_the_best_trial(finished, tm
     search = (*QUADRATURE, "tune", "train.learning_rate=0.001..0.1", "model.cell=rnn,gru")
     checkout.run(*search, "--trials", "1")
     tuned = checkout.run(*search, "--trials", "2")
-    assert re.findall(r"^(tune-\d): validation_mse [\d.]+ \(train\.learning_rate", tuned.stderr, re.MULTILINE) == ["tune-2"]
+    assert re.findall(r"^(tune-\d): validation_mse [\d.]+ \(train\.learning_rate", tuned.stderr, re.MULTILINE) == [
+        "tune-2"
+    ]
     names = checkout.run("dvc", "exp", "list", "--name-only").stdout.split()
     assert sorted(names) == ["tune-1", "tune-2"]
     best = re.search(r"best of 2: (tune-\d), ", tuned.stderr)[1]

@@ -1,4 +1,4 @@
-"""The installed package, in an empty folder: the command and `import quadrature`, with the listed requirements alone."""
+"""The installed package in an empty folder: the command and `import quadrature`, with the listed requirements alone."""
 
 import importlib.metadata
 import math

@@ -185,7 +185,10 @@ def test_an_accelerator_that_is_not_there_is_told_by_the_check(again):
     absent = "mps" if found is None or found.type != "mps" else "cuda"
     again.set(device=absent)
     ended = again.stage("check", check=False)
-    assert (ended.returncode, ended.stderr.startswith(f"device in params.yaml is {absent}, but torch finds ")) == (2, True)
+    assert (ended.returncode, ended.stderr.startswith(f"device in params.yaml is {absent}, but torch finds ")) == (
+        2,
+        True,
+    )
 
 
 GOOD = ("1e-3", "1E-3", ".5", "2", "1e0")

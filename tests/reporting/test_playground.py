@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from quadrature.network.model import QuadratureNetwork, initialize, predict
-from quadrature.network.params import ModelParams
 from quadrature.network.model_file import save_model
+from quadrature.network.params import ModelParams
 from quadrature.reporting.model_file import read_model
 from quadrature.reporting.playground import affine_map, playground
 from quadrature.runtime.params import load_params

@@ -118,8 +118,9 @@ def test_the_report_tells_this_runs_figures_and_parameters(browser, report, fini
     assert page.inner_text("h1").startswith("The quarter turn, learned: ")
     tiles = [tile.inner_text().split("\n")[1:3] for tile in page.query_selector_all(".tiles li")]
     found = [(test["mse"], test["mse_standard_error"]), (test["floor_mse"], test["floor_standard_error"])]
-    for name in ("least_squares", "hilbert"):
-        found.append((test["baselines"][name], test["baselines_standard_error"][name]))
+    found += [
+        (test["baselines"][name], test["baselines_standard_error"][name]) for name in ("least_squares", "hilbert")
+    ]
     assert tiles == [[f"{mse:.4g}", with_error(mse, error)] for mse, error in found]
     for link in page.query_selector_all("nav a[href^='#']"):
         assert page.query_selector(link.get_attribute("href")).inner_text().lower() == link.inner_text()

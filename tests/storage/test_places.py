@@ -22,8 +22,8 @@ import pytest
 import yaml
 
 from quadrature.network.model import QuadratureNetwork, initialize
-from quadrature.network.params import ModelParams
 from quadrature.network.model_file import save_model
+from quadrature.network.params import ModelParams
 from quadrature.runtime.errors import DataError, ParameterError
 from quadrature.storage import places
 from quadrature.storage.places import StoreError, parse_place

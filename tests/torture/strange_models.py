@@ -7,8 +7,8 @@ import struct
 from safetensors.torch import save
 
 from quadrature.network.model import QuadratureNetwork, initialize
-from quadrature.network.params import ModelParams
 from quadrature.network.model_file import save_model
+from quadrature.network.params import ModelParams
 from tests.torture.strange import LENGTH, NAMES, forge
 
 PARAMS = ModelParams(

@@ -14,8 +14,8 @@ from torch import nn
 from benchmarks.frameworks.peers import task
 from quadrature.network.device import computing_alone, set_up_device
 from quadrature.network.model import QuadratureNetwork, initialize, predict
-from quadrature.network.params import ModelParams
 from quadrature.network.model_file import load_model
+from quadrature.network.params import ModelParams
 from quadrature.runtime.params import load_params
 from quadrature.runtime.settings import Section
 from quadrature.training.batches import Batch, SplitReader, epoch_batches

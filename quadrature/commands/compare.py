@@ -26,8 +26,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--reference", metavar="NAME", help="the run to compare the others with; default: the first")
     parser.add_argument(
         "--metric", action="append", metavar="NAME",
-        help=f"a dotted name in metrics/test.json or metrics/train.json; repeatable; default: {', '.join(METRICS)}; the "
-        "first orders the runs",
+        help=f"a dotted name in metrics/test.json or metrics/train.json; repeatable; default: {', '.join(METRICS)}; "
+        "the first orders the runs",
     )  # fmt: skip
     printed = parser.add_mutually_exclusive_group()
     printed.add_argument("--markdown", action="store_true", help="print a table of Markdown")

@@ -1,4 +1,4 @@
-"""`python -m quadrature tune`: searches ranges of parameters for the lowest validation error, one experiment a trial."""
+"""`python -m quadrature tune`: searches ranges of parameters for the lowest validation error; a trial is an experiment."""
 
 import argparse
 import logging

@@ -48,11 +48,12 @@ def _parse_range(text: str) -> tuple[str, BaseDistribution]:
     if ".." not in values:
         return name, CategoricalDistribution([_value(text, each) for each in values.split(",")])
     low, high = (_value(text, each) for each in values.split("..", 1))
-    whole = isinstance(low, int) and isinstance(high, int)
     if isinstance(low, bool | str | None) or isinstance(high, bool | str | None) or not low < high:
         raise ParameterError(f"{text} is not a range; write its lower end first, as in 0.01..0.1")
     log = low > 0 and high >= LOGARITHMIC * low
-    return name, (IntDistribution if whole else FloatDistribution)(low, high, log=log)
+    if isinstance(low, int) and isinstance(high, int):
+        return name, IntDistribution(low, high, log=log)
+    return name, FloatDistribution(low, high, log=log)
 
 
 def _value(text: str, value: str) -> bool | int | float | str | None:

@@ -57,21 +57,32 @@ def main(arguments: argparse.Namespace) -> None:
 def read_runs(named: Sequence[str], reference: str | None, *, all_commits: bool) -> list[Run]:
     """Returns the named runs, or the default ones; with `all_commits`, the experiments of every commit too.
 
-    A run that was not named and cannot be compared is left out with a note; HEAD takes the place of the files here.
-    Raises DataError if no run is left, and the errors of runs.read_run for a named one.
+    An experiment that was not named and cannot be compared is left out with a note. Raises the errors of runs.read_run
+    for a named run, and for the files here if the last commit cannot take their place.
     """
     runs = [read_run(name) for name in dict.fromkeys([*named, *([reference] if reference else [])])]
     if not named:
-        runs += readable([WORKSPACE]) or readable(["HEAD"])
+        runs.append(read_here())
     if not named or all_commits:
         found, elsewhere = experiment_names(all_commits=all_commits)
         runs += readable(found)
         if elsewhere:
             commits = "another commit" if elsewhere == 1 else f"{elsewhere} other commits"
             logging.info("experiments of %s are not shown; --all-commits adds them", commits)
-    if not runs:
-        raise DataError("no run can be compared; `dvc repro` makes one")
     return [*{run.name: run for run in runs}.values()]
+
+
+def read_here() -> Run:
+    """Returns the run of the files here, or that of the last commit, with a note, if the files are of no whole run."""
+    try:
+        return read_run(WORKSPACE)
+    except DataError as error:
+        try:
+            run = read_run("HEAD")
+        except (DataError, ParameterError):
+            raise error from None
+        logging.info("left out: %s", error)
+        return run
 
 
 def readable(names: Sequence[str]) -> list[Run]:

@@ -1,4 +1,4 @@
-"""`python -m quadrature tune`: searches ranges of parameters for the lowest validation error; a trial is an experiment."""
+"""`python -m quadrature tune`: searches ranges of parameters for the lowest validation error, an experiment each."""
 
 import argparse
 import logging

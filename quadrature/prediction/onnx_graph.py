@@ -64,7 +64,7 @@ def make_graph(network: QuadratureNetwork) -> bytes:
         "quadrature",
         [_declared(port) for port in inputs],
         [_declared(port) for port in outputs],
-        [numpy_helper.from_array(np.ascontiguousarray(values), name) for name, values in constants.items()],
+        [numpy_helper.from_array(np.asarray(values, order="C"), name) for name, values in constants.items()],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], producer_name="quadrature")
     model.ir_version = IR_VERSION

@@ -194,6 +194,7 @@ def test_the_command_names_stage_and_reason_and_exits_1(clone):
     assert (result.returncode, result.stdout) == (1, "")
     assert result.stderr.splitlines() == [
         "train: quadrature/training/soap.py has changed",
+        "check: plot.bins is 5 and was 16",
         "plot: plot.bins is 5 and was 16",
         "report: plot.bins is 5 and was 16",
         "dvc.lock is stale: run `make repro`, then commit dvc.lock and metrics/",

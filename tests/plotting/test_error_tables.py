@@ -129,7 +129,9 @@ def test_where_some_windows_have_no_floor_every_estimate_is_of_the_others(column
 
 def test_without_a_floor_its_cells_are_empty_and_the_others_exact(columns, tmp_path):
     columns["posterior_mean"][:] = np.nan
-    for name, table in tables_of(columns).items():
+    found = tables_of(columns)
+    for name in ("position", "frequency", "phase"):
+        table = found[name]
         write_table(tmp_path / "table.csv", table)
         lines = (tmp_path / "table.csv").read_text().splitlines()
         assert lines[0] == f"{name},{','.join(ESTIMATE_COLUMNS)},excess"

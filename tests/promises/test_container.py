@@ -37,8 +37,9 @@ def test_the_editors_container_is_this_image():
 
 
 @pytest.mark.nightly
-@pytest.mark.skipif(shutil.which("docker") is None, reason="docker is not installed")
 def test_the_image_runs_the_pipeline():
+    if shutil.which("docker") is None or subprocess.run(["docker", "info"], capture_output=True, check=False).returncode:
+        pytest.skip("docker does not run here")
     subprocess.run(["docker", "build", "--quiet", "--tag", "quadrature-test", "."], cwd=PROJECT, check=True)
     done = subprocess.run(
         ["docker", "run", "--rm", "quadrature-test", "make", "quick-start"], capture_output=True, text=True, check=False

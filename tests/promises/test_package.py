@@ -103,7 +103,7 @@ def version_of(installed):
 
 def test_the_listed_requirements_are_enough_and_a_command_of_the_pipeline_says_what_it_needs(empty):
     blocked = absent()
-    assert {"dvc", "pandas", "matplotlib", "jinja2", "optuna"} <= blocked
+    assert {"dvc", "pandas", "matplotlib", "optuna"} <= blocked
     assert not {"torch", "numpy", "pyarrow", "scipy"} & blocked
     alone = (sys.executable, "-c", BLOCKED.format(absent=sorted(blocked)))
     code, said, told = empty(*alone, "live", "--model", "model.safetensors", input="0.1\n" * 12)

@@ -45,11 +45,11 @@ IMPORTS = {
 PACKAGES = ("stages", *(f"quadrature/{folder}" for folder in IMPORTS))
 
 UNUSED = {
-    "check": "runtime/launch runtime/threads storage/history",
+    "check": "runtime/launch runtime/threads",
     "generate": "storage/history",
     "targets": "storage/history",
     "train": "",
-    "evaluate": ("posterior/targets runtime/launch signals/drawing storage/fingerprint storage/history"),
+    "evaluate": ("posterior/params posterior/targets runtime/launch signals/drawing storage/fingerprint storage/history"),
     "plot": "runtime/launch runtime/threads signals/drawing storage/fingerprint",
     "report": ("runtime/launch runtime/threads signals/disturbances signals/drawing signals/waves storage/fingerprint"),
 }

@@ -57,9 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_files(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "-m", "--model", type=Path, required=True, metavar="FILE", help="such as models/model.safetensors"
-    )
+    parser.add_argument("-m", "--model", type=Path, required=True, metavar="FILE", help="as models/model.safetensors")
     parser.add_argument(
         "-i", "--input", required=True, metavar="FILE",
         help="parquet, CSV (also .csv.gz, .csv.zst) or a folder of part-*.parquet, with windows as lists in the column "
@@ -71,9 +69,7 @@ def _add_files(parser: argparse.ArgumentParser) -> None:
         help="the same rows with in_phase, quadrature, amplitude, phase and frequency: parquet or CSV; - for standard "
         "output; a folder for one file per input file, shared out among the processes of torchrun",
     )  # fmt: skip
-    parser.add_argument(
-        "-f", "--format", choices=get_args(Format), help="format of the output (default: by its suffix)"
-    )
+    parser.add_argument("--format", choices=get_args(Format), help="format of the output (default: by its suffix)")
 
 
 def _add_samples(parser: argparse.ArgumentParser) -> None:
@@ -248,8 +244,7 @@ def _find_output(place: Place, folder: Path, asked: Format | None, kind: InputFo
 def _send(result: BinaryIO) -> None:
     """Copies a file to standard output."""
     if hasattr(signal, "SIGPIPE"):
-        signal.signal(
-            signal.SIGPIPE, signal.SIG_DFL
-        )  # if the reader stops, end as `cat` does; nothing is left to clean
+        # If the reader stops, end as `cat` does; nothing is left to clean.
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     with result, standard("output") as output:
         shutil.copyfileobj(result, output.buffer)

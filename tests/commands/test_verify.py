@@ -193,8 +193,8 @@ def test_the_command_names_stage_and_reason_and_exits_1(clone):
     result = subprocess.run(command, cwd=clone, capture_output=True, text=True, check=False)
     assert (result.returncode, result.stdout) == (1, "")
     assert result.stderr.splitlines() == [
-        "train: quadrature/training/soap.py has changed",
         "check: plot.bins is 5 and was 16",
+        "train: quadrature/training/soap.py has changed",
         "plot: plot.bins is 5 and was 16",
         "report: plot.bins is 5 and was 16",
         "dvc.lock is stale: run `make repro`, then commit dvc.lock and metrics/",

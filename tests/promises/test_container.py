@@ -38,7 +38,10 @@ def test_the_editors_container_is_this_image():
 
 @pytest.mark.nightly
 def test_the_image_runs_the_pipeline():
-    if shutil.which("docker") is None or subprocess.run(["docker", "info"], capture_output=True, check=False).returncode:
+    if (
+        shutil.which("docker") is None
+        or subprocess.run(["docker", "info"], capture_output=True, check=False).returncode
+    ):
         pytest.skip("docker does not run here")
     subprocess.run(["docker", "build", "--quiet", "--tag", "quadrature-test", "."], cwd=PROJECT, check=True)
     done = subprocess.run(

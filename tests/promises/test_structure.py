@@ -49,7 +49,9 @@ UNUSED = {
     "generate": "storage/history",
     "targets": "storage/history",
     "train": "",
-    "evaluate": ("posterior/params posterior/targets runtime/launch signals/drawing storage/fingerprint storage/history"),
+    "evaluate": (
+        "posterior/params posterior/targets runtime/launch signals/drawing storage/fingerprint storage/history"
+    ),
     "plot": "runtime/launch runtime/threads signals/drawing storage/fingerprint",
     "report": ("runtime/launch runtime/threads signals/disturbances signals/drawing signals/waves storage/fingerprint"),
 }

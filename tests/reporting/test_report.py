@@ -86,11 +86,6 @@ def outline(browser, path):
     return counts, text
 
 
-@pytest.fixture(scope="module")
-def report(finished):
-    return finished.path / "metrics/report.html"
-
-
 def test_the_report_stands_alone(browser, report):
     assert_page_stands_alone(browser, report)
 
@@ -135,43 +130,6 @@ def test_the_report_tells_this_runs_figures_and_parameters(browser, report, fini
     assert "gru.weight_hh_l0\t24 × 8\t192" in text
     assert len(page.query_selector_all("figure img")) == 9  # the animation, and its last frame for print
     page.close()
-
-
-def test_each_reference_in_a_picture_finds_its_id_and_no_other_picture_has_a_part_in_it(browser, report):
-    page, _, _ = look(browser, report)
-    assert all(heading.get_attribute("id").isalpha() for heading in page.query_selector_all("[id]"))
-    pictures = page.evaluate("""() => [...document.querySelectorAll("img[src^='data:image/svg']")].map(image => {
-        const bytes = Uint8Array.from(atob(image.src.split(",")[1]), letter => letter.charCodeAt(0));
-        const svg = new DOMParser().parseFromString(new TextDecoder().decode(bytes), "image/svg+xml");
-        const link = use => use.getAttributeNS("http://www.w3.org/1999/xlink", "href") || use.getAttribute("href");
-        return {
-            ids: [...svg.querySelectorAll("[id]")].map(element => element.id),
-            wanted: [
-                ...[...svg.querySelectorAll("use")].map(use => link(use).slice(1)),
-                ...[...svg.querySelectorAll("[clip-path]")].map(each => each.getAttribute("clip-path").slice(5, -1)),
-            ],
-        };
-    })""")
-    assert len(pictures) == 7
-    for picture in pictures:
-        assert len(picture["ids"]) > 20
-        assert len(set(picture["ids"])) == len(picture["ids"])
-        assert picture["wanted"]
-        assert set(picture["wanted"]) <= set(picture["ids"])
-    page.close()
-
-
-def test_on_a_phone_every_picture_fits_and_its_panels_are_one_below_the_other(browser, report):
-    """Only the tables and the animation are scrolled."""
-    shapes = {}
-    for width in (390, 1280):
-        page, _, _ = look(browser, report, width)
-        boxes = [image.bounding_box() for image in page.query_selector_all("figure img[src^='data:image/svg']")]
-        assert all(box["x"] >= 0 and box["x"] + box["width"] <= width for box in boxes)
-        shapes[width] = [box["height"] / box["width"] for box in boxes]
-        page.close()
-    taller = [narrow > 1.5 * wide for narrow, wide in zip(shapes[390], shapes[1280], strict=True)]
-    assert taller == [True, True, True, False, False, True, False]  # the others have one panel, or a column of them
 
 
 def photograph(page, selector="figure img"):

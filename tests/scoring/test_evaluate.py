@@ -200,7 +200,14 @@ def test_a_floor_missing_from_the_last_shard_on_gives_the_bytes_of_one_that_was_
     assert late == never
     metrics, expected = json.loads(never[0]), json.loads(with_floor)
     assert {name for name in expected if metrics[name] != expected[name]} == {
-        *("floor_mse", "floor_standard_error", "floor_windows", "floor_z_score", "floor_numerical_error", "floor_missing"),
+        *(
+            "floor_mse",
+            "floor_standard_error",
+            "floor_windows",
+            "floor_z_score",
+            "floor_numerical_error",
+            "floor_missing",
+        ),
         *("excess", "excess_standard_error"),
         *("floor_in_phase_mse", "floor_amplitude_rmse", "floor_phase_rmse_degrees"),
     }

@@ -1,7 +1,6 @@
 """Object stores: what is written there is what is written here, whole or not at all; what goes wrong is one line.
 
-The server is moto's, a process that speaks S3 and checks signatures. What lies in the store is looked at with boto3,
-a client that has nothing to do with the one under test.
+The server is moto's, a process that speaks S3 and checks signatures. Tests read the store with boto3, another client.
 """
 
 import json

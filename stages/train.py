@@ -143,8 +143,7 @@ def name_training(params: Params, folder: Place, targets: Place, device: torch.d
 
 def resume(training: Training, snapshots: Snapshots, saved: Checkpoints | None, ranks: Ranks) -> None:
     """Resumes from the state that an interrupted run saved, if any; all processes from the same state."""
-    packed = ranks.broadcast(saved.load() if saved is not None else b"")
-    if packed:
+    if packed := ranks.broadcast(saved.load() if saved is not None else b""):
         state = unpack(packed)
         training.load_state_dict(within("training", state))
         snapshots.load_state_dict(within("snapshots", state))

@@ -119,4 +119,4 @@ def test_damage_in_dvcs_cache_is_refused_and_mended_as_the_document_says(again):
     checkout.run("bash", "-c", fix)
     checkout.repro()
     assert checkout.digests() == golden
-    assert checkout.run("bash", "-c", look).stdout.count(": OK\n") == 9
+    assert checkout.run("bash", "-c", look).stdout.count(": OK\n") == 15

@@ -38,11 +38,12 @@ def test_the_commands_run_in_their_order(sweep, prepared):
     for name, section in SECTIONS.items():
         if name != OWN:
             run_commands(prepared, commands_in(section), sweep)
-    assert "Runs side by side" in (prepared.path / "comparison/runs.html").read_text()
+    for page in ("runs", "sweep", "tune"):
+        assert "Runs side by side" in (prepared.path / f"comparison/{page}.html").read_text()
     assert prepared.yaml("params.yaml")["model"]["cell"] == "lstm"  # the experiment was applied
     names = prepared.run("dvc", "exp", "list", "--name-only").stdout.split()
-    assert {"quick-start", "lstm", "noisier", "disturbed", "rates-1", "rates-2"} <= set(names)
-    assert len(names) == 6 + (2 if sweep else 4)  # the sweep's
+    assert {"quick-start", "lstm", "noisier", "disturbed", "rates-1", "rates-2", "tune-1", "tune-2"} <= set(names)
+    assert len(names) == 8 + (2 if sweep else 4)  # the sweep's
 
 
 def yaml_of(section):

@@ -43,6 +43,8 @@ def main(arguments: argparse.Namespace) -> None:
     changes = [f"--set-param={value}" for value in arguments.values]
     dvc("repro", "--quiet", "targets")  # once, so that no two experiments make the same windows
     names = _QUEUED.findall(dvc("exp", "run", "--queue", *changes, captured=True))
+    if not names:
+        raise QuadratureError("DVC queued no experiment; `dvc queue status` shows its queue")
     dvc("exp", "run", "--run-all", f"--jobs={arguments.jobs}")
 
     here = commit_of("HEAD")

@@ -14,15 +14,9 @@ import yaml
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from quadrature.network.params import ModelParams
-from quadrature.plotting.params import PlotParams
-from quadrature.posterior.params import TargetsParams
 from quadrature.runtime.errors import ParameterError
 from quadrature.runtime.params import load_params
-from quadrature.runtime.settings import Section
-from quadrature.scoring.params import EvaluateParams
-from quadrature.signals.params import GenerateParams
-from quadrature.training.params import TrainParams
+from stages.check import Params as Everything
 from tests.checkout import OWN_PARAMETERS
 
 pytestmark = pytest.mark.slow
@@ -30,18 +24,6 @@ pytestmark = pytest.mark.slow
 TEXT = OWN_PARAMETERS.read_text()
 TREE = yaml.safe_load(TEXT)
 SECONDS, BYTES = 2.0, 10**9
-
-
-class Everything(Section):
-    """All parameters of all stages."""
-
-    device: str
-    generate: GenerateParams
-    targets: TargetsParams
-    model: ModelParams
-    train: TrainParams
-    evaluate: EvaluateParams
-    plot: PlotParams
 
 
 def paths(tree, prefix=()):

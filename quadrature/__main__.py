@@ -7,6 +7,8 @@ import sys
 from functools import partial
 from pathlib import Path
 
+import shtab
+
 from quadrature import __version__
 from quadrature.runtime import lifecycle
 from quadrature.runtime.arguments import Parser
@@ -43,24 +45,31 @@ def main() -> None:
     """Parses the command line and runs the command. Imports the modules of that command only."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # until the command has begun: stages/__init__.py says why
     os.environ.pop("MPLBACKEND", None)  # so it does here
-    program = "quadrature" if Path(sys.argv[0]).name == "quadrature" else "python -m quadrature"
+    completing = "".join(sys.argv[1:2]).startswith("--print-completion")
+    program = "quadrature" if completing or Path(sys.argv[0]).name == "quadrature" else "python -m quadrature"
     parser = Parser(prog=program, description="Commands for models and runs.")
     parser.add_argument("--version", action="version", version=f"quadrature {__version__}")
+    shtab.add_argument_to(parser, "--print-completion", help="print a script that completes commands in a shell")
     parsers = parser.add_subparsers(required=True, metavar="COMMAND")
     for name, summary in COMMANDS.items():
         epilog = f"example: {program} {name} {EXAMPLES[name]}" if name in EXAMPLES else None
         description = f"{summary[0].upper()}{summary[1:]}."
         subparser = parsers.add_parser(name, help=summary, description=description, epilog=epilog)
-        if name in sys.argv[1:2]:
+        if completing or name in sys.argv[1:2]:
             try:
                 module = importlib.import_module(f"quadrature.commands.{name}")
             except ModuleNotFoundError as error:
                 if (error.name or "quadrature").partition(".")[0] == "quadrature":
                     raise
+                if completing:
+                    continue  # its options are known once its extra is installed
                 extra = "onnx" if error.name == "onnx" else "pipeline"
                 parser.exit(69, f"{program} {name} needs {error.name}; install quadrature[{extra}], which has it\n")
             module.add_arguments(subparser)
             subparser.set_defaults(main=module.main)
+            for action in subparser._actions:
+                if action.metavar == "FILE":
+                    action.complete = shtab.FILE  # type: ignore[attr-defined]
     if len(sys.argv) == 1:
         parser.print_help()
         parser.exit(2)

@@ -118,6 +118,10 @@ def test_the_listed_requirements_are_enough_and_a_command_of_the_pipeline_says_w
         assert told.startswith(f"quadrature {name} needs ")
         assert told.endswith("; install quadrature[pipeline], which has it\n")
         assert told.count("\n") == 1
+    code, said, told = empty(*alone, "--print-completion", "zsh")
+    assert (code, told) == (0, "")
+    assert "--hop" in said
+    assert "--reference" not in said  # an option of compare, which is not installed
 
 
 def test_the_wheel_holds_the_templates_and_no_stage(installed):

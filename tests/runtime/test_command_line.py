@@ -74,6 +74,41 @@ def test_a_choice_that_was_probably_meant_is_named(given, meant, capsys):
     assert said.endswith(f"; did you mean {meant}?\n" if meant else ")\n")
 
 
+@pytest.fixture(scope="module")
+def completion(tmp_path_factory):
+    """Returns a function that completes a command line in bash, in a folder with a file `my-model`."""
+    folder = tmp_path_factory.mktemp("completion")
+    (folder / "my-model").touch()
+    done = run("quadrature", "--print-completion", "bash")
+    assert (done.returncode, done.stderr) == (0, "")
+    (folder / "script").write_text(done.stdout)
+
+    def complete(*words):
+        ask = f"COMP_WORDS=({shlex.join(words)}); COMP_CWORD={len(words) - 1}; _shtab_quadrature; echo ${{COMPREPLY[@]}}"
+        command = ["bash", "-c", f"source ./script; {ask}"]
+        answer = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
+        assert answer.stderr == ""
+        return answer.stdout.split()
+
+    return complete
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        (["pr"], ["predict"]),
+        (["compare", "--ref"], ["--reference"]),
+        (["predict", "--gaps", "int"], ["interpolate"]),
+        (["predict", "--model", "my-"], ["my-model"]),
+        (["predict", "-m", "my-"], ["my-model"]),
+        (["predict", "--rate", "my-"], []),
+    ],
+)
+def test_bash_completes_commands_options_choices_and_files(completion, words, found):
+    assert completion("quadrature", *words) == found
+
+
 BARS = """
 import logging, time
 from tqdm import tqdm

@@ -84,8 +84,8 @@ def completion(tmp_path_factory):
     (folder / "script").write_text(done.stdout)
 
     def complete(*words):
-        ask = f"COMP_WORDS=({shlex.join(words)}); COMP_CWORD={len(words) - 1}; _shtab_quadrature; echo ${{COMPREPLY[@]}}"
-        command = ["bash", "-c", f"source ./script; {ask}"]
+        given = f"COMP_WORDS=({shlex.join(words)}); COMP_CWORD={len(words) - 1}"
+        command = ["bash", "-c", f"source ./script; {given}; _shtab_quadrature; echo ${{COMPREPLY[@]}}"]
         answer = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
         assert answer.stderr == ""
         return answer.stdout.split()

@@ -8,10 +8,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from quadrature.reporting import page
+from quadrature.reporting.advice import next_trials
 from quadrature.reporting.metrics import TestMetrics, TrainMetrics, read_metrics
 from quadrature.reporting.model_file import read_model
 from quadrature.reporting.playground import MOST_WEIGHTS, playground
-from quadrature.reporting.verdict import alternatives, error_rows, headline, tiles, verdict, warnings
+from quadrature.reporting.verdict import alternatives, error_rows, excess_in_words, headline, tiles, verdict, warnings
 from quadrature.runtime import lifecycle
 from quadrature.runtime.arguments import take_none
 from quadrature.runtime.params import load_params
@@ -25,8 +26,8 @@ from quadrature.storage.windows import ESTIMATE_COLUMNS, WINDOW_COLUMNS, read_ro
 DIGESTS, PLOTS, NARROW = Path("data/digests"), Path("metrics/plots"), Path("data/narrow")
 CONTENTS = {
     "task": "the task", "errors": "the errors", "predictions": "predictions", "training": "training",
-    "where": "where the errors are", "network": "the network", "parameters": "the parameters",
-    "software": "the software",
+    "where": "where the errors are", "next": "what next", "network": "the network", "parameters": "the parameters",
+    "origin": "where it comes from",
 }  # fmt: skip
 """The page's headings, by their anchors."""
 
@@ -83,8 +84,11 @@ def main() -> None:
         "history": history,
         "test": test,
         "weights": model.weights,
-        "model_digest": model.blueprint.sha256,
+        "model_md5": model.md5,
+        "digests": (model.blueprint.trained_on or {}) | {"the model": model.blueprint.sha256},
         "errors": error_rows(test),
+        "above_floor": "" if test.excess is None else excess_in_words(test),
+        "trials": list(next_trials(test, train, params.model_dump())),
         "pictures": pictures,
         "moving": page.moving_picture(PLOTS / "training.gif", plotted),
         "parameters": tabulate(params.model_dump()),

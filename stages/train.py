@@ -5,9 +5,9 @@ metrics/ gets train.json and history.csv; data/digests/train.sha256 lists their 
 
 import argparse
 import logging
-import math
 import sys
 import time
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
@@ -33,7 +33,7 @@ from quadrature.storage.history import History, Record, write_history
 from quadrature.storage.places import Place, join, parse_place
 from quadrature.storage.windows import COMPONENTS, TARGET_COLUMNS, Split
 from quadrature.training.arithmetic import arithmetic
-from quadrature.training.batches import SplitReader, in_order, open_split, spread
+from quadrature.training.batches import SplitReader, in_order, measure_amplitude, open_split, spread
 from quadrature.training.checkpoint import Checkpoints, checkpoints, prefixed, training_key, unpack, within
 from quadrature.training.distributed import LostRankError, Ranks, joined, start_processes
 from quadrature.training.helpers import LostHelperError
@@ -103,23 +103,15 @@ def run(arguments: argparse.Namespace, params: Params, device: torch.device, ran
     if steps < FEW_STEPS:
         logging.warning("%d steps are few to learn from; lower train.batch_size or raise train.epochs", steps)
     trial = arithmetic(network, params.train, next(in_order(validation, params.train.batch_size)))
-    with checkpoints(name_training(params, folder, targets, device, trial), arguments.save_every) as saved:
+    digests = digest_data(folder, targets)
+    with checkpoints(name_training(params, digests, device, trial), arguments.save_every) as saved:
         resume(training, snapshots, saved, ranks)
         advance(training, windows, validation, snapshots, saved, ranks)
         network.scale = scale  # so far it has read windows that were divided; from its file on it divides them
-        network.ranges = measure_ranges(network, windows)
+        network.ranges, network.trained_on = measure_ranges(network, windows), digests
         write(network, training, snapshots, params.target)
         if saved is not None:
             saved.remove()
-
-
-def measure_amplitude(targets: Place) -> float:
-    """Returns the amplitude of a sine that has the training targets' mean square, to four digits."""
-    split, squares, samples = Split(targets, leading=TARGET_COLUMNS), 0.0, 0
-    for shard in range(len(split.sizes)):
-        target = split.read(shard, TARGET_COLUMNS)["target"].astype(np.float64)
-        squares, samples = squares + float(np.square(target).sum()), samples + target.size
-    return float(f"{math.sqrt(2.0 * squares / samples):.4g}")
 
 
 def measure_ranges(network: QuadratureNetwork, split: SplitReader) -> Ranges | None:
@@ -130,13 +122,18 @@ def measure_ranges(network: QuadratureNetwork, split: SplitReader) -> Ranges | N
     return measure(windows, analytic_signal(windows, predict(network, windows, MEASURED)))
 
 
-def name_training(params: Params, folder: Place, targets: Place, device: torch.device, trial: str) -> str:
+def digest_data(folder: Place, targets: Place) -> dict[str, str]:
+    """Returns the digests of the windows and targets, by name."""
+    digests = {f"windows/{split}": Split(join(folder, split)).digest() for split in ("train", "validation")}
+    return digests | {"targets/train": Split(targets, leading=TARGET_COLUMNS).digest()}
+
+
+def name_training(params: Params, digests: Mapping[str, str], device: torch.device, trial: str) -> str:
     """Returns the digest of everything that determines the network's bits."""
     return training_key(
         arithmetic=trial,
         params=params.model_dump(exclude={"train": {"processes", "threads"}}),
-        windows=[Split(join(folder, split)).digest() for split in ("train", "validation")],
-        targets=Split(targets, leading=TARGET_COLUMNS).digest(),
+        data=digests,
         device=torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
     )
 

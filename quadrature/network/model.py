@@ -52,6 +52,8 @@ class QuadratureNetwork(nn.Module):
         """The size of the signal, in its own unit; 1 while training, which divides windows and targets beforehand."""
         self.ranges: Ranges | None = None
         """What the training windows were like; not known while training, or from an older file."""
+        self.trained_on: dict[str, str] | None = None
+        """The digests of training's windows and targets (storage.windows.Split.digest); not known as above."""
         self.directions = 2 if params.bidirectional else 1
         self.add_module(params.cell, _make_recurrent(params))
         estimates = params.components * (window_length if params.head == "last" else 1)

@@ -26,6 +26,7 @@ class _Blueprint(Section):
     sha256: str
     scale: Annotated[float, Field(ge=2.0**-126, le=2.0**127)] = 1.0  # of float32's normal numbers; absent if 1
     ranges: Ranges | None = None
+    trained_on: dict[str, str] | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -44,6 +45,7 @@ def save_model(network: QuadratureNetwork, path: Path) -> None:
         sha256=digest.ZEROS,
         scale=network.scale,
         ranges=network.ranges,
+        trained_on=network.trained_on,
     )
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
     # One metadata key: safetensors writes several in random order.
@@ -70,7 +72,7 @@ def load_model(path: Path, execution: Execution | None = None) -> QuadratureNetw
         params = blueprint.model.model_copy(update={} if execution is None else {"execution": execution})
         with torch.device("meta"):  # takes no memory and draws no numbers until the weights fit
             network = QuadratureNetwork(params, blueprint.window_length, blueprint.scale)
-            network.ranges = blueprint.ranges
+            network.ranges, network.trained_on = blueprint.ranges, blueprint.trained_on
         network.load_state_dict(weights, assign=True)
         for name, tensor in weights.items():
             if tensor.dtype != torch.float32 or not tensor.isfinite().all():

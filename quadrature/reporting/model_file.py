@@ -1,5 +1,6 @@
 """Reads a model file without torch: the network's parameters, and the names and shapes of its weights."""
 
+import hashlib
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -35,6 +36,7 @@ class Blueprint(Section, extra="allow"):
     sha256: str
     scale: float = 1.0
     ranges: dict[str, tuple[float, float]] | None = None  # of the windows in training
+    trained_on: dict[str, str] | None = None  # digests of training's windows and targets
 
 
 class ModelFile(NamedTuple):
@@ -43,6 +45,7 @@ class ModelFile(NamedTuple):
     blueprint: Blueprint
     weights: list[Weights]  # sorted by name
     tensors: Mapping[str, NDArray[np.floating]] | None
+    md5: str  # of the file, by which dvc.lock names it
 
 
 def read_model(path: Path, most: int) -> ModelFile:
@@ -51,12 +54,14 @@ def read_model(path: Path, most: int) -> ModelFile:
     try:
         with path.open("rb") as whole:
             digest.check(whole)
+            whole.seek(0)
+            md5 = hashlib.file_digest(whole, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
         with safetensors.safe_open(path, framework="np") as file:
             blueprint = Blueprint.model_validate_json((file.metadata() or {}).get("quadrature", ""))
             weights = [Weights(name, tuple(file.get_slice(name).get_shape())) for name in sorted(file.keys())]
             are_few = sum(each.numbers for each in weights) <= most
             tensors = {each.name: file.get_tensor(each.name) for each in weights} if are_few else None
-        return ModelFile(blueprint, weights, tensors)
+        return ModelFile(blueprint, weights, tensors, md5)
     except FileNotFoundError:
         raise DataError(f"{path} is missing; run `dvc repro train` to make it") from None
     except (OSError, ValueError, safetensors.SafetensorError) as error:

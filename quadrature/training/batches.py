@@ -17,6 +17,7 @@ depend on the signal's unit. What people see is in that unit again: quadrature/t
 quadrature/training/snapshots.py the estimates.
 """
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -135,6 +136,15 @@ def epoch_batches(
 def in_order(split: SplitReader, batch_size: int) -> Iterator[Batch]:
     """Yields every window once, as written, batch_size at a time."""
     return _cut(map(split.get, range(len(split.sizes))), batch_size)
+
+
+def measure_amplitude(targets: Place) -> float:
+    """Returns the amplitude of a sine that has the training targets' mean square, to four digits."""
+    split, squares, samples = Split(targets, leading=TARGET_COLUMNS), 0.0, 0
+    for shard in range(len(split.sizes)):
+        target = split.read(shard, TARGET_COLUMNS)["target"].astype(np.float64)
+        squares, samples = squares + float(np.square(target).sum()), samples + target.size
+    return float(f"{math.sqrt(2.0 * squares / samples):.4g}")
 
 
 def spread(split: SplitReader, count: int) -> Batch:

@@ -38,7 +38,7 @@ PYTEST = .venv/bin/python -m pytest --numprocesses auto --dist loadfile
 article: environment  ## Run the article's experiment beside the article's own script
 	@.venv/bin/python -m benchmarks.studies.article
 
-bench: environment .venv-bench/stamp  ## Train beside other frameworks: speed, time to target, memory (75 minutes)
+bench: environment .venv-bench/stamp  ## Train beside other frameworks: speed, time to target, memory (over an hour)
 	@.venv/bin/python -m benchmarks.frameworks
 
 check: tools  ## Check format, lint, types and the workflows

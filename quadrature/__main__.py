@@ -38,7 +38,7 @@ EXAMPLES = {
     "tune": "train.learning_rate=0.003..0.1 model.hidden_size=16..128 --trials 30",
     "gate": "--against main",
 }
-"""The options of an example of each command that has any."""
+"""An example's options, by command; a command without options has none."""
 
 
 def main() -> None:
@@ -63,8 +63,10 @@ def main() -> None:
                     raise
                 if completing:
                     continue  # its options are known once its extra is installed
-                extra = "onnx" if error.name == "onnx" else "pipeline"
-                parser.exit(69, f"{program} {name} needs {error.name}; install quadrature[{extra}], which has it\n")
+                remedy = (
+                    "pip install onnx" if error.name == "onnx" else "install this project with its extra `pipeline`"
+                )
+                parser.exit(69, f"{program} {name} needs {error.name}: {remedy}\n")
             module.add_arguments(subparser)
             subparser.set_defaults(main=module.main)
             for action in subparser._actions:

@@ -1,7 +1,7 @@
 """Checks all of params.yaml -> data/checked.txt, on which the other stages depend.
 
 DVC removes the outputs of a stage before it runs the stage. So a mistake that only the stage itself found, such as a
-misspelt cell, would cost the last network. This stage finds it first. Its output has always the same bytes, so no other
+misspelt cell, would cost the last network. This stage finds it first. Its output always has the same bytes, so no other
 stage runs again because of it.
 """
 

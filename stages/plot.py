@@ -49,6 +49,7 @@ def main() -> None:
     snapshots = read_windows(Path("data/snapshots.parquet"), SNAPSHOT_COLUMNS, leading=SNAPSHOT_COLUMNS)
     history = read_history(Path("metrics/history.csv"), DigestList(Path("data/digests/train.sha256")))
     tables = error_tables.make_tables(read, params.plot.bins)
+    sizes = tables.pop("size")
     wide, narrow = (
         {
             "task.svg": figures.task(fastest, axis, narrow=narrow),
@@ -62,7 +63,7 @@ def main() -> None:
     )
     pictures = wide | {
         "learning_curves.svg": figures.learning_curves(history, read_floor(params.output)),
-        "error_by_size.svg": error_figures.error_by_size(tables.pop("size")),
+        "error_by_size.svg": error_figures.error_by_size(sizes),
         "error_by_position.svg": error_figures.error_by_position(tables["position"]),
         "training.gif": animation.training(snapshots, axis),
     }

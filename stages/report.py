@@ -12,7 +12,16 @@ from quadrature.reporting.advice import next_trials
 from quadrature.reporting.metrics import TestMetrics, TrainMetrics, read_metrics
 from quadrature.reporting.model_file import read_model
 from quadrature.reporting.playground import MOST_WEIGHTS, playground
-from quadrature.reporting.verdict import alternatives, error_rows, excess_in_words, headline, tiles, verdict, warnings
+from quadrature.reporting.verdict import (
+    alternatives,
+    error_rows,
+    excess_in_words,
+    headline,
+    tiles,
+    unseen,
+    verdict,
+    warnings,
+)
 from quadrature.runtime import lifecycle
 from quadrature.runtime.arguments import take_none
 from quadrature.runtime.params import load_params
@@ -30,9 +39,6 @@ CONTENTS = {
     "origin": "where it comes from",
 }  # fmt: skip
 """The page's headings, by their anchors."""
-
-NARROWER = ("task", "predictions", "worst_windows", "error_by_signal")
-"""The pictures with panels side by side, which data/narrow has one below the other."""
 
 SOFTWARE = ("torch", "numpy", "scipy", "pandas", "pyarrow", "matplotlib", "safetensors", "dvc")
 
@@ -69,7 +75,7 @@ def main() -> None:
     windows = next(read_row_groups(Path("data/predictions.parquet"), (*WINDOW_COLUMNS, *ESTIMATE_COLUMNS)))
     versions = {name: version_of(name) for name in SOFTWARE}
     pictures = {
-        name: page.read_svg(PLOTS / f"{name}.svg", plotted, alternative, NARROW if name in NARROWER else None)
+        name: page.read_svg(PLOTS / f"{name}.svg", plotted, alternative, NARROW)
         for name, alternative in alternatives(test, history).items()
     }
     values = {
@@ -80,6 +86,7 @@ def main() -> None:
         "warnings": list(warnings(test, history)),
         "task": params.generate,
         "network": params.model,
+        "unseen": unseen(params.generate),
         "train": train,
         "history": history,
         "test": test,

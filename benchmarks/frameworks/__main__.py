@@ -1,4 +1,4 @@
-"""Measures training beside other frameworks, on the same windows and the same network: `make bench`, 75 minutes.
+"""Measures training beside other frameworks, on the same windows and the same network: `make bench`, over an hour.
 
     .venv/bin/python -m benchmarks.frameworks           # measures, and writes benchmarks/frameworks/results.*
     .venv/bin/python -m benchmarks.frameworks search    # beforehand: the cells of benchmarks/frameworks/grid.json
@@ -223,7 +223,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("action", nargs="?", choices=("measure", "search"), default="measure")
     parser.add_argument("--tiny", action="store_true", help="sizes for a run of seconds; its figures mean nothing")
-    parser.add_argument("--tasks", nargs="+", metavar="NAME", help="search these only (all)")
+    names = [task.name for task in tasks()]
+    parser.add_argument("--tasks", nargs="+", metavar="NAME", choices=names, help="search these only (all)")
     parser.add_argument("--frameworks", nargs="+", choices=FRAMEWORKS, default=list(FRAMEWORKS), metavar="NAME")
     parser.add_argument("--python", type=Path, default=PEERS_PYTHON, help="the peers' interpreter (%(default)s)")
     parser.add_argument("--output", type=Path, default=FOLDER, help="the folder of the results (%(default)s)")
@@ -232,7 +233,7 @@ def main() -> None:
         sys.exit(f"{arguments.python} is missing; `make bench` makes it")
     if arguments.action == "search":
         known = tiny_tasks() if arguments.tiny else tasks()
-        chosen = [task for task in known if task.name in (arguments.tasks or [task.name])]
+        chosen = [task for task in known if not arguments.tasks or task.name in arguments.tasks]
         search_grid(chosen, arguments.python, arguments.output / GRID.name)
     else:
         if not arguments.tiny and not GRID.exists():

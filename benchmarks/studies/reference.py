@@ -66,8 +66,11 @@ def _row(path: str, default: str, values: str, words: str) -> str:
 
 
 def _first_stage(path: str) -> str:
-    """Returns the first stage that runs again if a parameter changes, a part of which it may declare."""
-    for name, stage in yaml.safe_load((PROJECT / "dvc.yaml").read_text())["stages"].items():
+    """Returns the first stage after check that runs again if a parameter changes, a part of which it may declare."""
+    stages = yaml.safe_load((PROJECT / "dvc.yaml").read_text())["stages"]
+    for name, stage in stages.items():
+        if name == "check":
+            continue
         for declared in stage["params"]:
             if path == declared or path.startswith(f"{declared}."):
                 return f"from {name}"

@@ -7,12 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from quadrature.experiments.comparison import METRICS, Setting, compare, metrics_found
-from quadrature.experiments.comparison_page import make_page
-from quadrature.experiments.runs import WORKSPACE, Run, experiment_names, read_run
+from quadrature.experiments.comparison_page import write_page
+from quadrature.experiments.runs import WORKSPACE, Run, experiment_names, read_here, read_run, readable
 from quadrature.experiments.setting_tables import as_markdown, as_text, by_task
-from quadrature.runtime.errors import DataError, ParameterError
+from quadrature.runtime.errors import ParameterError
 from quadrature.runtime.lifecycle import standard
-from quadrature.storage.files import write_bytes
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -44,7 +43,7 @@ def main(arguments: argparse.Namespace) -> None:
     settings = compare(runs, metrics, arguments.reference or runs[0].name)
 
     if arguments.html is not None:
-        write_bytes(arguments.html, make_page(settings, metrics))
+        write_page(arguments.html, settings, metrics)
     if arguments.json:
         text = to_json(settings, metrics)
     else:
@@ -70,30 +69,6 @@ def read_runs(named: Sequence[str], reference: str | None, *, all_commits: bool)
             commits = "another commit" if elsewhere == 1 else f"{elsewhere} other commits"
             logging.info("experiments of %s are not shown; --all-commits adds them", commits)
     return [*{run.name: run for run in runs}.values()]
-
-
-def read_here() -> Run:
-    """Returns the run of the files here, or that of the last commit, with a note, if the files are of no whole run."""
-    try:
-        return read_run(WORKSPACE)
-    except DataError as error:
-        try:
-            run = read_run("HEAD")
-        except (DataError, ParameterError):
-            raise error from None
-        logging.info("left out: %s", error)
-        return run
-
-
-def readable(names: Sequence[str]) -> list[Run]:
-    """Returns the runs that can be compared, and says why each other one is left out."""
-    runs = []
-    for name in names:
-        try:
-            runs.append(read_run(name))
-        except DataError as error:
-            logging.info("left out: %s", error)
-    return runs
 
 
 def to_json(settings: Sequence[Setting], metrics: Sequence[str]) -> str:

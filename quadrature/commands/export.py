@@ -10,15 +10,14 @@ from pathlib import Path
 
 from quadrature.network.model_file import load_model
 from quadrature.prediction.onnx_graph import Port, make_graph, ports
+from quadrature.runtime.arguments import add_model
 from quadrature.runtime.errors import ParameterError
 from quadrature.storage.files import write_bytes
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the command's arguments."""
-    parser.add_argument(
-        "-m", "--model", type=Path, required=True, metavar="FILE", help="such as models/model.safetensors"
-    )
+    add_model(parser)
     parser.add_argument("--onnx", type=Path, required=True, metavar="FILE", help="to write, such as model.onnx")
 
 

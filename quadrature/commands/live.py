@@ -18,7 +18,7 @@ from quadrature.network.device import set_up_device
 from quadrature.network.model_file import load_model
 from quadrature.prediction.derived import as_complex, frequency, phase
 from quadrature.prediction.live import follow
-from quadrature.runtime.arguments import hertz
+from quadrature.runtime.arguments import add_model, hertz
 from quadrature.runtime.errors import DataError
 from quadrature.runtime.lifecycle import standard
 
@@ -35,9 +35,7 @@ _MAX_FLOAT32 = float(np.finfo(np.float32).max)
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the command's arguments."""
-    parser.add_argument(
-        "-m", "--model", type=Path, required=True, metavar="FILE", help="such as models/model.safetensors"
-    )
+    add_model(parser)
     parser.add_argument(
         "--rate", type=hertz, metavar="HZ", help="samples a second: adds frequency_hz, the frequency in Hz"
     )

@@ -27,7 +27,7 @@ from quadrature.network.params import Device
 from quadrature.prediction.estimates import Estimator, Output, Signal, predict_signal, predict_windows
 from quadrature.prediction.gaps import LONGEST_GAP
 from quadrature.prediction.overlap import At
-from quadrature.runtime.arguments import hertz, whole_number
+from quadrature.runtime.arguments import add_model, hertz, whole_number
 from quadrature.runtime.errors import DataError, ParameterError
 from quadrature.runtime.launch import Launch, read_launch
 from quadrature.runtime.lifecycle import standard
@@ -57,7 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_files(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("-m", "--model", type=Path, required=True, metavar="FILE", help="as models/model.safetensors")
+    add_model(parser)
     parser.add_argument(
         "-i", "--input", required=True, metavar="FILE",
         help="parquet, CSV (also .csv.gz, .csv.zst) or a folder of part-*.parquet, with windows as lists in the column "

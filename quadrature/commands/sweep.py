@@ -6,16 +6,14 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from quadrature.commands.compare import readable
 from quadrature.experiments.comparison import compare, metrics_found
-from quadrature.experiments.comparison_page import make_page
+from quadrature.experiments.comparison_page import write_page
 from quadrature.experiments.dvc_command import dvc, refuse_shallow
-from quadrature.experiments.revisions import commit_of, experiments
+from quadrature.experiments.runs import Run, experiment_names, readable
 from quadrature.experiments.setting_tables import as_text, by_task
 from quadrature.runtime.arguments import whole_number
 from quadrature.runtime.errors import ParameterError, QuadratureError
 from quadrature.runtime.lifecycle import standard
-from quadrature.storage.files import write_bytes
 
 PAGE = Path("comparison/sweep.html")
 
@@ -41,17 +39,15 @@ def main(arguments: argparse.Namespace) -> None:
         if not re.match(r"[\w.]+=.", value):
             raise ParameterError(f"{value} is not a parameter with values; write train.seed=0,1")
     changes = [f"--set-param={value}" for value in arguments.values]
-    dvc("repro", "--quiet", "targets")  # once, so that no two experiments make the same windows
+    dvc("repro", "targets", captured=True)  # once, so that no two experiments make the same windows
     names = _QUEUED.findall(dvc("exp", "run", "--queue", *changes, captured=True))
     if not names:
         raise QuadratureError("DVC queued no experiment; `dvc queue status` shows its queue")
     dvc("exp", "run", "--run-all", f"--jobs={arguments.jobs}")
 
-    here = commit_of("HEAD")
-    ended = {name for _, begun, name, _ in experiments() if begun == here}
-    finished = [name for name in names if name in ended]
-    if finished:
-        show(finished)
+    ended, _ = experiment_names()
+    if runs := readable([name for name in names if name in ended]):
+        show(runs)
     reasons = {name: reason_of(name) for name in names if name not in ended}
     for name, reason in reasons.items():
         logging.error("%s failed: %s", name, reason)
@@ -62,12 +58,11 @@ def main(arguments: argparse.Namespace) -> None:
     logging.info("all %d experiments finished", len(names))
 
 
-def show(names: Sequence[str]) -> None:
+def show(runs: Sequence[Run]) -> None:
     """Prints a comparison of experiments and writes its page."""
-    runs = readable(names)
     metrics = metrics_found(runs)
     settings = compare(runs, metrics, runs[0].name)
-    write_bytes(PAGE, make_page(settings, metrics))
+    write_page(PAGE, settings, metrics)
     with standard("output") as output:
         output.write("\n" + "\n".join(map(as_text, by_task(settings, metrics))))
         output.write(f"\nThe runs' curves: {PAGE}\n")

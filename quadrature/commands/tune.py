@@ -7,16 +7,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from quadrature.experiments.comparison import compare, metrics_found
-from quadrature.experiments.comparison_page import make_page
+from quadrature.experiments.comparison_page import write_page
 from quadrature.experiments.dvc_command import dvc, refuse_shallow
-from quadrature.experiments.search import Trial, parse_ranges, suggest, trials
+from quadrature.experiments.search import Trial, parse_ranges, recall, suggest
 from quadrature.experiments.search_figure import draw
 from quadrature.experiments.setting_tables import as_text, by_task
 from quadrature.reporting.page import spelled
 from quadrature.runtime.arguments import whole_number
 from quadrature.runtime.errors import ParameterError, QuadratureError
 from quadrature.runtime.lifecycle import standard
-from quadrature.storage.files import write_bytes
 
 METRIC = "validation_mse"
 """The metric by default. The test windows take no part, so their errors remain those of unseen windows."""
@@ -46,40 +45,44 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(arguments: argparse.Namespace) -> None:
     """Runs the trials that are missing, and shows all. Raises QuadratureError if several fail one after another."""
-    if not re.fullmatch(r"[A-Za-z][\w-]*", arguments.name):
-        raise ParameterError(f"--name {arguments.name} is no name of experiments; use letters, digits and _")
+    name, metric, wanted = arguments.name, arguments.metric, arguments.trials
+    if not re.fullmatch(r"[A-Za-z][\w-]*", name):
+        raise ParameterError(
+            f"--name {name} cannot name experiments; begin with a letter, then letters, digits, - or _"
+        )
     ranges = parse_ranges(arguments.ranges)
     refuse_shallow()
-    found = trials(arguments.name, arguments.metric)
-    number, failures = max((trial.number for trial in found), default=0), 0
-    while len(found) < arguments.trials and failures < FAILURES:
+    memory, failures = recall(name, metric, ranges), 0
+    number = memory.last
+    if len(memory.trials) >= wanted:
+        logging.info("%s trials within these ranges are there; raise --trials, or choose another --name", wanted)
+    while len(memory.trials) < wanted and failures < FAILURES:
         number += 1
-        name, params = f"{arguments.name}-{number}", suggest(ranges, found, number)
+        params, before = suggest(ranges, memory.trials, number), len(memory.trials)
         try:
-            run(name, params)
+            run(f"{name}-{number}", params)
         except QuadratureError as error:
-            logging.warning("%s failed (%s): %s", name, in_words(params), error)
-        now = trials(arguments.name, arguments.metric)
-        failures = 0 if len(now) > len(found) else failures + 1
-        found = now
+            logging.warning("%s-%d failed (%s): %s", name, number, in_words(params), error)
+        memory = recall(name, metric, ranges)
+        failures = 0 if len(memory.trials) > before else failures + 1
         if not failures:
-            best = min(found, key=lambda trial: trial.value)
             logging.info(
-                "%s: %s %.4g (%s); best of %d: %s, %.4g",
-                name, arguments.metric, found[-1].value, in_words(params), len(found), best.run.name, best.value,
+                "%s-%d: %s %.4g (%s); best of %d: %s, %.4g",
+                name, number, metric, memory.trials[-1].value, in_words(params),
+                len(memory.trials), memory.best.run.name, memory.best.value,
             )  # fmt: skip
-    if found:
-        show(arguments.name, found, arguments.metric, [*ranges])
+    if memory.trials:
+        show(name, memory.trials, metric, [*ranges])
     if failures:
         raise QuadratureError(
-            f"{failures} trials failed one after another, or have no {arguments.metric}; their lines above say why"
+            f"{failures} trials failed one after another, or have no {metric}; their lines above say why"
         )
 
 
 def run(name: str, params: Mapping[str, object]) -> None:
     """Runs an experiment with some parameters. Raises QuadratureError if it fails."""
     changes = [f"--set-param={parameter}={spelled(value)}" for parameter, value in params.items()]
-    dvc("exp", "run", "--quiet", "--temp", f"--name={name}", *changes)
+    dvc("exp", "run", "--temp", f"--name={name}", *changes, captured=True)
 
 
 def in_words(params: Mapping[str, object]) -> str:
@@ -93,7 +96,7 @@ def show(name: str, found: Sequence[Trial], metric: str, parameters: Sequence[st
     metrics = list(dict.fromkeys([metric, *metrics_found(runs)]))
     settings = compare(runs, metrics, runs[0].name)
     page = Path(f"comparison/{name}.html")
-    write_bytes(page, make_page(settings, metrics, draw(found, metric, parameters)))
+    write_page(page, settings, metrics, draw(found, metric, parameters))
     with standard("output") as output:
         output.write("\n" + "\n".join(map(as_text, by_task(settings[:SHOWN], metrics))))
         output.write(

@@ -33,9 +33,8 @@ WITHOUT_EFFECT = frozenset(
 )
 """Parameters that change no metric."""
 
-SAME_TASK = ("generate.seed", "generate.shard_windows", "generate.windows")
+SAME_TASK = ("generate.shard_windows", "generate.windows")
 """The parameters of `generate` that leave a single window as it is."""
-
 
 LARGEST = 1e300
 """The largest metric that is compared: sums and per cents of such numbers are finite."""

@@ -43,8 +43,8 @@ OVERLAYS = (
 )
 
 
-class Picture(NamedTuple):
-    """A drawn overlay as SVG bytes, and its content in words."""
+class Drawing(NamedTuple):
+    """A picture as SVG bytes, and its content in words."""
 
     content: bytes
     words: str
@@ -53,8 +53,8 @@ class Picture(NamedTuple):
 def choose(settings: Sequence[Setting]) -> list[Setting]:
     """Returns the best settings of the reference's task, one for each of LOOKS, with the reference among them."""
     (reference,) = (setting for setting in settings if setting.is_reference)
-    others = [setting for setting in settings if setting.task == reference.task]
-    best = others[: len(LOOKS)]
+    same_task = [setting for setting in settings if setting.task == reference.task]
+    best = same_task[: len(LOOKS)]
     return best if any(each.is_reference for each in best) else [*best[:-1], reference]
 
 
@@ -73,7 +73,7 @@ def label(setting: Setting) -> str:
     return (text if len(text) <= room else f"{text[: room - 1]}…") + mark
 
 
-def draw(settings: Sequence[Setting], tables: Sequence[Sequence[Tables]]) -> Iterator[Picture]:
+def draw(settings: Sequence[Setting], tables: Sequence[Sequence[Tables]]) -> Iterator[Drawing]:
     """Yields a picture for each table that a run has: bold lines are means over a setting's runs, thin lines are runs.
 
     `tables` holds the tables of each run of each setting, in order. The lines have no legend: dots.draw has it. Raises
@@ -96,7 +96,7 @@ def draw(settings: Sequence[Setting], tables: Sequence[Sequence[Tables]]) -> Ite
         if any(lines for _, lines in curves):
             ends = [f"{name}: {lines[0].iloc[-1]:.3g} at the right end" for name, lines in curves if lines]
             words = f"{overlay.title}, mean squared error. {'; '.join(ends)}."
-            yield Picture(_draw(overlay, [lines for _, lines in curves], floors), words)
+            yield Drawing(_draw(overlay, [lines for _, lines in curves], floors), words)
 
 
 def _check(run: str, tables: Tables) -> None:

@@ -8,34 +8,35 @@ from matplotlib.figure import Figure
 from scipy.special import stdtrit
 
 from quadrature.experiments.comparison import RELATIVE, Setting, Statistic, finite
-from quadrature.experiments.curves import Picture, label, look_of
-from quadrature.experiments.setting_tables import figure, heading, percent
-from quadrature.plotting.figures import GREY, plain_powers, style, svg
+from quadrature.experiments.curves import Drawing, label, look_of
+from quadrature.experiments.setting_tables import heading, mean_in_words, percent
+from quadrature.plotting.figures import GREY, scale_by_logarithm, style, svg
 
 MAX_ROWS = 40
-"""Settings drawn at most."""
+"""Settings drawn, and those that have curves."""
 
 CONFIDENCE = 0.95
 """The probability with which an interval contains the mean over all seeds, if runs are normally distributed."""
 
-LOGARITHMIC = 30.0
-"""The axis is logarithmic where the largest value is so many times the smallest."""
 
+def draw(settings: Sequence[Setting], shown: Sequence[Setting], metric: str) -> Drawing | None:
+    """Draws a row for each setting, with the line of its curves at the right if it is among those `shown`.
 
-def draw(settings: Sequence[Setting], shown: Sequence[Setting], metric: str) -> Picture | None:
-    """Draws a row for each setting, with the line of its curves, if it is among those `shown`, at the right.
+    So this is the legend of the curves, and has a row without dots for a setting that lacks the metric.
 
     Settings of another task than the reference's are left out, unless the metric is compared across tasks. Returns None
     if no run has the metric.
     """
     task = next(setting.task for setting in settings if setting.is_reference)
     comparable = [each for each in settings if metric in RELATIVE or each.task == task]
-    rows = [each for each in comparable if each.figures[metric].n][:MAX_ROWS]
-    if not rows:
+    best = [each for each in comparable if each.figures[metric].n][:MAX_ROWS]
+    if not best:
         return None
+    names = {each.name for each in best}
+    rows = best + [each for each in comparable if look_of(each, shown) and each.name not in names]
     values = [_values(row, metric) for row in rows]
     words = f"{heading(metric)} of every run by setting. " + "; ".join(
-        f"{label(row)}: {figure(row.figures[metric], percent(metric))}" for row in rows
+        f"{label(row)}: {mean_in_words(row.figures[metric], percent(metric))}" for row in rows
     )
     with style():
         picture = Figure(figsize=(8.4, 1.3 + 0.3 * len(rows)))
@@ -55,7 +56,7 @@ def draw(settings: Sequence[Setting], shown: Sequence[Setting], metric: str) -> 
         for text in panel.get_yticklabels():
             text.set_parse_math(False)  # so that a dollar sign in a parameter is text
         panel.set(ylim=(len(rows) - 0.4, -0.6), xlabel=heading(metric))
-        return Picture(svg(picture), words)
+        return Drawing(svg(picture), words)
 
 
 def interval(statistic: Statistic) -> float | None:
@@ -75,10 +76,8 @@ def _values(setting: Setting, metric: str) -> list[float]:
 def _set_axis(panel: Axes, values: Sequence[float]) -> None:
     """Sets the horizontal axis to the range of the dots; an interval of few runs may leave it."""
     low, high = min(values), max(values)
-    if low > 0.0 and high > LOGARITHMIC * low:
-        panel.set_xscale("log")
+    if scale_by_logarithm(panel, "x", values):
         panel.set_xlim(low / 1.5, high * 1.5)
-        plain_powers(panel.xaxis)
     else:
         margin = 0.25 * (high - low) or 0.05 * abs(high) or 1.0
         panel.set_xlim(low - margin, high + margin)

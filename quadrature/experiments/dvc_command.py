@@ -1,17 +1,21 @@
-"""Runs DVC's command line, which ends with this process."""
+"""Runs DVC's command line as a process that does not outlive this one."""
 
-import signal
 import subprocess
 import sys
+from contextlib import suppress
 
 from quadrature.experiments.git import git
 from quadrature.runtime.errors import QuadratureError
+
+PATIENCE = 3.0
+"""Seconds that DVC has to end by itself after an interruption: a terminal's Ctrl-C reaches DVC and its stage, too."""
 
 
 def dvc(*arguments: str, captured: bool = False) -> str:
     """Runs a command of DVC's. Returns what it printed, if captured. Raises QuadratureError if it fails.
 
-    An interruption is passed on to DVC, and waits until DVC has ended.
+    DVC's errors, and what a stage logs, go to standard error, captured or not. An interruption ends DVC, and the stage
+    that it runs ends after it: quadrature/runtime/lifecycle.py.
     """
     command = [sys.executable, "-m", "dvc", *arguments]
     # The arguments are not read by a shell, and a parameter that begins with a dash is a part of an argument.
@@ -19,8 +23,11 @@ def dvc(*arguments: str, captured: bool = False) -> str:
         try:
             printed, _ = process.communicate()
         except BaseException:
-            process.send_signal(signal.SIGINT)
-            process.wait()
+            try:
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(PATIENCE)
+            finally:
+                process.terminate()
             raise
     if process.returncode:
         raise QuadratureError(f"`dvc {' '.join(arguments[:2])}` failed, and says why above")

@@ -5,8 +5,9 @@ All of these are files in git at a run's revision, so neither data nor DVC's cac
 
 import hashlib
 import io
+import logging
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -74,6 +75,30 @@ def read_run(name: str) -> Run:
     for path in reversed(METRICS):  # a name in both files is that of metrics/test.json
         merged |= flatten(_found(name, path, metrics_of(path, revision)))
     return Run(name, _code(lock), flatten(params), merged)
+
+
+def read_here() -> Run:
+    """Returns the run of the files here, or that of the last commit, with a note, if the files are of no whole run."""
+    try:
+        return read_run(WORKSPACE)
+    except DataError as error:
+        try:
+            run = read_run("HEAD")
+        except (DataError, ParameterError):
+            raise error from None
+        logging.info("left out: %s", error)
+        return run
+
+
+def readable(names: Sequence[str]) -> list[Run]:
+    """Returns the runs that can be compared, and says why each other one is left out."""
+    runs = []
+    for name in names:
+        try:
+            runs.append(read_run(name))
+        except DataError as error:
+            logging.info("left out: %s", error)
+    return runs
 
 
 def _found(name: str, path: Path, tree: dict[str, object] | None) -> dict[str, object]:

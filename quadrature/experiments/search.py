@@ -13,9 +13,8 @@ import yaml
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
 from quadrature.experiments.comparison import finite
-from quadrature.experiments.revisions import commit_of, experiments
-from quadrature.experiments.runs import Run, read_run
-from quadrature.runtime.errors import DataError, ParameterError
+from quadrature.experiments.runs import Run, experiment_names, readable
+from quadrature.runtime.errors import ParameterError
 
 LOGARITHMIC = 10.0
 """A range is searched by its logarithm if its end is so many times its beginning."""
@@ -69,32 +68,44 @@ def _value(text: str, value: str) -> bool | int | float | str | None:
     return found
 
 
-def trials(name: str, metric: str) -> list[Trial]:
-    """Returns the search's finished trials of this commit that have the metric, by number."""
-    here, found = commit_of("HEAD"), []
-    for _, begun, experiment, _ in experiments():
-        if begun == here and (match := re.fullmatch(rf"{re.escape(name)}-(\d+)", experiment)):
-            try:
-                run = read_run(experiment)
-            except DataError:
-                continue
-            if not math.isnan(value := finite(run.metrics.get(metric))):
-                found.append(Trial(int(match[1]), run, value))
-    return sorted(found)
+class Memory(NamedTuple):
+    """The experiments of a search that began at this commit."""
+
+    trials: Sequence[Trial]  # those within the ranges that have the metric, by number
+    last: int  # the highest number of an experiment, 0 without any
+
+    @property
+    def best(self) -> Trial:
+        """The trial with the lowest value."""
+        return min(self.trials, key=lambda trial: trial.value)
+
+
+def recall(name: str, metric: str, ranges: Ranges) -> Memory:
+    """Returns what a search has found so far."""
+    names, _ = experiment_names()
+    pattern = re.compile(rf"(?:refs/.*/)?{re.escape(name)}-(\d+)")
+    numbers = {each: int(match[1]) for each in names if (match := pattern.fullmatch(each))}
+    found = [Trial(numbers[run.name], run, finite(run.metrics.get(metric))) for run in readable([*numbers])]
+    within = [
+        trial
+        for trial in found
+        if not math.isnan(trial.value)
+        and all(_is_within(trial.run.params.get(parameter), values) for parameter, values in ranges.items())
+    ]
+    return Memory(sorted(within), max(numbers.values(), default=0))
 
 
 def suggest(ranges: Ranges, found: Sequence[Trial], number: int) -> dict[str, object]:
     """Returns the parameters to try next, the same for the same finished trials and number.
 
-    By the tree-structured Parzen estimator (Bergstra et al., Algorithms for Hyper-Parameter Optimization, NIPS 2011).
-    Trials outside the ranges do not count.
+    The first ten are random, the others by the tree-structured Parzen estimator (Bergstra et al., Algorithms for
+    Hyper-Parameter Optimization, NIPS 2011). The trials are within the ranges.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=number))
     for trial in found:
         params = {name: trial.run.params.get(name) for name in ranges}
-        if all(_is_within(params[name], ranges[name]) for name in ranges):
-            study.add_trial(optuna.trial.create_trial(params=params, distributions=dict(ranges), value=trial.value))
+        study.add_trial(optuna.trial.create_trial(params=params, distributions=dict(ranges), value=trial.value))
     asked = study.ask(dict(ranges))
     return {name: _rounded(value, ranges[name]) for name, value in asked.params.items()}
 

@@ -7,19 +7,16 @@ from itertools import accumulate
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from quadrature.experiments.curves import Picture
+from quadrature.experiments.curves import Drawing
 from quadrature.experiments.search import Trial
-from quadrature.plotting.figures import BLUE, ORANGE, plain_powers, style, svg
+from quadrature.plotting.figures import BLUE, ORANGE, scale_by_logarithm, style, svg
 from quadrature.reporting.page import spelled
-
-LOGARITHMIC = 10.0
-"""An axis is logarithmic where its largest value is so many times its smallest."""
 
 ACROSS = 3
 """Panels in a row."""
 
 
-def draw(trials: Sequence[Trial], metric: str, parameters: Sequence[str]) -> Picture:
+def draw(trials: Sequence[Trial], metric: str, parameters: Sequence[str]) -> Drawing:
     """Draws a panel of the trials in order, with the best so far, and one for each parameter."""
     values = [trial.value for trial in trials]
     best = min(trials, key=lambda trial: trial.value)
@@ -38,14 +35,12 @@ def draw(trials: Sequence[Trial], metric: str, parameters: Sequence[str]) -> Pic
             _draw_parameter(panel, name, trials, best)
         for panel in panels[1 + len(parameters) :]:
             panel.axis("off")
-        if min(values) > 0.0 and max(values) > LOGARITHMIC * min(values):
-            first.set_yscale("log")
-            plain_powers(first.yaxis)
+        scale_by_logarithm(first, "y", values)
         figure.supylabel(metric)
         words = (
             f"{metric} of {len(trials)} trials, in their order and by each parameter; the lowest is {best.value:.4g}."
         )
-        return Picture(svg(figure), words)
+        return Drawing(svg(figure), words)
 
 
 def _draw_parameter(panel: Axes, name: str, trials: Sequence[Trial], best: Trial) -> None:
@@ -56,9 +51,7 @@ def _draw_parameter(panel: Axes, name: str, trials: Sequence[Trial], best: Trial
     panel.xaxis.label.set_parse_math(False)  # so that a dollar sign in a name is text
     if len(numbers) == len(found):
         places = [float(value) for value in numbers]
-        if min(places) > 0.0 and max(places) > LOGARITHMIC * min(places):
-            panel.set_xscale("log")
-            plain_powers(panel.xaxis)
+        scale_by_logarithm(panel, "x", places)
     else:
         words = sorted({spelled(value) for value in found})
         places = [float(words.index(spelled(value))) for value in found]

@@ -41,7 +41,7 @@ def by_task(settings: Sequence[Setting], metrics: Sequence[str]) -> list[Table]:
 
 def row(setting: Setting, names: Sequence[str], metrics: Sequence[str], *, alone: bool) -> list[str]:
     """Returns a setting's cells; without a difference if it is alone."""
-    first, *others = (figure(setting.figures[metric], percent(metric)) for metric in metrics)
+    first, *others = (mean_in_words(setting.figures[metric], percent(metric)) for metric in metrics)
     between = [] if alone else ["reference" if setting.is_reference else difference(setting, metrics[0])]
     parameters = [spelled(setting.varied[name]) for name in names]
     return [*parameters, str(len(setting.runs)), first, *between, *others, run_names(setting)]
@@ -75,7 +75,7 @@ def run_names(setting: Setting) -> str:
     return f"{setting.name} and {more} more" if more else setting.name
 
 
-def figure(statistic: Statistic, factor: float = 1.0) -> str:
+def mean_in_words(statistic: Statistic, factor: float = 1.0) -> str:
     """Returns a mean times a factor, with the standard deviation over seeds if there is one."""
     return "none" if statistic.mean is None else scaled(statistic.mean, statistic.standard_deviation, factor)
 

@@ -8,10 +8,11 @@ import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import matplotlib as mpl
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogFormatterSciNotation
@@ -26,6 +27,9 @@ from quadrature.storage.history import History
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#767676"
 
 MSE = "mean squared error"
+
+WIDE = 10.0
+"""A ratio of values from which on their axis is logarithmic."""
 
 WORST = 4
 """Windows with the largest errors that are drawn."""
@@ -51,10 +55,10 @@ def choose_windows(parts: Iterable[Columns], count: int) -> Chosen:
         row = [int(np.argmax(part["frequency"]))]
         if fastest is None or part["frequency"][row] > fastest["frequency"]:
             fastest = {name: values[row] for name, values in part.items()}
-        worst = _worst([part] if worst is None else [worst, part])
+        worst = _worst(part) if worst is None else _worst(_joined([worst, _worst(part)]))
     assert fastest is not None  # noqa: S101, a file holds windows
     assert worst is not None  # noqa: S101, as above
-    return Chosen({name: np.concatenate([part[name] for part in first]) for name in fastest}, worst, fastest)
+    return Chosen(_joined(first), worst, fastest)
 
 
 def mean_squares(windows: Columns) -> NDArray[np.float64]:
@@ -63,15 +67,14 @@ def mean_squares(windows: Columns) -> NDArray[np.float64]:
     return errors
 
 
-def _worst(parts: Sequence[Columns]) -> Columns:
+def _worst(windows: Columns) -> Columns:
     """Returns the WORST windows with the largest errors; of equal ones, the first."""
-    kept = []
-    for part in parts:
-        rows = np.argsort(-mean_squares(part), kind="stable")[:WORST]
-        kept.append({name: values[rows] for name, values in part.items()})
-    together = {name: np.concatenate([part[name] for part in kept]) for name in kept[0]}
-    rows = np.argsort(-mean_squares(together), kind="stable")[:WORST]
-    return {name: values[rows] for name, values in together.items()}
+    rows = np.argsort(-mean_squares(windows), kind="stable")[:WORST]
+    return {name: values[rows] for name, values in windows.items()}
+
+
+def _joined(parts: Sequence[Columns]) -> Columns:
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 def task(window: Columns, axis: TimeAxis, *, narrow: bool = False) -> bytes:
@@ -116,12 +119,13 @@ def learning_curves(history: History, floor: float | None = None) -> bytes:
     train, validation = "train (running mean)", "validation"
     if history.train_target == "posterior_mean":
         train, validation = "train, against the posterior mean", "validation, against the true wave"
-    has_excess = bool(floor) and history.train_target == "posterior_mean"
+    excess = []
+    if floor and history.train_target == "posterior_mean":
+        excess = [100.0 * record.train_mse / floor for record in records]
+    heights = (3, 2, 1) if excess else (3, 1)
     with style():
-        figure = Figure(figsize=(5.4, 6.0 if has_excess else 4.4))
-        errors, *between, rates = figure.subplots(
-            3 if has_excess else 2, 1, sharex=True, height_ratios=(3, 2, 1) if has_excess else (3, 1)
-        )
+        figure = Figure(figsize=(5.4, 6.0 if excess else 4.4))
+        errors, *_, rates = panels = figure.subplots(len(heights), 1, sharex=True, height_ratios=heights)
         errors.semilogy(epochs, [record.train_mse for record in records], color=BLUE, marker=marker, label=train)
         errors.semilogy(
             epochs, [record.validation_mse for record in records], "--", color=ORANGE, marker=marker, label=validation
@@ -129,11 +133,10 @@ def learning_curves(history: History, floor: float | None = None) -> bytes:
         errors.set(ylabel=MSE, title="Learning curves")
         plain_powers(errors.yaxis)
         errors.legend()
-        for panel in between:
-            excess = [100.0 * record.train_mse / (floor or 1.0) for record in records]
-            panel.semilogy(epochs, excess, color=BLUE, marker=marker)
-            panel.set(ylabel="training excess (%)")
-            plain_powers(panel.yaxis)
+        if excess:
+            panels[1].semilogy(epochs, excess, color=BLUE, marker=marker)
+            panels[1].set(ylabel="training excess (%)")
+            plain_powers(panels[1].yaxis)
         rates.plot(epochs, [record.learning_rate for record in records], color=GREY, marker=marker)
         rates.set(xlabel="epoch", ylabel="learning rate", ylim=(0.0, None))
         return svg(figure)
@@ -183,6 +186,15 @@ def plain_powers(axis: Axis) -> None:
     """Labels a logarithmic axis in plain text, 2×10⁻³. matplotlib's formulas would take a third of a picture's time."""
     axis.set_major_formatter(_PlainPowers())
     axis.set_minor_formatter(_PlainPowers())
+
+
+def scale_by_logarithm(panel: Axes, across: Literal["x", "y"], values: Sequence[float]) -> bool:
+    """Makes an axis logarithmic if the values are positive and their range is WIDE; returns whether it is."""
+    is_wide = min(values) > 0.0 and max(values) > WIDE * min(values)
+    if is_wide:
+        panel.set(**{f"{across}scale": "log"})
+        plain_powers(panel.xaxis if across == "x" else panel.yaxis)
+    return is_wide
 
 
 def _describe(columns: Columns, index: int, axis: TimeAxis, *, errors: bool) -> str:

@@ -31,11 +31,6 @@ class Port(NamedTuple):
     shape: tuple[int | str, ...]
 
 
-def follows_a_signal(network: QuadratureNetwork) -> bool:
-    """Whether an estimate never depends on later samples, so that the state can be handed on from window to window."""
-    return network.params.head == "every" and not network.params.bidirectional
-
-
 def ports(network: QuadratureNetwork) -> tuple[list[Port], list[Port]]:
     """Returns the graph's inputs and outputs.
 
@@ -47,7 +42,7 @@ def ports(network: QuadratureNetwork) -> tuple[list[Port], list[Port]]:
     names = ("in_phase", "quadrature") if params.output == "analytic" else ("quadrature",)
     inputs = [Port("window", ("batch", samples))]
     outputs = [Port(name, ("batch", samples)) for name in names]
-    if follows_a_signal(network):
+    if not network.params.sees_whole_window:
         states = [Port(name, (params.num_layers, "batch", params.hidden_size)) for name in STATES[params.cell]]
         inputs += states
         outputs += [Port(f"{port.name}_after", port.shape) for port in states]
@@ -88,7 +83,7 @@ def _nodes(
     finals = [[f"{state}{layer}" for state in STATES[params.cell]] for layer in range(params.num_layers)]
     for layer in range(params.num_layers):
         yield from _layer(network, layer, finals[layer], constants)
-    if follows_a_signal(network):
+    if not network.params.sees_whole_window:
         for number, name in enumerate(STATES[params.cell]):
             yield helper.make_node("Concat", [layer[number] for layer in finals], [f"{name}_after"], axis=0)
     weight, bias = (tensor.detach().cpu().numpy() for tensor in (network.linear.weight, network.linear.bias))
@@ -122,7 +117,7 @@ def _layer(
     for kind, values in zip("WRB", _weights(network, layer), strict=True):
         constants[f"{kind}{layer}"] = values
     initial = [""] * len(finals)
-    if follows_a_signal(network):
+    if not network.params.sees_whole_window:
         constants[f"number{layer}"] = np.array([layer])
         initial = [f"{state}_before{layer}" for state in STATES[params.cell]]
         for state, name in zip(STATES[params.cell], initial, strict=True):

@@ -101,7 +101,7 @@ class MovingPicture(NamedTuple):
 
 
 def read_svg(path: Path, digests: DigestList, alternative: str, narrow: Path | None = None) -> Picture:
-    """Returns an SVG file of matplotlib's, and the file of the same name in the folder `narrow`, if given.
+    """Returns an SVG file of matplotlib's, and the file of the same name in the folder `narrow`, if it is listed.
 
     Raises DataError if one is missing, changed or not an SVG.
     """
@@ -109,7 +109,7 @@ def read_svg(path: Path, digests: DigestList, alternative: str, narrow: Path | N
         picture = encode_svg(digests.read(path), alternative)
     except ValueError as error:
         raise DataError(f"{path} is not an SVG picture ({error}); {_REMEDY}") from None
-    if narrow is not None:
+    if narrow is not None and narrow / path.name in digests:
         picture = picture._replace(narrow=read_svg(narrow / path.name, digests, alternative).source)
     return picture
 

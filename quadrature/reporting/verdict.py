@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from quadrature.reporting.metrics import TestMetrics
+from quadrature.signals.params import GenerateParams
 from quadrature.storage.history import History
 
 DIVERGED = 2.0
@@ -144,6 +145,19 @@ def _warnings_of_the_floor(test: TestMetrics) -> Iterator[str]:
             f"The error, the floor and the excess disagree by {abs(test.floor_z_score or 0.0):.0f} standard errors, "
             "more than chance explains: the test windows do not match params.yaml."
         )
+
+
+def unseen(task: GenerateParams) -> str:
+    """Returns the signals that training did not have, in words; nothing for windows of one's own, which may be any."""
+    if task.source is not None:
+        return ""
+    others = {
+        "the sum of two waves": True,
+        "an offset": not task.offset_std,
+        "a drift": not task.drift_std,
+        "a changing frequency": not task.chirp,
+    }
+    return _join_with_or([words for words, is_unseen in others.items() if is_unseen])
 
 
 def alternatives(test: TestMetrics, history: History) -> dict[str, str]:

@@ -1,9 +1,10 @@
-"""Number types for argparse, which say what they accept, and a parser that escapes what it quotes."""
+"""Arguments that several commands share: number types that say what they accept, and a parser that escapes quotes."""
 
 import argparse
 import difflib
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import NoReturn
 
 from quadrature.runtime.errors import printable
@@ -26,6 +27,13 @@ _INVALID_CHOICE = re.compile(r"invalid choice: '(?P<given>.*)' \(choose from (?P
 def take_none(module: str, description: str | None) -> None:
     """Parses the command line of a module that has no arguments; `description` is its docstring."""
     Parser(prog=f"python -m {module}", description=(description or "").partition("\n")[0]).parse_args()
+
+
+def add_model(parser: argparse.ArgumentParser) -> None:
+    """Declares --model, the network's file."""
+    parser.add_argument(
+        "-m", "--model", type=Path, required=True, metavar="FILE", help="the network, such as models/model.safetensors"
+    )
 
 
 def whole_number(lowest: int, highest: int) -> Callable[[str], int]:

@@ -73,10 +73,14 @@ class DigestList:
             raise DataError(f"{path} is not a list of digests ({error}); {REMAKE}") from None
         self._path = path
 
+    def __contains__(self, path: Path) -> bool:
+        """Whether a file is listed."""
+        return str(path) in self._digests
+
     def read(self, path: Path) -> bytes:
         """Returns a file's content. Raises DataError, naming the file, if it is missing, changed or not listed."""
         content = _read(path)
-        if str(path) not in self._digests:
+        if path not in self:
             raise DataError(f"{path} is not listed in {self._path}; {REMAKE}")
         if _hash(content) != self._digests[str(path)]:
             raise DataError(f"{path} is damaged ({_CHANGED}); {REMAKE}")

@@ -199,12 +199,6 @@ def test_what_ours_is_trained_with_are_parameters_of_the_stage(tmp_path):
         assert params.train_windows <= task.windows
 
 
-def test_the_sizes_are_measured_three_times():
-    settings = Settings([], {})
-    assert settings.sizes == ("16x32", "32x256", "32x1024", "64x1024", "128x1024")
-    assert settings.rounds == 3
-
-
 def test_peers_know_nothing_of_this_project():
     for framework in FRAMEWORKS.values():
         text = (PROJECT / f"benchmarks/frameworks/peers/{framework.module}.py").read_text()

@@ -12,7 +12,7 @@ import torch
 from quadrature.network.model import QuadratureNetwork, initialize
 from quadrature.network.model_file import load_model
 from quadrature.network.params import ModelParams
-from quadrature.prediction.onnx_graph import follows_a_signal, make_graph
+from quadrature.prediction.onnx_graph import make_graph
 from tests.checkout import PROJECT
 from tests.prediction.running import PARAMS
 
@@ -44,7 +44,7 @@ def runtime(content):
 
 def zeros(network, count):
     """Returns the inputs of a state that begins a signal."""
-    if not follows_a_signal(network):
+    if network.params.sees_whole_window:
         return {}
     shape = (network.params.num_layers, count, network.params.hidden_size)
     names = ("state", "cell_state") if network.params.cell == "lstm" else ("state",)

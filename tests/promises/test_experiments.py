@@ -213,7 +213,16 @@ def test_a_search_goes_on_where_it_stopped_and_names_the_best_trial(finished, tm
     assert "against each parameter" in (checkout.path / "comparison/tune.html").read_text()
     failed = checkout.run(*search, "model.num_layers=0,-1", "--trials", "3", "--name", "bad", check=False)
     assert failed.returncode == 1
-    assert failed.stderr.splitlines()[-1].startswith("3 trials failed one after another")
+    *_, last = failed.stderr.splitlines()
+    assert last.startswith("3 trials failed one after another")
+    assert "model.num_layers in params.yaml is -1" in failed.stderr
+    misspelt = checkout.run(*QUADRATURE, "tune", "train.lerning_rate=0.1..1", "--trials", "1", check=False)
+    assert misspelt.returncode == 1
+    assert "train.lerning_rate" in misspelt.stderr.partition("ERROR")[2]  # DVC's reason
+    again = checkout.run(*search, "--trials", "2")
+    assert "2 trials within these ranges are there; raise --trials" in again.stderr
+    elsewhere = checkout.run(*QUADRATURE, "tune", "train.learning_rate=0.2..0.3", "--trials", "1")
+    assert "tune-3: validation_mse" in elsewhere.stderr  # the earlier trials are outside these ranges
 
 
 @pytest.mark.parametrize("step", [4, pytest.param(1, marks=pytest.mark.nightly)])

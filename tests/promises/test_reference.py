@@ -2,6 +2,7 @@
 
 import re
 
+import pytest
 import yaml
 
 from benchmarks.studies import reference
@@ -17,6 +18,14 @@ def section(name):
 
 def test_the_table_of_parameters_is_that_of_their_models():
     assert section("parameters") == reference.parameters(), "run `python -m benchmarks.studies.reference`"
+
+
+@pytest.mark.parametrize(
+    ("parameter", "stage"), [("generate.length", "generate"), ("model.cell", "train"), ("plot.bins", "plot")]
+)
+def test_the_last_column_is_the_first_stage_that_makes_something_new(parameter, stage):
+    (row,) = re.findall(rf"^\| `{re.escape(parameter)}` \|.*\| (.*) \|$", section("parameters"), re.MULTILINE)
+    assert row == f"from {stage}"
 
 
 def test_every_parameter_has_a_row_with_its_values():

@@ -10,7 +10,6 @@ import argparse
 import logging
 import math
 import signal
-from pathlib import Path
 
 import numpy as np
 

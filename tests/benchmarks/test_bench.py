@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch import nn
 
-from benchmarks.frameworks.__main__ import FRAMEWORKS, PEERS_PYTHON, Settings
+from benchmarks.frameworks.__main__ import FRAMEWORKS, PEERS_PYTHON
 from benchmarks.frameworks.page import LABELS, draw, tabulate
 from benchmarks.frameworks.peers.task import read
 from benchmarks.frameworks.search import BATCHES, RATES, SEEDS, read_grid, search, write_grid

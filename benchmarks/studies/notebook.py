@@ -1,4 +1,4 @@
-"""Writes docs/tutorial.ipynb, the notebook of docs/tutorial.md: its text, and its commands with what they print.
+"""Writes docs/tutorial.ipynb, the notebook of docs/tutorial.md: its text, and its commands with their output.
 
 .venv/bin/python -m benchmarks.studies.notebook
 """

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from quadrature.experiments.search import parse_ranges, suggest, trials
+from quadrature.experiments.search import parse_ranges, recall, suggest
 from quadrature.runtime.errors import ParameterError
 from tests.experiments.conftest import FILES
 
@@ -53,18 +53,23 @@ def test_the_experiments_of_this_commit_are_the_searchs_memory(project):
     project.commit()
     for name, error in (("tune-10", 0.3), ("tune-9", 0.2), ("tune-11", None), ("tune-x", 0.1), ("other-1", 0.1)):
         finish(project, name, 0.01, error)
-    found = trials("tune", "validation_mse")
-    assert [(trial.number, trial.run.name, trial.value) for trial in found] == [
+    memory = recall("tune", "validation_mse", parse_ranges(["train.learning_rate=0.005..0.05"]))
+    assert [(trial.number, trial.run.name, trial.value) for trial in memory.trials] == [
         (9, "tune-9", 0.2),
         (10, "tune-10", 0.3),
     ]
+    assert memory.best.run.name == "tune-9"
+    assert memory.last == 11  # it has no error, and its name is taken
+    elsewhere = recall("tune", "validation_mse", parse_ranges(["train.learning_rate=0.2..0.3"]))
+    assert (elsewhere.trials, elsewhere.last) == ([], 11)
 
 
 def test_a_suggestion_depends_on_the_finished_trials_and_the_number_alone(project):
     ranges = parse_ranges(["train.learning_rate=0.001..0.1", "model.cell=gru,lstm"])
     for number in range(1, 13):
-        params = suggest(ranges, trials("tune", "validation_mse"), number)
-        assert params == suggest(ranges, trials("tune", "validation_mse"), number)
+        found = recall("tune", "validation_mse", ranges).trials
+        params = suggest(ranges, found, number)
+        assert params == suggest(ranges, found, number)
         assert 0.001 <= params["train.learning_rate"] <= 0.1
         assert params["train.learning_rate"] == float(f"{params['train.learning_rate']:.3g}")
         finish(
@@ -74,7 +79,5 @@ def test_a_suggestion_depends_on_the_finished_trials_and_the_number_alone(projec
             abs(params["train.learning_rate"] - 0.03),
             params["model.cell"],
         )
-    found = trials("tune", "validation_mse")
+    found = recall("tune", "validation_mse", ranges).trials
     assert len({trial.value for trial in found}) > 6
-    narrower = parse_ranges(["train.learning_rate=0.5..0.6"])
-    assert 0.5 <= suggest(narrower, found, 13)["train.learning_rate"] <= 0.6  # trials outside do not count

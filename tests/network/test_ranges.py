@@ -61,7 +61,7 @@ def test_ranges_travel_in_the_models_file_and_an_older_file_has_none(tmp_path):
     network = make_network()
     initialize(network, 0)
     save_model(network, tmp_path / "model")
-    assert load_model(tmp_path / "model").ranges is None
+    assert (load_model(tmp_path / "model").ranges, load_model(tmp_path / "model").trained_on) == (None, None)
     signal = wave(100, 1.0, 0.3)
     network.ranges = measure(signal[:, 0] + 0.1, signal)
     save_model(network, tmp_path / "model")

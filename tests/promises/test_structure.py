@@ -36,7 +36,7 @@ IMPORTS = {
     "plotting": "runtime storage signals",
     "reporting": "runtime storage signals",
     "prediction": "runtime storage tables network",
-    "experiments": "runtime plotting reporting",
+    "experiments": "runtime storage plotting reporting",
     "planning": "storage signals scoring",
     "commands": "runtime storage signals tables network reporting prediction planning experiments",
 }

@@ -12,9 +12,11 @@ import yaml
 from axe_playwright_python.sync_playwright import Axe
 from PIL import Image
 
+from quadrature.network.model_file import load_model
 from quadrature.reporting.page import with_error
+from quadrature.storage.windows import TARGET_COLUMNS, Split
 from stages.report import version_of
-from tests.checkout import PROJECT, Checkout
+from tests.checkout import PROJECT, Checkout, git
 from tests.torture.strange import relist
 
 HOSTILE = [
@@ -103,7 +105,7 @@ def unfold(page):
 
 def test_the_report_tells_this_runs_figures_and_parameters(browser, report, finished):
     page, _, _ = look(browser, report)
-    assert "hidden_size" not in page.inner_text("main")  # parameters are folded
+    assert "snapshot_windows" not in page.inner_text("main")  # parameters are folded
     unfold(page)
     text = page.inner_text("body")
     test, train = (json.loads((finished.path / f"metrics/{name}.json").read_text()) for name in ("test", "train"))
@@ -129,6 +131,24 @@ def test_the_report_tells_this_runs_figures_and_parameters(browser, report, fini
     assert rows["learning_rate"] == str(params["train"]["learning_rate"])
     assert "gru.weight_hh_l0\t24 × 8\t192" in text
     assert len(page.query_selector_all("figure img")) == 9  # the animation, and its last frame for print
+    page.close()
+
+
+def test_the_report_names_the_data_the_model_and_the_commit(browser, again, report):
+    page, _, _ = look(browser, report)
+    rows = dict(line.split("\t") for line in page.inner_text("[aria-label=Digests] table").splitlines()[1:])
+    data = again.path / "data"
+    model = load_model(again.path / "models/model.safetensors")
+    expected = {
+        "windows/train": Split(data / "windows/train").digest(),
+        "windows/validation": Split(data / "windows/validation").digest(),
+        "targets/train": Split(data / "targets/train", leading=TARGET_COLUMNS).digest(),
+    }
+    assert model.trained_on == expected
+    assert {name: digest for name, digest in rows.items() if name != "the model"} == expected
+    assert rows["the model"] in (again.path / "models/model.safetensors").read_bytes().decode("latin-1")
+    command = next(each for each in page.locator("code").all_inner_texts() if each.startswith("git log"))
+    assert again.run(*command.split()).stdout == git("log", "--oneline", "-1", cwd=again.path) + "\n"
     page.close()
 
 

@@ -1,6 +1,8 @@
 """The pictures of metrics/report.html: each whole by itself, and each fits a phone."""
 
-from tests.reporting.test_report import look
+import numpy as np
+
+from tests.reporting.test_report import look, photograph
 
 
 def test_each_reference_in_a_picture_finds_its_id_and_no_other_picture_has_a_part_in_it(browser, report):
@@ -39,3 +41,15 @@ def test_on_a_phone_every_picture_fits_and_its_panels_are_one_below_the_other(br
     taller = [narrow > 1.5 * wide for narrow, wide in zip(shapes[390], shapes[1280], strict=True)]
     # The small run's predictions are two windows, the worst ones four. The others have a column of panels.
     assert taller == [True, False, True, False, False, True, False]
+
+
+def test_the_animation_is_dark_on_a_dark_page(browser, report):
+    """So is its last frame."""
+    for still in (False, True):
+        page, _, _ = look(browser, report, scheme="dark")
+        page.emulate_media(color_scheme="dark", reduced_motion="reduce" if still else "no-preference")
+        pixels = photograph(page, ".still" if still else ".animation")
+        assert pixels[2, 2].max() < 40
+        assert np.median(pixels, axis=(0, 1)).max() < 40
+        assert pixels.max() > 200  # its text
+        page.close()

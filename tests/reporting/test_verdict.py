@@ -4,8 +4,10 @@ import pytest
 
 from quadrature.reporting import metrics
 from quadrature.reporting.metrics import AnalyticBaselines, Baselines
-from quadrature.reporting.verdict import alternatives, error_rows, headline, tiles, verdict, warnings
+from quadrature.reporting.verdict import alternatives, error_rows, headline, tiles, unseen, verdict, warnings
+from quadrature.signals.params import GenerateParams
 from quadrature.storage.history import History, Record
+from tests.checkout import PROJECT, Checkout
 
 WELL = metrics.TestMetrics(
     mse=0.0029, mse_standard_error=3e-5, rmse=0.054, max_abs_error=0.5, floor_mse=0.00286, floor_standard_error=None,
@@ -168,3 +170,17 @@ def test_the_words_for_each_picture_hold_its_figures():
     assert "the network's is 0.0029, the floor's 0.00286" in words["error_by_position"]
     words = alternatives(WELL, History(FALLING, "posterior_mean"))
     assert "the training error against the posterior mean ends at 0.0031" in words["learning_curves"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({}, "the sum of two waves, an offset, a drift or a changing frequency"),
+        ({"offset_std": 0.1}, "the sum of two waves, a drift or a changing frequency"),
+        ({"chirp": 0.1, "drift_std": 1.0, "offset_std": 0.1}, "the sum of two waves"),
+        ({"source": "mine.parquet"}, ""),
+    ],
+)
+def test_the_signals_that_training_did_not_have_are_named(changes, words):
+    drawn = GenerateParams.model_validate(Checkout(PROJECT).yaml("params.yaml")["generate"])
+    assert unseen(drawn.model_copy(update=changes)) == words

@@ -40,7 +40,9 @@ def run_notebook(notebook: nbformat.NotebookNode, folder: Path, env: Mapping[str
     Raises nbclient.exceptions.CellExecutionError with the output of the cell that failed.
     """
     where = {"metadata": {"path": str(folder)}}
-    nbclient.NotebookClient(notebook, timeout=None, record_timing=False, coalesce_streams=True, resources=where).execute(env=env)
+    nbclient.NotebookClient(
+        notebook, timeout=None, record_timing=False, coalesce_streams=True, resources=where
+    ).execute(env=env)
 
 
 def main() -> None:

@@ -148,7 +148,7 @@ def test_the_report_names_the_data_the_model_and_the_commit(browser, again, repo
     assert {name: digest for name, digest in rows.items() if name != "the model"} == expected
     assert rows["the model"] in (again.path / "models/model.safetensors").read_bytes().decode("latin-1")
     command = next(each for each in page.locator("code").all_inner_texts() if each.startswith("git log"))
-    assert again.run(*command.split()).stdout == git("log", "--oneline", "-1", cwd=again.path) + "\n"
+    assert again.run(*command.split()).stdout == git("log", "--oneline", "-1", cwd=again.path)
     page.close()
 
 

@@ -9,7 +9,7 @@ import pytest
 from quadrature.commands.compare import described, to_json
 from quadrature.experiments import curves
 from quadrature.experiments.comparison import LARGEST, compare, metrics_found, short_names
-from quadrature.experiments.dots import interval
+from quadrature.experiments.dots import MAX_ROWS, draw, interval
 from quadrature.experiments.runs import Run
 from quadrature.experiments.setting_tables import as_markdown, as_text, by_task
 from quadrature.experiments.text_tables import markdown_table, text_table
@@ -198,6 +198,20 @@ def test_an_interval_is_by_students_t():
     _, gru = compare([*GRU, *LSTM], ["mse"], "gru-0")
     assert interval(gru.figures["mse"]) == pytest.approx(4.302653 / math.sqrt(3.0))  # t of 2 degrees, 97.5 %
     assert interval(gru.figures["mse"]._replace(standard_deviation=None)) is None
+
+
+def test_every_setting_with_curves_has_a_row_among_the_dots_their_legend():
+    """Also one that lacks the metric, and a reference that is worse than all that fit."""
+    widths = [run(f"width-{width}", float(width), model__hidden_size=width) for width in range(1, MAX_ROWS + 3)]
+    lacking = run("lacking", model__cell="rnn")
+    for settings in (
+        compare(widths, ["mse"], widths[-1].name),
+        compare([*GRU, lacking], ["mse"], "gru-0"),
+    ):
+        shown = curves.choose(settings)
+        words = draw(settings, shown, "mse").words
+        for setting in shown:
+            assert f"{curves.label(setting)}: " in words
 
 
 def test_the_largest_numbers_are_shown():

@@ -64,12 +64,17 @@ def look_of(setting: Setting, shown: Sequence[Setting]) -> tuple[str, str] | Non
 
 
 def label(setting: Setting) -> str:
-    """Returns the parameters in which a setting differs from the others, in one line."""
+    """Returns the parameters in which a setting differs from the others, in one line; its name if they are too long.
+
+    Cut to length, the parameters of several settings would be the same.
+    """
     names = short_names([*setting.varied])
     varied = ", ".join(f"{names[name]} {spelled(value)}" for name, value in setting.varied.items())
-    text = one_line(varied or setting.name)
     mark = " (reference)" if setting.is_reference else ""
     room = MAX_LABEL_LENGTH - len(mark)
+    text = one_line(varied)
+    if not 0 < len(text) <= room:
+        text = one_line(setting.name)
     return (text if len(text) <= room else f"{text[: room - 1]}…") + mark
 
 

@@ -214,6 +214,14 @@ def test_every_setting_with_curves_has_a_row_among_the_dots_their_legend():
             assert f"{curves.label(setting)}: " in words
 
 
+def test_a_label_is_the_parameters_or_the_name_where_they_would_be_cut():
+    first, second = compare([run("one", 1.0), run("two", 2.0, model__cell="rnn")], ["mse"], "one")
+    assert (curves.label(first), curves.label(second)) == ("cell gru (reference)", "cell rnn")
+    long = [run(name, 1.0, model__note="x" * 40, model__cell=name) for name in ("gru", "rnn")]
+    long.append(run("other", 1.0))
+    assert sorted(map(curves.label, compare(long, ["mse"], "gru"))) == ["cell gru, note null", "gru (reference)", "rnn"]
+
+
 def test_the_largest_numbers_are_shown():
     huge = [noisy(name, value, value) for name, value in (("a", LARGEST), ("b", -LARGEST))]
     assert as_text(*by_task(compare([huge[0]], ["excess"], "a"), ["excess"]))

@@ -14,6 +14,7 @@ from quadrature.commands.heal import heal, main
 from quadrature.experiments.abandoned import advise
 from tests.checkout import git
 from tests.forked_python.server import forking
+from tests.processes import rest_of
 from tests.torture.runs import at_work, remaining, start
 
 KILLED = "a killed `dvc exp run` left "
@@ -44,7 +45,7 @@ def killed_when(checkout, happened, *command):
     wait_for(happened)
     for each in at_work(checkout):
         each.kill()
-    process.communicate()
+    rest_of(process)
     assert remaining(checkout, 5.0) == []
     checkout.enter()
 

@@ -16,6 +16,7 @@ import pytest
 from quadrature.storage.windows import read_windows
 from tests.checkout import PROJECT
 from tests.prediction.running import HEADER, LENGTH, ROW, fixed, numbered, read, run, start, text
+from tests.processes import rest_of
 from tests.promises.test_readme import commands
 
 pytestmark = pytest.mark.slow
@@ -23,7 +24,7 @@ pytestmark = pytest.mark.slow
 
 def test_the_process_ends_with_one_line_and_the_exit_code(model, tmp_path):
     with start(model, tmp_path / "in.csv", tmp_path / "out.csv") as process:
-        assert (process.communicate()[1], process.returncode) == (f"{tmp_path}/in.csv is missing\n", 65)
+        assert (rest_of(process)[1], process.returncode) == (f"{tmp_path}/in.csv is missing\n", 65)
     assert not list(tmp_path.iterdir())
 
 
@@ -97,7 +98,7 @@ def test_an_interrupted_command_leaves_nothing(model, tmp_path, output):
             assert process.poll() is None
             time.sleep(0.01)
         process.send_signal(signal.SIGTERM)
-        found, errors = process.communicate(timeout=60)
+        found, errors = rest_of(process)
     assert process.returncode == 75
     assert errors == "interrupted by SIGTERM; nothing half-written was left\n"
     assert found == ""

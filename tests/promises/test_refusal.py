@@ -10,6 +10,7 @@ import pytest
 
 from quadrature.storage.windows import WINDOW_COLUMNS, read_split, writing
 from tests.checkout import OWN_PARAMETERS, Checkout
+from tests.processes import rest_of
 
 
 def rewrite(path, change):
@@ -165,7 +166,7 @@ def test_an_interrupted_generate_leaves_no_part_of_a_data_set_where_it_is_read(m
         with pytest.raises(subprocess.TimeoutExpired):
             process.wait(seconds)
         process.send_signal(signal.SIGTERM)
-        message = process.communicate(timeout=60)[1].splitlines()[-1:]
+        message = rest_of(process)[1].splitlines()[-1:]
     assert process.returncode in (75, -signal.SIGTERM)  # the signal's own code before the stage begins
     if process.returncode == 75:
         assert message == ["interrupted by SIGTERM; nothing half-written was left"]

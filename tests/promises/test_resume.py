@@ -12,6 +12,7 @@ import pytest
 
 from tests.checkout import Checkout
 from tests.forks import after_step, interrupt, run_stage
+from tests.processes import rest_of
 from tests.training.test_train import OUTPUTS, take_digests, train_together
 
 
@@ -102,7 +103,7 @@ def test_a_stage_that_signals_stopped_and_killed_goes_on_each_time_to_the_same_b
         went_on = until_epoch(process, 3)
         (helper,) = psutil.Process(process.pid).children()
         (helper if is_helper else process).send_signal(number)
-        _, log = process.communicate(timeout=60)
+        _, log = rest_of(process)
         assert process.returncode == code
         assert went_on == (number != signal.SIGTERM)
         assert not (generated.path / OUTPUTS[0]).exists()
@@ -122,7 +123,7 @@ def test_dvc_takes_an_interrupted_training_up_again(short):
     process = start(generated, "dvc", "repro", "train")
     assert not until_epoch(process, 3)
     os.killpg(process.pid, signal.SIGINT)  # as Ctrl-C does
-    process.communicate(timeout=30)
+    rest_of(process)
     assert process.returncode != 0
     result = generated.run("dvc", "repro", "train")
     assert "resuming after step " in result.stdout + result.stderr
@@ -165,7 +166,7 @@ def test_a_signal_to_a_training_of_several_processes_ends_it_with_75_and_it_goes
             process.send_signal(signal.SIGHUP)
         case "the one that started them, by SIGKILL":
             process.kill()
-    _, log = process.communicate(timeout=60)  # to the end of its processes, which write to the same pipe
+    _, log = rest_of(process)  # to the end of its processes, which write to the same pipe
     assert process.returncode == (-signal.SIGKILL if whom.endswith("SIGKILL") else 75), log
     assert "the next run resumes after step" in log
     assert "no state was saved" not in log
@@ -185,7 +186,7 @@ def test_torchrun_restarts_a_killed_process_and_training_goes_on_to_the_same_byt
     try:
         assert not until_epoch(process, 3)
         os.kill(workers(process)[1], signal.SIGKILL)
-        _, log = process.communicate(timeout=120)
+        _, log = rest_of(process)
     finally:
         process.kill()
     assert process.returncode == 0, log

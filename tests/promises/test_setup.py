@@ -13,6 +13,7 @@ import pytest
 from packaging.requirements import Requirement
 
 from tests.checkout import PROJECT, git
+from tests.processes import rest_of
 
 
 def shrink_requirements(checkout, **versions):
@@ -57,7 +58,7 @@ def test_the_environment_is_made_when_and_only_when_it_is_missing_or_out_of_date
 
     python = stub(tmp_path / "my programs", "python 3", f'exec {sys.executable} "$@"')
     two = [start(checkout, *make, f"PYTHON={python}", PIP_FIND_LINKS=str(tmp_path / "nowhere")) for _ in range(2)]
-    said = sorted(process.communicate()[0] for process in two)
+    said = sorted(rest_of(process)[0] for process in two)
     assert [process.returncode for process in two] == [0, 0], said
     assert said == [
         "Setting up .venv (a few minutes the first time)\n",

@@ -15,6 +15,7 @@ from quadrature.__main__ import COMMANDS, main
 from quadrature.runtime import lifecycle
 from quadrature.storage.files import replacing, write_json
 from tests.checkout import OWN_PARAMETERS, PROJECT
+from tests.processes import rest_of
 
 PROGRAM = """
 import time
@@ -141,7 +142,7 @@ def test_a_signal_ends_a_command_with_75_and_leaves_no_temporary_file(tmp_path, 
     with process:
         assert process.stdout.readline() == "ready\n"
         process.send_signal(number)
-        _, stderr = process.communicate(timeout=60)
+        _, stderr = rest_of(process)
     assert process.returncode == 75
     assert stderr == f"interrupted by {number.name}; nothing half-written was left\n"
     assert target.read_text() == "old"
@@ -163,7 +164,7 @@ def test_ctrl_c_as_libraries_are_loaded_ends_a_command_as_it_ends_any_program(tm
         while library not in Path(f"/proc/{process.pid}/maps").read_text():
             assert process.poll() is None
         process.send_signal(signal.SIGINT)
-        assert process.communicate(timeout=60)[1] == b""
+        assert rest_of(process)[1] == b""
     assert process.returncode == -signal.SIGINT
 
 

@@ -2,6 +2,8 @@
 
 from concurrent.futures import ThreadPoolExecutor
 
+from tests.processes import rest_of
+
 SMALL = {"windows": {"train": 2000, "validation": 300, "test": 1}, "shard_windows": 200}  # 10, 2 and 1 shards
 MANY = {"windows": {"train": 40_000, "validation": 300, "test": 1}, "shard_windows": 100}  # 400, 3 and 1 shards
 
@@ -16,7 +18,7 @@ def launch(folder, world_size, *arguments, **options):
 
 def ended(process):
     """Waits for a process; returns its exit code and its log."""
-    log = process.communicate(timeout=60)[1]
+    log = rest_of(process)[1]
     return process.returncode, log
 
 

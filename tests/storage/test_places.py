@@ -29,6 +29,7 @@ from quadrature.storage.places import StoreError, parse_place
 from quadrature.storage.windows import WINDOW_COLUMNS, Split, read_split
 from tests.checkout import CALLERS, OWN_PARAMETERS, PROJECT
 from tests.prediction.running import PARAMS
+from tests.processes import rest_of
 
 ALL = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
 
@@ -110,8 +111,7 @@ def start(server, folder, *command, **variables):
 
 
 def end(process):
-    """Returns a program's exit code and the lines it logged, once it has ended."""
-    log = process.communicate(timeout=60)[1]
+    log = rest_of(process)[1]
     return process.returncode, log.splitlines()
 
 

@@ -12,6 +12,7 @@ import pytest
 
 from tests.checkout import PROJECT
 from tests.forks import OPTIONS, STAGES, clear, inputs, outputs, run_stage, written
+from tests.processes import rest_of
 from tests.torture.test_faults import assert_harmless
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform != "linux", reason="mounts, and reads /proc")]
@@ -41,7 +42,7 @@ def own_disk(done, tmp_path_factory):
         return json.loads(process.stdout.readline())
 
     yield run
-    process.communicate()
+    rest_of(process)
     assert process.returncode == 0
 
 

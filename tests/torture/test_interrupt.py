@@ -8,6 +8,7 @@ from functools import partial
 
 import pytest
 
+from tests.processes import rest_of
 from tests.torture.conftest import REPRO
 from tests.torture.runs import (
     assert_golden,
@@ -46,7 +47,7 @@ def test_a_run_that_is_interrupted(any_project, tally, what, moment):
             time.sleep(0.2)
         # Without a signal of its own, a stage looks for its parent, once torch is imported.
         assert remaining(checkout, 10.0 if what.endswith("alone") else 5.0) == []
-        log, _ = process.communicate()
+        log, _ = rest_of(process)
         if process.returncode == 0:  # it had just finished
             assert status(checkout) == {}, log
         else:
@@ -68,7 +69,7 @@ def test_two_runs_at_once(any_project, tally, moment):
         first = start(checkout, *REPRO)
         time.sleep(moment * seconds / 2)
         second = start(checkout, *REPRO)
-        logs = [process.communicate(timeout=120)[0] for process in (first, second)]
+        logs = [rest_of(process)[0] for process in (first, second)]
         for process, log in zip((first, second), logs, strict=True):
             assert process.returncode == 0 or "is busy, it is being blocked by" in log or "acquire lock" in log, log
         assert_golden(project, checkout)
@@ -85,4 +86,4 @@ def test_a_run_beside_an_orphan(any_project, tally, moment):
         first.kill()
         first.wait()
         assert_golden(project, checkout)
-        first.communicate()
+        rest_of(first)

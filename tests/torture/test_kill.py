@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.forks import STAGES, run_stage
+from tests.processes import rest_of
 from tests.torture.conftest import REPRO
 from tests.torture.runs import assert_golden, assert_nothing_half_done_committed, end_after, remaining, send, start
 from tests.torture.shim.sitecustomize import Torment
@@ -24,7 +25,7 @@ def kill_after(seconds, project, checkout, tally):
         process = start(checkout, *REPRO)
         end_after(process, seconds)
         send(process, signal.SIGKILL)
-        process.communicate()
+        rest_of(process)
         assert remaining(checkout, 5.0) == []
         assert_nothing_half_done_committed(project, checkout)
         assert_golden(project, checkout)
@@ -117,6 +118,6 @@ def test_a_run_whose_dvc_is_killed_alone(any_project, tally, moment):
         process.kill()
         process.wait()
         assert remaining(checkout, 10.0) == []  # torch is imported before a stage looks for its parent
-        process.communicate()
+        rest_of(process)
         assert_nothing_half_done_committed(project, checkout)
         assert_golden(project, checkout)

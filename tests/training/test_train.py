@@ -11,6 +11,7 @@ import pytest
 
 from quadrature.storage.windows import WINDOW_COLUMNS, Split, shard_path, writing
 from tests.checkout import Checkout
+from tests.processes import rest_of
 
 OUTPUTS = ("data/snapshots.parquet", "models/model.safetensors", "metrics/train.json", "metrics/history.csv")
 
@@ -162,7 +163,7 @@ def test_a_process_that_hangs_is_told_of_within_the_patience(generated):
     finally:
         for process in processes:
             process.kill()
-            process.communicate()
+            rest_of(process)
 
 
 @pytest.mark.slow

@@ -1,6 +1,7 @@
 """The estimates during training, as an animated GIF. The same snapshots give the same bytes."""
 
 import io
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -63,18 +64,27 @@ def _frames(columns: Columns, axis: TimeAxis) -> Iterator[NDArray[np.uint8]]:
 def _draw_background(
     instants: NDArray[np.float64], inputs: NDArray[np.float32], target: NDArray[np.float32], label: str
 ) -> tuple[Figure, list[Line2D]]:
-    """Draws the samples and the target of each window. Returns the lines of the estimates, not yet drawn."""
-    figure = Figure(figsize=(max(2.3 * len(target), 4.8) + 0.6, 2.9), dpi=100)
-    panels = figure.subplots(1, len(target), sharex=True, sharey=True, squeeze=False)[0]
+    """Draws the samples and the target of each window, two in a row, as a phone has room for no more.
+
+    Returns the lines of the estimates, not yet drawn.
+    """
+    width = min(2, len(target))
+    height = math.ceil(len(target) / width)
+    figure = Figure(figsize=(4.8, 1.7 * height + 0.9), dpi=140)
+    panels = figure.subplots(height, width, sharex=True, sharey=True, squeeze=False).flat
     limit = 1.25 * max(np.abs(inputs).max(), np.abs(target).max()) or 1.0
     lines = []
-    for panel, samples, truth in zip(panels, inputs, target, strict=True):
+    for panel in panels[len(target) :]:
+        panel.axis("off")
+    for panel, samples, truth in zip(panels, inputs, target, strict=False):
         panel.plot(instants, samples, "o", color=GREY, markersize=3.5, label="input: sine samples")
         panel.plot(instants, truth, color=BLUE, label="target: cosine")
         lines += panel.plot(instants, truth, "--", color=ORANGE, label="estimate", animated=True)
         panel.set(ylim=(-limit, limit))
+    for panel in panels[max(0, len(target) - width) : len(target)]:  # the lowest ones
         panel.set_xlabel(label, fontsize="small")
-    panels[0].set_ylabel("signal (units of the input)")
+        panel.tick_params(labelbottom=True)
+    figure.supylabel("signal (units of the input)", fontsize="medium")
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
     return figure, lines
 

@@ -45,8 +45,8 @@ def test_it_has_a_frame_a_snapshot_and_repeats_for_ever():
 
 @pytest.mark.slow
 def test_each_frame_shows_its_own_estimates():
-    """The orange line rises from frame to frame, as the estimates do."""
-    _, shown = frames(training(make_snapshots(), AXIS))
+    """The orange lines rise from frame to frame, as the estimates do; two windows have one row of panels."""
+    _, shown = frames(training(make_snapshots(windows=2), AXIS))
     heights = []
     for frame in shown:
         rows, _ = np.nonzero((frame[: frame.shape[0] * 4 // 5] == ORANGE).all(axis=2))  # above the legend

@@ -157,6 +157,18 @@ def test_the_sliders_move_the_pictures_and_tell_what_was_not_in_training(browser
     shown.close()
 
 
+def test_paper_does_not_stretch_the_pictures(browser, page):
+    """They were drawn for the screen's width."""
+    page, _, _ = look(browser, page, 1280)
+    page.emulate_media(media="print")
+    for name in ("given", "asked"):
+        box = page.query_selector(f"#{name}").bounding_box()
+        drawn = page.evaluate(f"[{name}.width, {name}.height]")
+        assert box["height"] / box["width"] == pytest.approx(drawn[1] / drawn[0], rel=0.02)
+        assert box["width"] > drawn[0]
+    page.close()
+
+
 def test_a_network_too_large_for_a_page_is_told(browser, make_page):
     network = QuadratureNetwork(ModelParams.model_validate(PARAMS), LENGTH)
     shown, said, _ = look(browser, make_page(network, most=100))

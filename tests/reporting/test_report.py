@@ -118,7 +118,7 @@ def test_the_report_tells_this_runs_figures_and_parameters(browser, report, fini
     found += [
         (test["baselines"][name], test["baselines_standard_error"][name]) for name in ("least_squares", "hilbert")
     ]
-    assert tiles == [[f"{mse:.4g}", with_error(mse, error)] for mse, error in found]
+    assert tiles == [[f"{mse:.4g}", f"± {with_error(mse, error).partition(' ± ')[2]}"] for mse, error in found]
     for link in page.query_selector_all("nav a[href^='#']"):
         assert page.query_selector(link.get_attribute("href")).inner_text().lower() == link.inner_text()
     for figure in (test["mse"], test["floor_mse"], *test["baselines"].values(), test["rmse"]):

@@ -54,7 +54,7 @@ def assert_page_stands_alone(browser, path):
 
 
 def assert_page_can_be_read(browser, path, width, scheme):
-    """Asserts that a page fits its width, its pictures have words, and axe-core finds no fault, contrast included."""
+    """Asserts that a page fits its width and paper, its pictures have words, and axe-core finds no fault."""
     page, _, _ = look(browser, path, width, scheme)
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     assert page.query_selector_all("svg") == []
@@ -66,6 +66,10 @@ def assert_page_can_be_read(browser, path, width, scheme):
     found = Axe().run(page)
     assert found.violations_count == 0, found.generate_report()
     assert "color-contrast" in {rule["id"] for rule in found.response["passes"]}
+    page.emulate_media(media="print")
+    page.set_viewport_size({"width": 680, "height": 960})  # A4 without the margins
+    wide = "all => all.filter(each => each.scrollWidth > each.clientWidth).map(each => each.innerText)"
+    assert page.eval_on_selector_all(".scroll, html", wide) == []
     page.close()
 
 

@@ -11,6 +11,7 @@ import termios
 import tomllib
 
 import pytest
+import yaml
 
 import quadrature
 from quadrature.__main__ import COMMANDS, EXAMPLES
@@ -28,6 +29,9 @@ def test_the_version_is_that_of_the_project():
     declared = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]["version"]
     assert run("quadrature", "--version").stdout == f"quadrature {declared}\n"
     assert quadrature.__version__ == declared
+    assert yaml.safe_load((PROJECT / "CITATION.cff").read_text())["version"] == declared
+    newest, *_ = re.findall(r"^## (\S+)", (PROJECT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert newest.rstrip(",") in (declared, "Unreleased")
 
 
 def test_without_a_command_the_commands_are_listed():

@@ -1,6 +1,7 @@
 import functools
 import os
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,9 @@ from playwright.sync_api import sync_playwright
 from tests import forks
 from tests.checkout import OWN_PARAMETERS, PROJECT, Checkout, git
 from tests.cost import Cost
+
+# Many containers set PYTHONDONTWRITEBYTECODE, with which pytest would rewrite the assertions of all tests in each run.
+sys.dont_write_bytecode = False
 
 SLOW_FIXTURES = {"browser", "cage", "checkout", "finished", "make_checkout", "project_of"}
 """Fixtures that start programs; a test with one of them is slow."""

@@ -62,7 +62,7 @@ class Cost:
     def pytest_terminal_summary(self, terminalreporter):
         """Prints the ten longest tests and the total, which includes pytest-xdist's workers, as they have ended."""
         total = processor_seconds()
-        if total < 100.0:  # not worth the seconds of measuring the unit
+        if total < 300.0:  # not worth the seconds of measuring the unit
             return
         unit = import_torch_seconds()
         terminalreporter.section("processor time")

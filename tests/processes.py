@@ -2,6 +2,8 @@
 
 import os
 import subprocess
+import time
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
 from pathlib import Path
 
@@ -12,20 +14,32 @@ SECONDS = 300.0
 
 
 def rest_of(process):
-    """Returns the rest of what a program prints, as `communicate` does, once all that write to its pipes have ended.
+    """Returns the rest of a program's standard output and standard error, once all that write to them have ended.
 
-    If one does not, fails with a list of them, and kills them, so that no other test finds them.
+    As `communicate` does, and with the lines that a `readline` has read ahead. If one of those does not end, fails with
+    a list of them, and kills them, so that no other test finds them.
     """
-    try:
-        return process.communicate(timeout=SECONDS)
-    except subprocess.TimeoutExpired:
-        left = _family(process.pid)
-        told = "\n".join(map(_describe, left))
-        for each in left:
-            with suppress(psutil.NoSuchProcess):
-                each.kill()
-        process.communicate()
-        raise AssertionError(f"{process.args} has not ended after {SECONDS:g} seconds:\n{told}") from None
+    pipes = [pipe for pipe in (process.stdout, process.stderr) if pipe is not None]
+    deadline = time.monotonic() + SECONDS
+    with ThreadPoolExecutor(2) as readers:
+        texts = {pipe: readers.submit(pipe.read) for pipe in pipes}
+        try:
+            process.wait(SECONDS)
+            for text in texts.values():
+                text.result(deadline - time.monotonic())
+        except (subprocess.TimeoutExpired, TimeoutError):
+            left = _family(process.pid)
+            told = "\n".join(map(_describe, left))
+            for each in left:
+                with suppress(psutil.NoSuchProcess):
+                    each.kill()
+            process.wait()
+            raise AssertionError(f"{process.args} has not ended after {SECONDS:g} seconds:\n{told}") from None
+        finally:
+            wait(texts.values())
+            for pipe in pipes:
+                pipe.close()
+    return tuple(texts[pipe].result() if pipe else None for pipe in (process.stdout, process.stderr))
 
 
 def _family(pid):

@@ -9,6 +9,7 @@ from tests import processes
 from tests.processes import rest_of
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("is_leader", [False, True])
 def test_a_program_that_does_not_end_is_told_and_killed_with_what_it_started(monkeypatch, is_leader):
     monkeypatch.setattr(processes, "SECONDS", 0.2)
@@ -25,7 +26,9 @@ def test_a_program_that_does_not_end_is_told_and_killed_with_what_it_started(mon
 
 
 def test_a_program_that_ends_is_read_to_its_end():
-    process = subprocess.Popen(["sh", "-c", "echo 1; echo 2; exit 3"], stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        ["sh", "-c", "echo 1; echo 2; sleep 0.1; echo 3; exit 3"], stdout=subprocess.PIPE, text=True
+    )
     assert process.stdout.readline() == "1\n"
-    assert rest_of(process) == ("2\n", None)
+    assert rest_of(process) == ("2\n3\n", None)
     assert process.returncode == 3

@@ -159,6 +159,7 @@ def test_a_grid_is_read_as_it_was_written(tmp_path):
     assert read_grid(tmp_path / "grid.json") == {**cells, **again}
 
 
+@pytest.mark.slow
 def test_given_targets_are_the_posterior_means(tmp_path):
     windows = {"train": 300, "validation": 10, "test": 10}
     tree = make_tree(tmp_path / "tree", {"generate.windows": windows, "targets.kind": "posterior_mean"})

@@ -50,6 +50,7 @@ def gate(checkout, *arguments):
     return result, {row[1].rpartition(":")[2]: row for row in rows}
 
 
+@pytest.mark.slow
 @pytest.mark.committed_results
 def test_the_projects_own_metrics_pass_its_own_gates(committed, tmp_path):
     """A rule against main compares them with themselves."""
@@ -180,6 +181,7 @@ def below(committed, tmp_path):
     return Checkout(root / "sub/project")
 
 
+@pytest.mark.slow
 def test_in_a_project_below_the_repositorys_root_its_own_metrics_are_compared(below):
     own = json.loads((below.path / "metrics/test.json").read_text())["mse"]
     put_results(below, mse=0.004)

@@ -200,6 +200,7 @@ def test_an_interval_is_by_students_t():
     assert interval(gru.figures["mse"]._replace(standard_deviation=None)) is None
 
 
+@pytest.mark.slow
 def test_every_setting_with_curves_has_a_row_among_the_dots_their_legend():
     """Also one that lacks the metric, and a reference that is worse than all that fit."""
     widths = [run(f"width-{width}", float(width), model__hidden_size=width) for width in range(1, MAX_ROWS + 3)]

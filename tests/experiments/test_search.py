@@ -64,6 +64,7 @@ def test_the_experiments_of_this_commit_are_the_searchs_memory(project):
     assert (elsewhere.trials, elsewhere.last) == ([], 11)
 
 
+@pytest.mark.slow
 def test_a_suggestion_depends_on_the_finished_trials_and_the_number_alone(project):
     ranges = parse_ranges(["train.learning_rate=0.001..0.1", "model.cell=gru,lstm"])
     for number in range(1, 13):

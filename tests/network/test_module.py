@@ -65,6 +65,7 @@ def test_a_gradient_penalty_trains(change):
     assert gradient == pytest.approx((penalty(1e-5) - penalty(-1e-5)) / 2e-5, rel=1e-6)
 
 
+@pytest.mark.slow
 @ignore_torchs_warnings
 @pytest.mark.parametrize("change", [{}, DEEP, {"head": "every", **ANALYTIC}])
 def test_forward_mode_is_reverse_mode(change):

@@ -34,6 +34,7 @@ def frames(content):
     return image, [np.asarray(frame.convert("RGB")) for frame in ImageSequence.Iterator(image)]
 
 
+@pytest.mark.slow
 def test_it_has_a_frame_a_snapshot_and_repeats_for_ever():
     image, shown = frames(training(make_snapshots(), AXIS))
     assert (image.format, image.n_frames, image.info["loop"]) == ("GIF", 5, 0)

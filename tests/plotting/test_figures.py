@@ -134,6 +134,7 @@ def test_the_learning_curves_are_the_historys(pictures):
     assert rates.get_ylim()[0] == 0.0
 
 
+@pytest.mark.slow
 def test_the_excess_of_training_is_its_error_against_the_best_estimate_over_the_floor(monkeypatch):
     keep_figures(monkeypatch)
     records = [Record(0.5, 8, 0.01, 0.3, 0.2), Record(1.0, 16, 0.0, 0.0031, 0.003)]
@@ -197,6 +198,7 @@ def test_the_worst_windows_say_their_errors(pictures, columns):
     assert [title.partition(", error ")[2] for title in titles] == [f"{each:.2g}" for each in np.sort(errors)[:-5:-1]]
 
 
+@pytest.mark.slow
 def test_on_a_narrow_page_panels_are_one_below_the_other(columns, tables, monkeypatch):
     keep_figures(monkeypatch)
     first, _, fastest = choose_windows([columns], 6)

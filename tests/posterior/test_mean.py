@@ -82,6 +82,7 @@ def by_quadrature(window, instants, frequency, amplitude, noise_std):
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("noise_std", [0.5, 0.1, 0.01])
 def test_at_known_frequency_and_amplitude_it_is_the_integral_over_phase(noise_std):
     params = make_params(frequency=(1.3, 1.3), amplitude=(0.7, 0.7), noise_std=noise_std)

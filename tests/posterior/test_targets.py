@@ -193,6 +193,7 @@ def test_training_refuses_the_targets_of_other_windows(project):
     assert "data/targets/train holds targets of 1,900 windows, not of the 2,000 in data/windows/train" in result.stderr
 
 
+@pytest.mark.slow
 def test_the_prefix_mean_is_the_weighted_mean_of_waves_given_the_samples_so_far():
     """Importance sampling with the prior as proposal."""
     params = make_params(noise_std=0.3)

@@ -102,6 +102,7 @@ def numbered_outputs():
     return [f"{name}_{at}" for name in OUTPUTS for at in range(LENGTH)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch_size", [1, 7, 64, 1000])
 def test_batches_are_those_of_all_windows_at_once_whatever_the_parts_they_come_in(
     model, windows, tmp_path, monkeypatch, batch_size

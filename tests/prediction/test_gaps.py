@@ -67,6 +67,7 @@ def test_windows_are_filled_each_by_itself():
     np.testing.assert_allclose(fill(windows), expected, rtol=1e-6, atol=1e-7)
 
 
+@pytest.mark.slow
 def test_a_signal_without_gaps_is_not_changed_by_any_option(model, windows, tmp_path):
     pa.csv.write_csv(pa.table({"input": windows.ravel()}), tmp_path / "in.csv")
     outputs = []

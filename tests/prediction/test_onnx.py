@@ -51,6 +51,7 @@ def zeros(network, count):
     return {name: np.zeros(shape, np.float32) for name in names}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("changes", [*KINDS, *OTHERS], ids=str)
 def test_the_runtimes_estimates_are_torchs(changes):
     network = make(changes)

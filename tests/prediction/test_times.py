@@ -36,6 +36,7 @@ def write(path, times):
     path.write_text("\n".join(["time,input", *rows]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", CSV)
 def test_even_times_pass_and_a_row_that_is_left_out_is_named(model, tmp_path, monkeypatch, kind):
     monkeypatch.setattr(estimates, "_SLAB_VALUES", 90)

@@ -36,6 +36,7 @@ def sine():
     return Recording(wave.imag, wave)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("at_end", [True, False])
 def test_the_other_estimators_find_a_sine_without_noise(sine, at_end):
     """The same convention as the network's: the angle of quadrature + i in-phase is the phase of the sine."""

@@ -90,6 +90,7 @@ def test_a_command_that_is_done_ends_at_once():
     assert (done.returncode, done.stdout) == (0, "done\n")
 
 
+@pytest.mark.slow
 def test_a_command_needs_no_standard_output_and_no_standard_error():
     command = ["sh", "-c", 'exec "$@" >&-', "sh", sys.executable, "-c", PROGRAM.format(body="pass")]
     assert subprocess.run(command, check=False).returncode == 0
@@ -102,6 +103,7 @@ def test_a_command_needs_no_standard_output_and_no_standard_error():
     assert subprocess.run(command, check=False).returncode == 0
 
 
+@pytest.mark.slow
 def test_a_full_disk_and_a_file_out_of_reach_are_one_line():
     result = run("Path('/dev/full').write_text('x')")
     assert (result.returncode, result.stderr.count("\n")) == (74, 1)

@@ -99,6 +99,7 @@ def test_a_known_frequency_without_noise_leaves_float32s_rounding():
     assert np.square(line.estimate(unseen) - target).mean() < 2e-15
 
 
+@pytest.mark.slow
 def test_least_squares_bits_do_not_depend_on_the_threads_at_hand():
     windows, target = make_windows(20_000, length=40)
 

@@ -34,6 +34,7 @@ def temporaries(folder):
     return [path.name for path in folder.iterdir() if path.name.endswith(".tmp")]
 
 
+@pytest.mark.slow
 def test_of_two_writers_the_second_waits_and_its_file_is_whole(tmp_path, caplog):
     path = tmp_path / "out"
     first = start(path, b"a" * 1000, 1.0)
@@ -46,6 +47,7 @@ def test_of_two_writers_the_second_waits_and_its_file_is_whole(tmp_path, caplog)
     assert temporaries(tmp_path) == []
 
 
+@pytest.mark.slow
 def test_many_writers_of_one_path_each_write_it_whole(tmp_path):
     path = tmp_path / "out"
     writers = [SPAWN.Process(target=write_bytes, args=(path, bytes([number]) * 10**6)) for number in range(16)]

@@ -49,7 +49,7 @@ def design(count):
     chosen = []
     seen = {size: set() for size in (2, 3)}
     for _ in range(count):
-        some = drawn.sample(everything, 300)
+        some = drawn.sample(everything, 60)
         chosen.append(max(some, key=lambda one: [len(choices(one, size) - seen[size]) for size in seen]))
         for size in seen:
             seen[size] |= choices(chosen[-1], size)

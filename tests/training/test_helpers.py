@@ -69,6 +69,7 @@ def test_an_error_in_a_helper_is_raised_here_and_the_next_message_is_answered(st
     helper.wait()
 
 
+@pytest.mark.slow
 def test_a_message_larger_than_any_buffer_arrives(start):
     def work(message):
         assert message == b"x" * 10**8

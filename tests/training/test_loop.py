@@ -63,6 +63,7 @@ def weights_after(**changes):
     return [weights.detach().clone() for weights in network.parameters()]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("output", "head"), [("quadrature", "last"), ("analytic", "last"), ("analytic", "every")])
 def test_training_equals_the_same_loop_written_in_plain_torch(output, head):
     """Independent of ours in all but the order of the windows and the initial weights."""

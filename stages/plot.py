@@ -42,12 +42,14 @@ def main() -> None:
     take_none("stages.plot", __doc__)
     params = load_params(Params)
     axis = TimeAxis.of(params.generate)
-    # Predictions may not fit in memory: they are read a row group at a time, once for each use.
+    # All is read before the first picture is drawn, so that a damaged file is refused at once. Predictions may not fit
+    # in memory: they are read a row group at a time, once for each use.
     columns = (*WINDOW_COLUMNS, *ESTIMATE_COLUMNS, *(IN_PHASE_COLUMNS[:1] if params.output == "analytic" else ()))
     read = partial(read_row_groups, Path("data/predictions.parquet"), columns)
     first, worst, fastest = figures.choose_windows(read(), params.plot.windows)
     snapshots = read_windows(Path("data/snapshots.parquet"), SNAPSHOT_COLUMNS, leading=SNAPSHOT_COLUMNS)
     history = read_history(Path("metrics/history.csv"), DigestList(Path("data/digests/train.sha256")))
+    floor = read_floor(params.output)
     tables = error_tables.make_tables(read, params.plot.bins)
     sizes = tables.pop("size")
     wide, narrow = (
@@ -62,7 +64,7 @@ def main() -> None:
         for narrow in (False, True)
     )
     pictures = wide | {
-        "learning_curves.svg": figures.learning_curves(history, read_floor(params.output)),
+        "learning_curves.svg": figures.learning_curves(history, floor),
         "error_by_size.svg": error_figures.error_by_size(sizes),
         "error_by_position.svg": error_figures.error_by_position(tables["position"]),
         "training.gif": animation.training(snapshots, axis),

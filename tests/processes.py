@@ -14,11 +14,13 @@ SECONDS = 300.0
 
 
 def rest_of(process):
-    """Returns the rest of a program's standard output and standard error, once all that write to them have ended.
+    """Ends a program's input; returns the rest of its output and its errors, once all that write to them have ended.
 
     As `communicate` does, and with the lines that a `readline` has read ahead. If one of those does not end, fails with
     a list of them, and kills them, so that no other test finds them.
     """
+    if process.stdin is not None:
+        process.stdin.close()
     pipes = [pipe for pipe in (process.stdout, process.stderr) if pipe is not None]
     deadline = time.monotonic() + SECONDS
     with ThreadPoolExecutor(2) as readers:

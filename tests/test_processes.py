@@ -26,9 +26,9 @@ def test_a_program_that_does_not_end_is_told_and_killed_with_what_it_started(mon
 
 
 def test_a_program_that_ends_is_read_to_its_end():
-    process = subprocess.Popen(
-        ["sh", "-c", "echo 1; echo 2; sleep 0.1; echo 3; exit 3"], stdout=subprocess.PIPE, text=True
-    )
+    """Also one that ends with its input, and what a readline has read ahead."""
+    program = ["sh", "-c", "echo 1; echo 2; cat; sleep 0.1; echo 3; exit 3"]
+    process = subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert process.stdout.readline() == "1\n"
     assert rest_of(process) == ("2\n3\n", None)
     assert process.returncode == 3

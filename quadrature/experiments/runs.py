@@ -58,7 +58,7 @@ def _short(name: str, ref: str, commit: str) -> str:
 
 
 def _natural(name: str) -> list[str]:
-    return [part.zfill(9) for part in re.split(r"(\d+)", name)]  # 10 after 9
+    return [part.zfill(9) if part.isdigit() else part for part in re.split(r"(\d+)", name)]  # 10 after 9
 
 
 def read_run(name: str) -> Run:

@@ -133,8 +133,9 @@ def test_a_queue_that_runs_is_never_seen_half_done(project):
         project.git("update-ref", f"refs/exps/{name}", commit)
     (project.path / ".dvc/tmp/exps/run/0123").mkdir(parents=True)
     project.experiment("done-10", 0.6)
+    project.experiment("zz", 0.6)
     project.experiment("done-9", 0.6)
-    assert experiment_names() == (["done-9", "done-10"], 0)
+    assert experiment_names() == (["done-9", "done-10", "zz"], 0)
 
 
 def damage_tree(project):

@@ -12,7 +12,7 @@ import pytest
 
 from tests import forks
 
-LIMIT = 500
+LIMIT = 900
 """The most processor time that `make test` may take, in imports of torch."""
 
 _BEGAN = pytest.StashKey[float]()

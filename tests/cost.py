@@ -12,7 +12,7 @@ import pytest
 
 from tests import forks
 
-LIMIT = 900
+LIMIT = 1200
 """The most processor time that `make test` may take, in imports of torch."""
 
 _BEGAN = pytest.StashKey[float]()

@@ -12,7 +12,7 @@ import pytest
 
 from tests import forks
 
-LIMIT = 1200
+LIMIT = 500
 """The most processor time that `make test` may take, in imports of torch."""
 
 _BEGAN = pytest.StashKey[float]()

@@ -29,13 +29,15 @@ def rest_of(process):
             process.wait(SECONDS)
             for text in texts.values():
                 text.result(deadline - time.monotonic())
-        except (subprocess.TimeoutExpired, TimeoutError):
-            left = _family(process.pid)
+        except BaseException as error:  # of any kind: nothing may be left
+            left = _involved(process, pipes)
             told = "\n".join(map(_describe, left))
             for each in left:
                 with suppress(psutil.NoSuchProcess):
                     each.kill()
             process.wait()
+            if not isinstance(error, subprocess.TimeoutExpired | TimeoutError):
+                raise
             raise AssertionError(f"{process.args} has not ended after {SECONDS:g} seconds:\n{told}") from None
         finally:
             wait(texts.values())
@@ -44,19 +46,27 @@ def rest_of(process):
     return tuple(texts[pipe].result() if pipe else None for pipe in (process.stdout, process.stderr))
 
 
-def _family(pid):
-    """Returns the process of an id, those that it started, and those in the session that it leads."""
-    found = {each for each in psutil.process_iter() if _session(each.pid) == pid}
+def _involved(process, pipes):
+    """Returns a program's process, those that it started, and all others that have its pipes open."""
+    files = {_identity(os.fstat(pipe.fileno())) for pipe in pipes}
+    found = {each for each in psutil.process_iter() if each.pid != os.getpid() and _open_files(each.pid) & files}
     with suppress(psutil.NoSuchProcess):
-        process = psutil.Process(pid)
-        found |= {process, *process.children(recursive=True)}
+        own = psutil.Process(process.pid)
+        found |= {own, *own.children(recursive=True)}
     return sorted(found, key=lambda each: each.pid)
 
 
-def _session(pid):
-    with suppress(OSError):
-        return os.getsid(pid)
-    return None
+def _open_files(pid):
+    """Returns the identities of a process's open files, as Linux tells them."""
+    found = set()
+    for path in Path(f"/proc/{pid}/fd").glob("*"):
+        with suppress(OSError):
+            found.add(_identity(path.stat()))
+    return found
+
+
+def _identity(status):
+    return status.st_dev, status.st_ino
 
 
 def _describe(process):

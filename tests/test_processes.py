@@ -10,18 +10,18 @@ from tests.processes import rest_of
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("is_leader", [False, True])
-def test_a_program_that_does_not_end_is_told_and_killed_with_what_it_started(monkeypatch, is_leader):
+@pytest.mark.parametrize("goes", [False, True])
+def test_a_program_that_does_not_end_is_told_and_killed_with_what_it_started(monkeypatch, goes):
     monkeypatch.setattr(processes, "SECONDS", 0.2)
     process = subprocess.Popen(
-        # The shell goes once both have begun, if it leads a session by which they are found.
-        ["sh", "-c", "sleep 1001 & sleep 1002 & echo $!; " + ("exit 3" if is_leader else "wait")],
-        stdout=subprocess.PIPE, text=True, start_new_session=is_leader,
+        # If the shell goes, what it started is known by the pipe alone.
+        ["sh", "-c", "sleep 1001 & sleep 1002 & echo $!; " + ("exit 3" if goes else "wait")],
+        stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
     later = psutil.Process(int(process.stdout.readline()))
     with pytest.raises(AssertionError, match=r"(?s)not ended after 0\.2 seconds:.*: sleep 1001 .*: sleep 1002 "):
         rest_of(process)
-    assert process.returncode == (3 if is_leader else -9)
+    assert process.returncode == (3 if goes else -9)
     assert later.wait(10) is None  # not its parent: no exit code
 
 

@@ -13,6 +13,8 @@ from quadrature.experiments.revisions import metrics_of
 from quadrature.runtime.errors import DataError, ParameterError
 from tests.checkout import PROJECT, Checkout, git
 
+pytestmark = pytest.mark.slow
+
 METRICS = {"mse": 0.00291, "excess": 0.0134, "windows": 8192, "baselines": {"zero": 0.5}}
 RULES = """
 rules:
@@ -50,7 +52,6 @@ def gate(checkout, *arguments):
     return result, {row[1].rpartition(":")[2]: row for row in rows}
 
 
-@pytest.mark.slow
 @pytest.mark.committed_results
 def test_the_projects_own_metrics_pass_its_own_gates(committed, tmp_path):
     """A rule against main compares them with themselves."""
@@ -67,7 +68,6 @@ def test_the_projects_own_metrics_pass_its_own_gates(committed, tmp_path):
     assert rows["excess"][4] == "at most 0.005"
 
 
-@pytest.mark.slow
 def test_metrics_that_keep_to_the_rules_pass(committed):
     git("switch", "--quiet", "main", cwd=committed.path)
     result, rows = gate(committed)
@@ -81,7 +81,6 @@ def test_metrics_that_keep_to_the_rules_pass(committed):
     assert [line.split()[:2] for line in printed[2:]] == [["pass", row[1]] for row in rows.values()]
 
 
-@pytest.mark.slow
 def test_a_run_is_held_against_the_revision_on_the_command_line_in_place_of_those_in_the_rules(committed):
     git("switch", "--quiet", "main", cwd=committed.path)
     path = committed.path / "metrics/test.json"
@@ -99,7 +98,6 @@ def test_a_run_is_held_against_the_revision_on_the_command_line_in_place_of_thos
     assert (rows["excess"][0], rows["excess"][3]) == ("pass", "0.02")
 
 
-@pytest.mark.slow
 def test_a_revision_that_is_not_there_is_exit_code_2(committed):
     result, rows = gate(committed, "--against=no-such")
     assert result.returncode == 2
@@ -115,7 +113,6 @@ def test_a_revision_that_is_not_there_is_named(committed, monkeypatch, revision)
         metrics_of(Path("metrics/test.json"), revision)
 
 
-@pytest.mark.slow
 def test_where_git_has_no_commit_or_dvc_no_project_that_is_told_in_one_line(tmp_path):
     shutil.copy(PROJECT / "gates.yaml", tmp_path)
     git("init", "--quiet", cwd=tmp_path)
@@ -181,7 +178,6 @@ def below(committed, tmp_path):
     return Checkout(root / "sub/project")
 
 
-@pytest.mark.slow
 def test_in_a_project_below_the_repositorys_root_its_own_metrics_are_compared(below):
     own = json.loads((below.path / "metrics/test.json").read_text())["mse"]
     put_results(below, mse=0.004)

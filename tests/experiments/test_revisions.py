@@ -14,6 +14,8 @@ from quadrature.experiments.runs import experiment_names, read_run
 from quadrature.runtime.errors import DataError, GitError, ParameterError
 from tests.experiments.conftest import FILES, LOCK
 
+pytestmark = pytest.mark.slow
+
 MSE = Path("metrics/test.json")
 
 

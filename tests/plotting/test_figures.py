@@ -13,6 +13,8 @@ from quadrature.storage.history import History, Record
 from quadrature.storage.windows import ESTIMATE_COLUMNS
 from tests.signals.test_waves import draw, settings
 
+pytestmark = pytest.mark.slow
+
 PARAMS = settings(windows={"train": 1, "validation": 1, "test": 300})
 AXIS = TimeAxis.of(PARAMS)
 TURN = 2.0 * np.pi
@@ -134,7 +136,6 @@ def test_the_learning_curves_are_the_historys(pictures):
     assert rates.get_ylim()[0] == 0.0
 
 
-@pytest.mark.slow
 def test_the_excess_of_training_is_its_error_against_the_best_estimate_over_the_floor(monkeypatch):
     keep_figures(monkeypatch)
     records = [Record(0.5, 8, 0.01, 0.3, 0.2), Record(1.0, 16, 0.0, 0.0031, 0.003)]
@@ -198,7 +199,6 @@ def test_the_worst_windows_say_their_errors(pictures, columns):
     assert [title.partition(", error ")[2] for title in titles] == [f"{each:.2g}" for each in np.sort(errors)[:-5:-1]]
 
 
-@pytest.mark.slow
 def test_on_a_narrow_page_panels_are_one_below_the_other(columns, tables, monkeypatch):
     keep_figures(monkeypatch)
     first, _, fastest = choose_windows([columns], 6)

@@ -17,6 +17,8 @@ from quadrature.storage.files import replacing, write_json
 from tests.checkout import OWN_PARAMETERS, PROJECT
 from tests.processes import rest_of
 
+pytestmark = pytest.mark.slow
+
 PROGRAM = """
 import time
 from pathlib import Path
@@ -90,7 +92,6 @@ def test_a_command_that_is_done_ends_at_once():
     assert (done.returncode, done.stdout) == (0, "done\n")
 
 
-@pytest.mark.slow
 def test_a_command_needs_no_standard_output_and_no_standard_error():
     command = ["sh", "-c", 'exec "$@" >&-', "sh", sys.executable, "-c", PROGRAM.format(body="pass")]
     assert subprocess.run(command, check=False).returncode == 0
@@ -103,7 +104,6 @@ def test_a_command_needs_no_standard_output_and_no_standard_error():
     assert subprocess.run(command, check=False).returncode == 0
 
 
-@pytest.mark.slow
 def test_a_full_disk_and_a_file_out_of_reach_are_one_line():
     result = run("Path('/dev/full').write_text('x')")
     assert (result.returncode, result.stderr.count("\n")) == (74, 1)
@@ -151,7 +151,6 @@ def test_a_signal_ends_a_command_with_75_and_leaves_no_temporary_file(tmp_path, 
     assert list(tmp_path.iterdir()) == [target]
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 @pytest.mark.parametrize("library", ["multiarray", "libc10.", "libtorch_cpu.", "libtorch_python.", "_C."])
 @pytest.mark.parametrize(
@@ -260,14 +259,12 @@ def test_a_command_says_what_it_is_for(name, monkeypatch, capsys):
     assert f"\n{COMMANDS[name].capitalize()[:1]}{COMMANDS[name][1:]}.\n" in capsys.readouterr().out
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("late", [False, True], ids=["at work", "before its first line"])
 @pytest.mark.parametrize("by_dvc", [True, False])
 def test_a_stage_ends_with_the_dvc_that_started_it_and_other_commands_go_on(tmp_path, by_dvc, late):
     assert_ends_with_its_parent(tmp_path, {"DVC_ROOT": "/"} if by_dvc else {}, late)
 
 
-@pytest.mark.slow
 def test_a_process_of_several_ends_with_the_launcher_that_started_it(tmp_path):
     assert_ends_with_its_parent(tmp_path, {"TORCHELASTIC_RUN_ID": "7", "RANK": "1", "WORLD_SIZE": "2"}, late=False)
 

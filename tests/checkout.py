@@ -52,6 +52,7 @@ class Checkout:
         self.path = path
         self.env = {name: value for name, value in os.environ.items() if name not in CALLERS}
         self.env["QUADRATURE_STATE_DIR"] = f"{path}.state"
+        self.env["SHELL"] = "/bin/sh"  # DVC starts stages with it; the developer may have another
         self.env["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 
     @classmethod

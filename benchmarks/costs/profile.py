@@ -94,9 +94,9 @@ def main(empty_runs: int = 10) -> None:
         subprocess.run(["git", "clone", "--quiet", PROJECT, clone], check=True)
         pipeline = clone / "dvc.yaml"
         text = pipeline.read_text()
-        pipeline.write_text(text.replace("cmd: python -m stages.", "cmd: python -m benchmarks.costs.profile "))
+        pipeline.write_text(text.replace("python -m stages.", "python -m benchmarks.costs.profile "))
         whole = seconds_of_dvc(clone)
-        stages = [line.rpartition(".")[2] for line in text.splitlines() if "cmd: python -m stages." in line]
+        stages = [line.rpartition(".")[2] for line in text.splitlines() if "python -m stages." in line]
         found = {stage: json.loads((Path(folder) / f"{stage}.json").read_text()) for stage in stages}
         empty = statistics.median(seconds_of_dvc(clone) for _ in range(empty_runs))
     working = sum(spent["all"] for spent in found.values())

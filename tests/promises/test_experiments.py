@@ -229,6 +229,7 @@ def test_a_search_goes_on_where_it_stopped_and_names_the_best_trial(finished, tm
 
 @pytest.mark.slow
 def test_a_search_that_is_ended_ends_dvc_and_its_stage(finished, tmp_path):
+    """Dash, the /bin/sh of Debian, stays between DVC and the command that it runs, unless that begins with `exec`."""
     checkout = finished.copy(tmp_path / "ended")
     process = start(checkout, *QUADRATURE, "tune", "train.epochs=100000,1000000", "--trials", "1")
     while "epoch 1 of" not in (line := process.stdout.readline()):

@@ -127,7 +127,7 @@ def test_a_stage_declares_the_parameters_it_reads(name):
 @pytest.mark.parametrize("name", PIPELINE)
 def test_a_stage_is_described_and_started_as_the_layout_says(name):
     assert PIPELINE[name]["desc"]
-    assert PIPELINE[name]["cmd"] == f"python -m stages.{name}"
+    assert PIPELINE[name]["cmd"] == f"exec python -m stages.{name}"
 
 
 def test_metrics_stay_in_git_at_stage_level():

@@ -13,18 +13,16 @@ experiments take. So the cost of a step is measured apart, with all networks tak
 import math
 import statistics
 import sys
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import pandas as pd
 import torch
 from matplotlib.axes import Axes
-from matplotlib.axis import Axis
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from benchmarks.pages import write_section
+from benchmarks.studies.axes import mark_decades
 from benchmarks.studies.experiments import finished_experiments, run_dvc, set_params, value_at
 from benchmarks.turns import take_turns, timed
 from quadrature.network.device import set_up_device
@@ -138,7 +136,7 @@ def draw(summary: pd.DataFrame) -> None:
             ylabel="excess over the floor",
         )
         widths.set_title("Cells and widths (numbers: hidden size)")
-        spell(widths.xaxis, lambda cost: f"{cost:g}")
+        mark_decades(widths.xaxis)
         widths.legend()
 
         labels = list(KINDS.values())
@@ -152,15 +150,8 @@ def draw(summary: pd.DataFrame) -> None:
         kinds.set_title("Heads at hidden size 32")
         for panel in (widths, kinds):
             panel.set_yscale("log")
-            spell(panel.yaxis, lambda excess: f"{100 * excess:g} %")
+            mark_decades(panel.yaxis, percent=True)
         figure.savefig(PICTURE, metadata={"Date": None})
-
-
-def spell(axis: Axis, label: Callable[[float], str]) -> None:
-    """Marks 1, 2 and 5 of each decade of a logarithmic axis."""
-    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-    axis.set_major_formatter(FuncFormatter(lambda value, _: label(value)))
-    axis.set_minor_formatter(NullFormatter())
 
 
 def plot(panel: Axes, cell: str, at: pd.Series, points: pd.DataFrame, joined: bool = True) -> None:

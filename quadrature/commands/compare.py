@@ -3,6 +3,7 @@
 import argparse
 import json
 import logging
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -77,6 +78,11 @@ def to_json(settings: Sequence[Setting], metrics: Sequence[str]) -> str:
     return json.dumps(found, indent=2, default=str) + "\n"
 
 
+def _as_json(value: object) -> object:
+    """Returns a metric, None if JSON has no such number."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
 def described(setting: Setting) -> dict[str, object]:
     """Returns a setting as in the JSON output."""
     return {
@@ -85,7 +91,7 @@ def described(setting: Setting) -> dict[str, object]:
         "metrics": {
             metric: {
                 **statistic._asdict(),
-                "runs": {run.name: run.metrics.get(metric) for run in setting.runs},
+                "runs": {run.name: _as_json(run.metrics.get(metric)) for run in setting.runs},
                 "difference": setting.differences[metric]._asdict() if metric in setting.differences else None,
             }
             for metric, statistic in setting.figures.items()

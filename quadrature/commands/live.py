@@ -9,7 +9,7 @@ there is no estimate: before the first window is full, and while a missing sampl
 import argparse
 import logging
 import math
-import signal
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -42,16 +42,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(arguments: argparse.Namespace) -> None:
     """Answers until standard input ends."""
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # if the reader stops, end as `cat` does
     set_up_device("cpu", threads=1)
     live, rate, is_warned = follow(load_model(arguments.model)), arguments.rate, False
     before: tuple[float, float] | None = None
-    with standard("input") as samples, standard("output") as output:
+    with standard("output") as output:
         output.write(",".join(COLUMNS if rate is None else (*COLUMNS, "frequency_hz")) + "\n")
         output.flush()
-        number = 0
-        while line := samples.buffer.readline(_MAX_LINE):
-            number += 1
+        for number, line in enumerate(_lines(), start=1):
             with np.errstate(all="ignore"):  # an estimate that is not finite is refused
                 found = live.update(_sample(line, number))
             if found is not None and not all(map(math.isfinite, found)):
@@ -65,6 +62,12 @@ def main(arguments: argparse.Namespace) -> None:
             if not is_warned and number % COMPARED == 0 and (words := live.likeness.describe()) is not None:
                 logging.warning("%s", words)
                 is_warned = True
+
+
+def _lines() -> Iterator[bytes]:
+    with standard("input") as samples:
+        while line := samples.buffer.readline(_MAX_LINE):
+            yield line
 
 
 def _sample(line: bytes, number: int) -> float:

@@ -9,7 +9,6 @@ not filter the input: its `in_phase` is the samples, and amplitude, phase and fr
 import argparse
 import logging
 import shutil
-import signal
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
@@ -243,8 +242,5 @@ def _find_output(place: Place, folder: Path, asked: Format | None, kind: InputFo
 
 def _send(result: BinaryIO) -> None:
     """Copies a file to standard output."""
-    if hasattr(signal, "SIGPIPE"):
-        # If the reader stops, end as `cat` does; nothing is left to clean.
-        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     with result, standard("output") as output:
         shutil.copyfileobj(result, output.buffer)

@@ -9,6 +9,7 @@ from pathlib import Path
 from quadrature.experiments.comparison import compare, metrics_found
 from quadrature.experiments.comparison_page import write_page
 from quadrature.experiments.dvc_command import dvc, refuse_shallow
+from quadrature.experiments.revisions import commit_of
 from quadrature.experiments.runs import Run, experiment_names, readable
 from quadrature.experiments.setting_tables import as_text, by_task
 from quadrature.runtime.arguments import whole_number
@@ -35,6 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(arguments: argparse.Namespace) -> None:
     """Runs the grid and compares its runs. Raises QuadratureError if an experiment failed."""
     refuse_shallow()
+    commit_of("HEAD")  # where the experiments begin: it stays the same if a commit is made meanwhile
     for value in arguments.values:
         if not re.match(r"[\w.]+=.", value):
             raise ParameterError(f"{value} is not a parameter with values; write train.seed=0,1")
@@ -70,7 +72,11 @@ def show(runs: Sequence[Run]) -> None:
 
 def reason_of(name: str) -> str:
     """Returns the last line that a failed experiment wrote before DVC's own."""
-    lines = [line for line in dvc("queue", "logs", name, captured=True).splitlines() if line.strip()]
+    try:
+        log = dvc("queue", "logs", name, captured=True)
+    except QuadratureError:
+        return "DVC has no log of it, and says why above"
+    lines = [line for line in log.splitlines() if line.strip()]
     own = next(
         (number for number, line in enumerate(lines) if line.startswith("ERROR: failed to reproduce")), len(lines)
     )

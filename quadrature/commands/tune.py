@@ -9,6 +9,8 @@ from pathlib import Path
 from quadrature.experiments.comparison import compare, metrics_found
 from quadrature.experiments.comparison_page import write_page
 from quadrature.experiments.dvc_command import dvc, refuse_shallow
+from quadrature.experiments.git import git
+from quadrature.experiments.revisions import commit_of
 from quadrature.experiments.search import Trial, parse_ranges, recall, suggest
 from quadrature.experiments.search_figure import draw
 from quadrature.experiments.setting_tables import as_text, by_task
@@ -57,15 +59,19 @@ def main(arguments: argparse.Namespace) -> None:
     if len(memory.trials) >= wanted:
         logging.info("%s trials within these ranges are there; raise --trials, or choose another --name", wanted)
     while len(memory.trials) < wanted and failures < FAILURES:
-        number += 1
+        number, failures = number + 1, failures + 1
+        refuse_moved_head()
         params, before = suggest(ranges, memory.trials, number), len(memory.trials)
         try:
             run(f"{name}-{number}", params)
         except QuadratureError as error:
             logging.warning("%s-%d failed (%s): %s", name, number, in_words(params), error)
+            continue
         memory = recall(name, metric, ranges)
-        failures = 0 if len(memory.trials) > before else failures + 1
-        if not failures:
+        if len(memory.trials) == before:
+            logging.warning("%s-%d has no %s", name, number, metric)
+        else:
+            failures = 0
             logging.info(
                 "%s-%d: %s %.4g (%s); best of %d: %s, %.4g",
                 name, number, metric, memory.trials[-1].value, in_words(params),
@@ -76,6 +82,15 @@ def main(arguments: argparse.Namespace) -> None:
     if failures:
         raise QuadratureError(
             f"{failures} trials failed one after another, or have no {metric}; their lines above say why"
+        )
+
+
+def refuse_moved_head() -> None:
+    """Raises QuadratureError if HEAD is not where the search began: its experiments begin there."""
+    begun, now = commit_of("HEAD"), git("rev-parse", "HEAD").decode().strip()
+    if now != begun:
+        raise QuadratureError(
+            f"HEAD has moved from {begun[:7]} to {now[:7]}; go back to continue the search, or start another one here"
         )
 
 

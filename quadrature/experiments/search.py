@@ -5,6 +5,7 @@ So a search that was stopped goes on where it stopped, `dvc exp push` shares it,
 
 import math
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -36,7 +37,11 @@ class Trial(NamedTuple):
 
 def parse_ranges(texts: Sequence[str]) -> dict[str, BaseDistribution]:
     """Returns the ranges of NAME=LOW..HIGH and NAME=VALUE,VALUE. Raises ParameterError for another text."""
-    return dict(_parse_range(text) for text in texts)
+    ranges = [_parse_range(text) for text in texts]
+    for name, count in Counter(name for name, _ in ranges).items():
+        if count > 1:
+            raise ParameterError(f"{name} is given {count} times; give it one range")
+    return dict(ranges)
 
 
 def _parse_range(text: str) -> tuple[str, BaseDistribution]:
@@ -47,7 +52,11 @@ def _parse_range(text: str) -> tuple[str, BaseDistribution]:
     if ".." not in values:
         return name, CategoricalDistribution([_value(text, each) for each in values.split(",")])
     low, high = (_value(text, each) for each in values.split("..", 1))
-    if isinstance(low, bool | str | None) or isinstance(high, bool | str | None) or not low < high:
+    if (
+        isinstance(low, bool | str | None)
+        or isinstance(high, bool | str | None)
+        or not -math.inf < low < high < math.inf
+    ):
         raise ParameterError(f"{text} is not a range; write its lower end first, as in 0.01..0.1")
     log = low > 0 and high >= LOGARITHMIC * low
     if isinstance(low, int) and isinstance(high, int):
@@ -57,6 +66,8 @@ def _parse_range(text: str) -> tuple[str, BaseDistribution]:
 
 def _value(text: str, value: str) -> bool | int | float | str | None:
     """Returns a value as params.yaml has it."""
+    if not value.strip():
+        raise ParameterError(f"{text} has an empty value; write null for none")
     try:
         found = yaml.safe_load(value)
     except yaml.YAMLError:

@@ -14,6 +14,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogFormatterSciNotation
 from numpy.typing import NDArray
@@ -224,5 +225,5 @@ def style() -> Iterator[None]:
 def svg(figure: Figure) -> bytes:
     """Returns a figure made within `style` as SVG, without a date: the same figure has the same bytes."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="svg", metadata={"Date": None})
+    FigureCanvasSVG(figure).print_svg(buffer, metadata={"Date": None})  # savefig would draw twice
     return buffer.getvalue()

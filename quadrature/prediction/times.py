@@ -111,6 +111,8 @@ def _steps(times: pa.Array) -> tuple[NDArray[np.float64], str]:
     values = times.to_numpy(zero_copy_only=False)
     if values.dtype.kind in "mM":
         return np.diff(values) / np.timedelta64(1, "s"), " s"
+    if values.dtype.kind == "u":  # differences of unsigned numbers are never negative
+        return np.diff(values.astype(np.uint64)).view(np.int64).astype(np.float64), ""
     return np.diff(values).astype(np.float64), ""
 
 

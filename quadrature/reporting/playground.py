@@ -94,13 +94,16 @@ def sliders(model: Blueprint, task: GenerateParams) -> Sequence[Slider]:
     seen = _seen(model, task)
     (slow, fast), (_, high), (_, noise) = seen["frequency"], seen["amplitude"], seen["noise"]
     low, most = seen["offset"]
+    widest = max(high, abs(low), abs(most))
     hertz = "" if task.rate is None else "Hz"
     return (
         Slider("phase", "degrees", 0.0, 360.0, 60.0, None),
-        Slider("frequency", hertz, 0.5 * slow, 1.5 * fast, (slow + fast) / 2.0, seen["frequency"]),
+        Slider(
+            "frequency", hertz, slow - 0.5 * abs(slow), fast + 0.5 * abs(fast), (slow + fast) / 2.0, seen["frequency"]
+        ),
         Slider("amplitude", "", 0.0, 1.5 * high, high, seen["amplitude"]),
         Slider("noise", "standard deviation", 0.0, max(3.0 * noise, 0.3 * high), noise, (0.0, noise)),
-        Slider("offset", "", -max(high, most), max(high, most), 0.0, (min(0.0, low), max(0.0, most))),
+        Slider("offset", "", -widest, widest, min(max(0.0, low), most), (min(0.0, low), max(0.0, most))),
     )
 
 

@@ -20,6 +20,9 @@ from quadrature.runtime.unchanged import watch_inputs
 
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
+_TABS = ("\t", "--delimiter=\t")
+"""Arguments that separate the fields of a CSV file."""
+
 _PARENT_SECONDS = 0.5
 """Seconds between checks that the parent process is alive."""
 
@@ -116,20 +119,31 @@ def held_back() -> Iterator[Callable[[], str | None]]:
 
 @contextmanager
 def standard(name: Literal["input", "output"]) -> Iterator[TextIO]:
-    """Yields standard input or output, flushed at the end. Raises OSError if the stream is closed or fails."""
+    """Yields standard input or output, flushed at the end. Raises OSError if the stream is closed or fails.
+
+    If the reader of the output has left, as `head` does, the process ends without a word, as `cat` does.
+    """
     stream = sys.stdin if name == "input" else sys.stdout
     with naming(f"standard {name}"):
         if stream is None:
             raise OSError(errno.EBADF, os.strerror(errno.EBADF))
-        yield stream
-        if name == "output":
-            stream.flush()
+        if name == "input":
+            os.set_blocking(stream.fileno(), True)  # another program may share it: a pause would look like its end
+        try:
+            yield stream
+            if name == "output":
+                stream.flush()
+        except BrokenPipeError:
+            if name == "output" and hasattr(signal, "SIGPIPE"):
+                signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+                signal.raise_signal(signal.SIGPIPE)
+            raise
 
 
 def _check_arguments(arguments: Sequence[str]) -> None:
     """Refuses control characters and bytes that are not UTF-8: arrow takes neither, and a log line cannot show them."""
     for argument in arguments:
-        if _UNPRINTABLE.search(argument):
+        if _UNPRINTABLE.search(argument) and argument not in _TABS:
             raise ParameterError(f"{reprlib.repr(argument)} holds characters that cannot be printed; rename the file")
         if argument.startswith("--") and argument.endswith("=--"):  # argparse makes an empty list of it
             raise ParameterError(f"{argument} names nothing; write ./-- for a file of that name")

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv
 
 from quadrature.runtime.errors import DataError
@@ -14,10 +15,12 @@ from quadrature.tables.dialect import Dialect
 from quadrature.tables.refusing import check_names, refusing
 
 _BLOCK = 2**20  # bytes of a CSV file held at once, and the longest line
+_LEADING_ZERO = r"^\s*[-+]?0[0-9xX]"  # a number would lose it, as in a serial number
+_LONG = r"^\s*[-+]?[0-9]{16,}\s*$"  # float64 would round it
 
 
 def csv_schema(label: str, path: Path, dialect: Dialect, typed: bool) -> pa.Schema:
-    """Returns the columns of a CSV file, as text; with `typed`, of the first type that fits all their values.
+    """Returns the columns of a CSV file, as text; with `typed`, of the first type that keeps all their values.
 
     The types are whole numbers, numbers and text; the file is read once to find them. A file without a header has the
     columns input_0, input_1 and so on, or input if it has only one. Raises DataError.
@@ -97,6 +100,9 @@ def _infer_types(label: str, path: Path, text: pa.Schema, dialect: Dialect) -> p
 def _can_be(column: pa.Array, kind: pa.DataType, dialect: Dialect) -> bool:
     if kind == pa.string():
         return True
+    lost = _LEADING_ZERO if kind == pa.int64() else f"{_LEADING_ZERO}|{_LONG}"
+    if pc.any(pc.match_substring_regex(column, lost)).as_py():
+        return False
     try:
         dialect.numbers(column, kind)
     except pa.ArrowInvalid:

@@ -4,6 +4,7 @@ The file is read a part at a time. What does not fit raises ValueError, with the
 """
 
 import codecs
+import re
 from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
@@ -19,6 +20,8 @@ _SIGNATURES = {
     b"\x28\xb5\x2f\xfd": "a Zstandard file; let its name end in .csv.zst, or unpack it",
     b"PK\x03\x04": "a spreadsheet or a zip file; export it as CSV, or unpack it",
 }
+_CLOSING = re.compile(rb'[^"]*(?:""[^"]*)*"(?!")')
+"""The rest of a quoted field: a quote in it is doubled."""
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
@@ -51,7 +54,7 @@ def open_text(path: Path, dialect: Dialect) -> TextStream:
     """Opens a CSV file."""
     parts = _decode(_read(path), dialect)
     if dialect.comment is not None:
-        parts = _drop_comments(parts, dialect.comment.encode())
+        parts = _drop_comments(parts, dialect.comment.encode(), dialect.delimiter.encode())
     blanks = b" \t\r\n".replace(dialect.delimiter.encode(), b"")
     return TextStream(_drop_blank_end(parts, blanks))
 
@@ -100,8 +103,9 @@ def _check_signature(begin: bytes, is_utf8: bool, dialect: Dialect) -> None:
         raise ValueError(f"it begins as UTF-16 does{dialect.advise('; give --encoding utf-16')}")
 
 
-def _drop_comments(parts: Iterator[bytes], comment: bytes) -> Iterator[bytes]:
+def _drop_comments(parts: Iterator[bytes], comment: bytes, delimiter: bytes) -> Iterator[bytes]:
     """Drops the lines that begin with `comment`, after blanks, except inside quotes."""
+    opening = re.compile(rb'(?:^|%s)"' % re.escape(delimiter))
     rest, is_quoted = b"", False
     for part in chain(parts, [None]):
         lines = (rest + (part or b"")).splitlines(keepends=True)
@@ -110,10 +114,18 @@ def _drop_comments(parts: Iterator[bytes], comment: bytes) -> Iterator[bytes]:
         for line in lines:
             if is_quoted or not line.lstrip(b" \t").startswith(comment):
                 kept.append(line)
-                is_quoted ^= line.count(b'"') % 2 == 1
+                is_quoted = _ends_quoted(line, opening, is_quoted)
         yield b"".join(kept)
         if len(rest) > _PART:
             raise ValueError(f"a line is longer than {_PART:,} characters")
+
+
+def _ends_quoted(line: bytes, opening: re.Pattern[bytes], is_quoted: bool) -> bool:
+    """Whether a quoted field goes on after a line. As for pyarrow, a quote opens one only where a field begins."""
+    position = 0
+    while found := _CLOSING.match(line, position) if is_quoted else opening.search(line, position):
+        position, is_quoted = found.end(), not is_quoted
+    return is_quoted
 
 
 def _drop_blank_end(parts: Iterator[bytes], blanks: bytes) -> Iterator[bytes]:

@@ -1,8 +1,10 @@
 """`python -m quadrature live` answers each sample before the next one comes, as `predict --hop 1 --at end` does."""
 
 import csv
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -17,6 +19,7 @@ from quadrature.network.ranges import measure
 from quadrature.prediction.live import follow
 from tests.checkout import PROJECT
 from tests.prediction.running import LENGTH, PARAMS, read, run
+from tests.processes import rest_of
 
 COLUMNS = ["in_phase", "quadrature", "amplitude", "phase", "frequency"]
 
@@ -110,6 +113,35 @@ def test_a_line_that_is_no_sample_ends_it_with_its_number(tmp_path, lines, last)
     rows, code, log = answers(tmp_path, lines)
     assert (code, log) == (65, last)
     assert len(rows) == len(lines) - 1
+
+
+@pytest.mark.slow
+def test_a_pause_of_a_pipe_that_does_not_wait_is_not_its_end(tmp_path):
+    make_model(tmp_path)
+    reader, writer = os.pipe()
+    os.set_blocking(reader, False)  # a program that shares the pipe may do so
+    command = [sys.executable, "-m", "quadrature", "live", "--model", tmp_path / "model.safetensors"]
+    with subprocess.Popen(command, cwd=PROJECT, stdin=reader, stdout=subprocess.PIPE, text=True) as process:
+        os.close(reader)
+        lines = [process.stdout.readline()]
+        for part in ("0.5\n0.", "25\n"):
+            os.write(writer, part.encode())
+            lines.append(process.stdout.readline())
+        os.close(writer)
+        assert rest_of(process)[0] == ""
+        assert process.returncode == 0
+    assert lines == [",".join(COLUMNS) + "\n", ",,,,\n", ",,,,\n"]
+
+
+@pytest.mark.slow
+def test_a_failing_input_is_told_as_such(tmp_path):
+    make_model(tmp_path)
+    command = [sys.executable, "-m", "quadrature", "live", "--model", tmp_path / "model.safetensors"]
+    with Path("/proc/self/mem").open("rb") as unreadable:  # nothing is at its begin
+        ended = subprocess.run(
+            command, cwd=PROJECT, stdin=unreadable, capture_output=True, text=True, timeout=60, check=False
+        )
+    assert (ended.returncode, ended.stderr.partition(";")[0]) == (74, "standard input: Input/output error")
 
 
 @pytest.mark.slow

@@ -54,6 +54,12 @@ def test_a_parameter_may_be_a_date_as_yaml_has_it():
     assert "2024-01-01" in to_json(settings, ["mse"])
 
 
+def test_json_has_null_for_a_metric_that_is_no_number():
+    text = to_json(compare([run("lost", math.nan), run("found", 1.0, train__seed=1)], ["mse"], "found"), ["mse"])
+    (setting,) = json.loads(text, parse_constant=pytest.fail)["settings"]  # NaN is not JSON
+    assert setting["metrics"]["mse"]["runs"] == {"lost": None, "found": 1.0}
+
+
 def test_only_seeds_that_both_settings_have_are_paired():
     lstm, _ = compare([*GRU[:2], *LSTM[1:]], ["mse"], "gru-0")
     assert lstm.name == "lstm-1"

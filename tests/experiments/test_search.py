@@ -4,8 +4,10 @@ import json
 
 import pytest
 
+from quadrature.commands.tune import refuse_moved_head
+from quadrature.experiments.revisions import commit_of
 from quadrature.experiments.search import parse_ranges, recall, suggest
-from quadrature.runtime.errors import ParameterError
+from quadrature.runtime.errors import ParameterError, QuadratureError
 from tests.experiments.conftest import FILES
 
 RANGES = ("train.learning_rate=0.001..0.1", "model.hidden_size=16..64", "model.cell=gru,lstm")
@@ -29,6 +31,9 @@ def test_a_range_is_searched_by_its_logarithm_if_it_is_wide():
         ("train.learning_rate=1..1", "is not a range; write its lower end first"),
         ("train.learning_rate=low..high", "is not a range; write its lower end first"),
         ("model.bias=false..true", "is not a range; write its lower end first"),
+        ("train.learning_rate=0..1e400", "is not a range; write its lower end first"),
+        ("train.learning_rate=-.inf..0", "is not a range; write its lower end first"),
+        ("model.cell=gru,", "has an empty value; write null for none"),
         ("model.cell=gru,[", "has a value that params.yaml cannot hold: ["),
     ],
 )
@@ -36,6 +41,19 @@ def test_another_text_is_refused(text, told):
     with pytest.raises(ParameterError) as caught:
         parse_ranges([text])
     assert str(caught.value).startswith(f"{text} {told}")
+
+
+def test_a_parameter_has_one_range():
+    with pytest.raises(ParameterError, match=r"^model\.cell is given 2 times; give it one range$"):
+        parse_ranges(["model.cell=gru,lstm", "model.num_layers=1..2", "model.cell=rnn,gru"])
+
+
+def test_a_search_ends_where_a_commit_is_made_meanwhile(project):
+    begun = commit_of("HEAD")
+    refuse_moved_head()
+    project.git("commit", "--quiet", "--allow-empty", "--message", "meanwhile")
+    with pytest.raises(QuadratureError, match=f"^HEAD has moved from {begun[:7]} to .{{7}}; go back to continue"):
+        refuse_moved_head()
 
 
 def finish(project, name, rate, error, cell="gru"):

@@ -157,6 +157,26 @@ def test_text_is_the_same_however_it_comes_in_parts(tmp_path, monkeypatch, part)
     assert found.decode().splitlines() == expected
 
 
+def test_a_quote_inside_a_field_hides_no_comment(tmp_path):
+    """Inches, for example: a quote opens a field only where the field begins."""
+    lines = [
+        "part,input",
+        '5" pipe,1',
+        "#no,99",
+        'a,"b ""c"" # kept',
+        '#kept"',
+        "# no",
+        'a"",2',
+        '"x"y",3',
+        "#no",
+        '6" pipe,4',
+        "#no",
+    ]
+    (tmp_path / "in.csv").write_text("\n".join(lines) + "\n")
+    found = open_text(tmp_path / "in.csv", Dialect(comment="#")).read(10**6).decode().splitlines()
+    assert found == [line for line in lines if "no" not in line]
+
+
 def test_a_row_is_counted_without_comments_and_header(tmp_path, monkeypatch, model):
     monkeypatch.setattr(csv_rows, "_BLOCK", 64)
     rows = ["1.5"] * 50

@@ -75,6 +75,15 @@ def test_a_standard_stream_that_is_closed_is_told_in_one_line(model, windows, tm
     assert not (tmp_path / "out.parquet").exists()
 
 
+def test_a_shells_tab_is_a_delimiter(model, tmp_path):
+    text(HEADER.replace(",", "\t"), ROW.replace(",", "\t"))(tmp_path / "in.csv")
+    script = 'predict --model "$M" --input "$D/in.csv" --output "$D/out.csv" --delimiter'
+    for tab in ("$'\\t'", "'\\t'", "tab"):
+        assert shell(f"{script} {tab}", tmp_path, D=tmp_path, M=model) == (0, b"", "")
+        (tmp_path / "out.csv").unlink()
+    assert shell(f"{script}=$'\\t'", tmp_path, D=tmp_path, M=model) == (0, b"", "")
+
+
 def test_a_reader_that_leaves_ends_the_command_without_a_word(model, tmp_path):
     text(HEADER, *[ROW] * 20_000)(tmp_path / "in.csv")
     script = 'predict --model "$M" --input "$D/in.csv" --output - | head --lines 2'

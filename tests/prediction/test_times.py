@@ -123,6 +123,14 @@ def test_times_that_are_not_even_are_refused(model, tmp_path, times, message):
         assert str(caught.value) == f"{tmp_path}/in.csv{message}"
 
 
+@pytest.mark.parametrize("kind", [pa.uint8(), pa.uint32(), pa.uint64()], ids=str)
+def test_unsigned_times_that_fall_are_refused(model, tmp_path, kind):
+    table = pa.table({"time": pa.array(range(90, 0, -1), kind), "input": np.zeros(90)})
+    pq.write_table(table, tmp_path / "in.parquet")
+    with pytest.raises(DataError, match="time does not increase; sort the rows"):
+        run(model, tmp_path / "in.parquet", tmp_path / "out.parquet", "--hop", 5, "--time", "time")
+
+
 def test_a_step_within_the_tolerance_passes(model, tmp_path):
     write(tmp_path / "in.csv", [*range(50), *(at + 0.99 * TOLERANCE for at in range(50, 90))])
     run(model, tmp_path / "in.csv", tmp_path / "out.csv", "--hop", 5, "--time", "time")

@@ -200,6 +200,17 @@ def test_a_sweep_says_which_experiments_failed_and_why_and_compares_its_own_othe
 
 
 @pytest.mark.slow
+def test_a_sweep_compares_its_runs_where_a_commit_is_made_meanwhile(finished, tmp_path):
+    checkout = forking(finished.copy(tmp_path / "moved"))
+    process = start(checkout, *QUADRATURE, "sweep", "model.cell=rnn", "train.seed=1", "train.threads=1")
+    while "epoch 1 of" not in (line := process.stdout.readline()):
+        assert line, "it ended"
+    git("commit", "--quiet", "--allow-empty", "--message", "meanwhile", cwd=checkout.path)
+    said = rest_of(process)[0]
+    assert (process.returncode, "all 1 experiments finished" in said) == (0, True), said
+
+
+@pytest.mark.slow
 def test_a_search_goes_on_where_it_stopped_and_names_the_best_trial(finished, tmp_path):
     checkout = forking(finished.copy(tmp_path / "tuned"))
     search = (*QUADRATURE, "tune", "train.learning_rate=0.001..0.1", "model.cell=rnn,gru")

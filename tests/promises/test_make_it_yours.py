@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 
 import pytest
 import yaml
@@ -34,6 +35,8 @@ def test_another_task_takes_a_file_and_some_lines(make_checkout):
     assert test["mse"] < test["baselines"]["hilbert"]
     assert test["mse"] < 0.2 * test["baselines"]["zero"]
     assert "The network estimates the column" in (checkout.path / "metrics/report.html").read_text()
+    guarded = checkout.run(sys.executable, "-m", "pytest", "tests/promises/test_structure.py", "-k", "simulate")
+    assert "2 passed" in guarded.stdout
     checkout.set(**{"generate.noise_std": 0.3})
     assert {"simulate", "generate", "train"} <= set(checkout.repro())
 

@@ -9,8 +9,8 @@ import torch
 from quadrature.network.model import QuadratureNetwork, initialize, predict
 from quadrature.network.model_file import save_model
 from quadrature.network.params import ModelParams
-from quadrature.reporting.model_file import read_model
-from quadrature.reporting.playground import affine_map, playground
+from quadrature.reporting.model_file import Blueprint, read_model
+from quadrature.reporting.playground import affine_map, playground, sliders
 from quadrature.runtime.params import load_params
 from quadrature.scoring.baselines import LeastSquares, hilbert
 from quadrature.storage.windows import ESTIMATE_COLUMNS, WINDOW_COLUMNS, read_windows
@@ -118,6 +118,17 @@ def test_least_squares_is_found_again_by_its_estimates(noise):
     assert np.abs(estimates - expected).max() < 1e-5 * 5.0
 
 
+def test_the_sliders_reach_ranges_below_zero():
+    """As of recordings with a bias, and with a target that turns the other way."""
+    task = load_params(Params, OWN_PARAMETERS).generate.model_copy(update={"source": "data/source/own.parquet"})
+    ranges = {"frequency": (-0.7, -0.2), "amplitude": (0.8, 1.2), "noise": (0.0, 0.1), "offset": (-5.1, -4.9)}
+    blueprint = Blueprint(model={}, window_length=10, sha256="", ranges=ranges)
+    for slider in sliders(blueprint, task):
+        assert slider.low <= slider.value <= slider.high
+        if slider.seen is not None:
+            assert slider.low <= slider.seen[0] <= slider.seen[1] <= slider.high, slider.id
+
+
 def test_the_page_stands_alone(browser, page):
     assert_page_stands_alone(browser, page)
 
@@ -154,6 +165,16 @@ def test_the_sliders_move_the_pictures_and_tell_what_was_not_in_training(browser
     shown.evaluate("() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
     assert drawn(shown, "given") == stopped
     assert said == []
+    shown.close()
+
+
+def test_the_pictures_have_room_for_all_values(browser, page):
+    shown, _, _ = look(browser, page)
+    for name in ("amplitude", "noise", "offset"):
+        shown.fill(f"#{name}", shown.get_attribute(f"#{name}", "max"))
+    for name in ("given", "asked"):  # a value beyond the axis would be drawn at the edge
+        edge = shown.evaluate(f"[...{name}.getContext('2d').getImageData(0, 0, {name}.width, 5).data]")
+        assert not any(edge)
     shown.close()
 
 

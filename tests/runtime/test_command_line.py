@@ -5,6 +5,7 @@ import os
 import pty
 import re
 import shlex
+import signal
 import subprocess
 import sys
 import termios
@@ -23,6 +24,20 @@ STAGES = ("check", "generate", "targets", "train", "evaluate", "plot", "report")
 
 def run(*words):
     return subprocess.run([sys.executable, "-m", *words], cwd=PROJECT, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", ["plan --rate 1000 --band 45 55 --amplitude 280 360 --noise 5", "show"])
+def test_a_command_whose_reader_has_left_ends_as_cat_does(finished, command):
+    """Without a word: `head` has its lines."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    words = [sys.executable, "-m", "quadrature", *command.split()]
+    ended = subprocess.run(
+        words, cwd=finished.path, env=finished.env, stdout=writer, stderr=subprocess.PIPE, check=False
+    )
+    os.close(writer)
+    assert (ended.returncode, ended.stderr) == (-signal.SIGPIPE, b"")
 
 
 def test_the_version_is_that_of_the_project():

@@ -78,6 +78,21 @@ def test_typed_columns_are_what_all_their_values_can_be(tmp_path, monkeypatch):
     assert rows["text"].to_pylist()[44:46] == ["44", "x"]
 
 
+def test_a_typed_column_loses_no_digit(tmp_path):
+    columns = {
+        "serial": ["000", "001"], "hex": ["0x00", "0x1f"], "long": ["1", "12345678901234567890"],
+        "mixed": ["0.5", "9007199254740993"], "largest": ["1", "9223372036854775807"], "float": ["0", "-0.25"],
+    }  # fmt: skip
+    lines = [",".join(columns), *map(",".join, zip(*columns.values(), strict=True))]
+    (tmp_path / "in.csv").write_text("\n".join(lines) + "\n")
+    schema = open_table(tmp_path / "in.csv", "csv", "in.csv", True).schema
+    assert schema.types == [*[pa.string()] * 4, pa.int64(), pa.float64()]
+    rows = pa.concat_tables([rows for _, rows in read(tmp_path / "in.csv", 9, typed=True)])
+    assert {name: rows[name].to_pylist() for name in ("serial", "hex", "long", "mixed")} == {
+        name: columns[name] for name in ("serial", "hex", "long", "mixed")
+    }
+
+
 def test_lines_inside_quotes_do_not_end_a_row_wherever_a_block_ends(tmp_path, monkeypatch):
     monkeypatch.setattr(csv_rows, "_BLOCK", 64)
     texts = [f"{row}\n" * (row % 5) + "," for row in range(50)]

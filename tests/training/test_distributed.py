@@ -93,7 +93,7 @@ def test_slurms_script_trains(project, tmp_path):
 
 
 def test_the_jobs_command_trains(project):
-    """With one pod, which is the first, and windows at hand."""
+    """With one pod, which is the first, and windows and targets at hand."""
     (text,) = re.findall(r"^```yaml\n(.*?)^```$", (PROJECT / PAGE).read_text(), re.MULTILINE | re.DOTALL)
     service, job = yaml.safe_load_all(text)
     pod = job["spec"]["template"]["spec"]
@@ -111,6 +111,7 @@ def test_the_jobs_command_trains(project):
         "--nnodes=2": "--nnodes=1",
         f"--rdzv-endpoint={job['metadata']['name']}-0.{name}:29500": "--rdzv-endpoint=localhost:29501",
         "s3://bucket/windows": "data/windows",
+        "s3://bucket/targets": "data/targets",
     }
     assert set(here) <= set(container["args"])
     environment = {variable["name"]: variable["value"] for variable in container["env"]}

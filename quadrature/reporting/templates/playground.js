@@ -113,9 +113,12 @@ function signal() {
 // The pictures and the figures.
 
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`);
-const limit = 1.3 * Math.max(Number(sliders.amplitude.max), 1e-30);
+const least = 1.3 * Math.max(Number(sliders.amplitude.max), 1e-30);
 
-function panel(id) {
+// The end of the vertical axis: grows by halves, so that it seldom changes while a slider moves.
+const reach = (...lines) => Math.max(least, (least / 2) * Math.ceil((2.1 * Math.max(...lines.flat().map(Math.abs))) / least));
+
+function panel(id, limit) {
   const canvas = document.getElementById(id), ratio = window.devicePixelRatio || 1;
   const [width, height] = [canvas.clientWidth, canvas.clientHeight];
   [canvas.width, canvas.height] = [width * ratio, height * ratio];
@@ -155,7 +158,8 @@ const put = (id, text) => { document.getElementById(id).textContent = text; };
 function draw() {
   const { samples, sine, cosine, truth, angle, amplitude } = signal();
   const [inPhase, quadrature] = estimate(samples), others = { hilbert: hilbert(samples), least_squares: leastSquares(samples) };
-  const given = panel("given"), asked = panel("asked");
+  const limit = reach(samples, sine, inPhase || [], quadrature, others.hilbert, others.least_squares || []);
+  const given = panel("given", limit), asked = panel("asked", limit);
   given.line(sine, "grey", [], 1);
   given.dots(samples, "ink");
   if (inPhase) given.line(inPhase, "orange", [7, 4], 2.5);

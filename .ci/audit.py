@@ -64,6 +64,8 @@ def load_exceptions(path: Path) -> list[Excepted]:
     except ValidationError as error:
         first = error.errors()[0]
         stop(2, ": ".join([str(path), *map(str, first["loc"]), first["msg"]]))
+    except OSError as error:
+        stop(2, f"{path}: {error.strerror}")
     except (yaml.YAMLError, KeyError, TypeError):
         stop(2, f"{path} should be `exceptions:` and a list")
 
@@ -77,7 +79,8 @@ def ask(database: str, constraints: Path) -> list[tuple[dict[str, str], dict[str
     try:
         packages = json.loads(done.stdout)["dependencies"]
     except ValueError:
-        stop(69, f"nothing was checked, as the database did not answer: {done.stderr.strip().splitlines()[-1]}")
+        reason = [f"exit code {done.returncode}", *done.stderr.strip().splitlines()][-1]
+        stop(69, f"nothing was checked, as the database did not answer: {reason}")
     return [(package, known) for package in packages for known in package["vulns"]]
 
 

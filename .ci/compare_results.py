@@ -1,7 +1,7 @@
 """Compares the results of `make repro` with the committed ones: dvc.lock and metrics/*.json at HEAD.
 
 The windows must be the same to the byte. So is the model, on a processor that rounds in the same way. A model that
-differs is reported, and its errors must be within 1 % of the committed ones.
+differs is reported, and its errors must be near the committed ones: within 1 %, and more for those in TOLERANCES.
 """
 
 import json
@@ -13,6 +13,16 @@ from pathlib import Path
 import yaml
 
 METRICS = ("metrics/train.json", "metrics/test.json")
+
+TOLERANCES = {"train_mse": 0.25, "amplitude_rmse": 0.1, "excess_standard_error": 0.25}
+"""Relative, in place of 1 %, for errors that are small beside the floor's: they differ so much from seed to seed.
+
+Another processor's rounding makes another network, as a new seed does. Training aims at the floor's estimates, so
+train_mse is the excess over the floor.
+"""
+
+NOT_COMPARED = ("max_abs_error", "floor_z_score")
+"""One window in thousands makes the largest error, and chance makes the score."""
 
 
 def committed(path: str) -> str:
@@ -52,8 +62,7 @@ def differences() -> list[str]:
         for name in then | now:
             old, new = then.get(name), now.get(name)
             print(f"{path} {name}: committed {old}, now {new}")
-            # The largest error comes from one window in thousands, so no tolerance makes sense.
-            if name != "max_abs_error" and not agree(name, old, new):
+            if name not in NOT_COMPARED and not agree(name, old, new):
                 found.append(f"{path} {name}")
     return found
 
@@ -62,8 +71,7 @@ def agree(name: str, old: object, new: object) -> bool:
     if isinstance(old, float) and isinstance(new, float):
         if name == "excess":  # a ratio of errors, near 1, minus 1
             return math.isclose(1.0 + old, 1.0 + new, rel_tol=0.01)
-        # It differs by 7 % from seed to seed. Another processor's rounding cannot change it by more than a new seed.
-        return math.isclose(old, new, rel_tol=0.25 if name == "excess_standard_error" else 0.01)
+        return math.isclose(old, new, rel_tol=TOLERANCES.get(name, 0.01))
     return old == new
 
 

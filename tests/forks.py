@@ -18,6 +18,7 @@ from dvc.utils.serialize import load_yaml
 
 from quadrature.runtime import lifecycle
 from quadrature.training.snapshots import Snapshots
+from tests.processes import SECONDS
 
 STAGES = load_yaml(str(Path(__file__).parent.parent / "dvc.yaml"))["stages"]
 OPTIONS = {"train": ("--save-every", "0")}
@@ -76,7 +77,7 @@ class Ended(NamedTuple):
     stderr: str
 
 
-def run_stage(checkout, name, *options, torment=nullcontext, seconds=60.0, **env):
+def run_stage(checkout, name, *options, torment=nullcontext, seconds=SECONDS, **env):
     """Runs a stage as `python -m stages.NAME` does, except for its imports, within the context manager `torment`.
 
     Raises AssertionError if it is killed or takes more than `seconds`.

@@ -24,7 +24,7 @@ def running(command, port, log):
     """Runs a program that serves a port, and ends it when the block ends."""
     with log.open("w") as output, subprocess.Popen(command, stderr=output) as process:
         try:
-            for _ in range(200):
+            for _ in range(1200):
                 assert process.poll() is None, log.read_text()
                 try:
                     socket.create_connection(("127.0.0.1", port)).close()

@@ -17,6 +17,9 @@ from quadrature.runtime.system_errors import refuse_special, reraise_systems
 from quadrature.storage import digest
 from quadrature.storage.files import canonical_json, replacing
 
+LEAST, MOST = 2.0**-126, 2.0**127
+"""Bounds of the number by which a network divides windows: float32's normal numbers."""
+
 
 class _Blueprint(Section):
     """A model file's metadata, under the key `quadrature`."""
@@ -24,7 +27,7 @@ class _Blueprint(Section):
     model: ModelParams
     window_length: Annotated[int, Field(ge=1)]
     sha256: str
-    scale: Annotated[float, Field(ge=2.0**-126, le=2.0**127)] = 1.0  # of float32's normal numbers; absent if 1
+    scale: Annotated[float, Field(ge=LEAST, le=MOST)] = 1.0  # absent if 1
     ranges: Ranges | None = None
     trained_on: dict[str, str] | None = None
 

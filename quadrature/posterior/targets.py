@@ -110,4 +110,6 @@ def _can_be_drawn(params: GenerateParams, shard: Columns) -> bool:
     is_clean = np.allclose(amplitude * cosine, shard["target"], rtol=0.0, atol=1e-5 * params.amplitude.high)
     # The variance of the mean square of n normal numbers is 2 / n (relative).
     tolerance = DEVIATIONS * math.sqrt(2.0 / noise.size) + 1e-3
-    return is_clean and bool(abs(np.square(noise).mean() / params.noise_std**2 - 1.0) <= tolerance)
+    rounding = 1e-6 * largest_sample(params)  # of the stored columns, and more
+    difference = abs(np.square(noise).mean() - params.noise_std**2)
+    return is_clean and bool(difference <= tolerance * params.noise_std**2 + rounding**2)

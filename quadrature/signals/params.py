@@ -32,7 +32,7 @@ ten-millionth of its amplitude, and for noise of many standard deviations. Error
 """
 
 MAX_ANGLE = 1e12
-"""Largest angle between the first and the last sample, in radians; float64 then still resolves 1e-4 of a radian."""
+"""Largest angle of a window's samples, and of consecutive windows' starts, in radians; float64 then resolves 1e-4."""
 
 
 def _is_zero_or_within_bounds(value: float) -> float:
@@ -129,6 +129,12 @@ class GenerateParams(Section):
     def _is_counted_in_spans(cls, phase: str, info: ValidationInfo) -> str:
         if phase == "consecutive" and info.data.get("rate") is not None:
             raise ValueError("window k then starts at k * span; set span in place of rate, or choose uniform")
+        if phase == "consecutive" and {"windows", "span"} <= info.data.keys():
+            last = max(size for _, size in info.data["windows"]) * info.data["span"]
+            if last > MAX_ANGLE:
+                raise ValueError(
+                    f"the last window then starts at {last:.3g} radians; at most {MAX_ANGLE:g} are allowed"
+                )
         return phase
 
     @field_validator("frequency")

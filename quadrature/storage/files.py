@@ -1,5 +1,6 @@
 """Atomic writing of files, and canonical JSON."""
 
+import errno
 import fcntl
 import json
 import logging
@@ -83,9 +84,12 @@ def canonical_json(value: object) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.EBADF, errno.ENOTSUP):  # some file systems cannot sync a folder
+            raise
     finally:
         os.close(descriptor)

@@ -111,9 +111,15 @@ class Source:
         )
 
     def _windows(self, first: int, count: int) -> dict[str, NDArray[np.float32]]:
-        hop, length = self._params.hop, self._params.length
+        hop = self._params.hop
         if hop is None:
             return self._samples(first, first + count)
+        step = max(1, _ROWS // hop)  # so that few of the rows between windows are held
+        parts = [self._cut(first + done, min(step, count - done)) for done in range(0, count, step)]
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+    def _cut(self, first: int, count: int) -> dict[str, NDArray[np.float32]]:
+        hop, length = self._params.hop or 1, self._params.length
         samples = self._samples(first * hop, (first + count - 1) * hop + length)
         return {name: sliding_window_view(each, length)[::hop].copy() for name, each in samples.items()}
 

@@ -26,6 +26,7 @@ import torch
 from torch import Tensor
 
 from quadrature.network.device import compute_alone
+from quadrature.network.model_file import LEAST, MOST
 from quadrature.runtime.errors import REMAKE, DataError
 from quadrature.runtime.threads import prefetch
 from quadrature.storage.arrow import stack
@@ -139,12 +140,18 @@ def in_order(split: SplitReader, batch_size: int) -> Iterator[Batch]:
 
 
 def measure_amplitude(targets: Place) -> float:
-    """Returns the amplitude of a sine that has the training targets' mean square, to four digits."""
+    """Returns the amplitude of a sine that has the training targets' mean square, to four digits.
+
+    Raises DataError for one by which float32 cannot be divided.
+    """
     split, squares, samples = Split(targets, leading=TARGET_COLUMNS), 0.0, 0
     for shard in range(len(split.sizes)):
         target = split.read(shard, TARGET_COLUMNS)["target"].astype(np.float64)
         squares, samples = squares + float(np.square(target).sum()), samples + target.size
-    return float(f"{math.sqrt(2.0 * squares / samples):.4g}")
+    amplitude = float(f"{math.sqrt(2.0 * squares / samples):.4g}")
+    if amplitude and not LEAST <= amplitude <= MOST:
+        raise DataError(f"{targets} has the amplitude {amplitude:g}; scale your windows to {LEAST:.2g} to {MOST:.2g}")
+    return amplitude
 
 
 def spread(split: SplitReader, count: int) -> Batch:

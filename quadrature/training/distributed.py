@@ -125,7 +125,7 @@ def start_processes(count: int, program: Sequence[str]) -> None:
 def joined(launch: Launch, device: torch.device, gradient_shards: int, patience: float) -> Iterator[Ranks]:
     """Yields the group once all processes have joined; no process waits for another longer than `patience` seconds.
 
-    Raises ParameterError unless world_size divides gradient_shards.
+    Raises ParameterError unless world_size divides gradient_shards, and each process has a GPU if they train on GPUs.
     """
     if gradient_shards % launch.world_size:
         raise ParameterError(
@@ -135,6 +135,11 @@ def joined(launch: Launch, device: torch.device, gradient_shards: int, patience:
     if launch.world_size == 1:
         yield Ranks()
         return
+    if device.type == "cuda" and launch.local_world_size > (found := torch.accelerator.device_count()):
+        raise ParameterError(
+            f"{launch.local_world_size} processes of a machine each need a GPU, but torch finds {found}; lower "
+            "train.processes in params.yaml, or torchrun's --nproc-per-node"
+        )
     ranks = Ranks(launch, device, patience)
     with ranks.translating():
         _meet(launch, device, timedelta(seconds=patience))

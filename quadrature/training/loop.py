@@ -98,7 +98,7 @@ _REMEDY = "lower train.learning_rate or train.gradient_clip in params.yaml, or l
 
 def _sum_finite(losses: Tensor, step: int) -> float:
     """Returns the sum of the losses of the steps up to `step`; raises NonFiniteLossError naming the first bad step."""
-    values = losses.double()
+    values = losses.cpu().double()  # an Apple GPU has no float64
     finite = values.isfinite()
     if not finite.all():
         first = step - len(losses) + 1 + int(finite.int().argmin())

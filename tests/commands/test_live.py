@@ -19,7 +19,7 @@ from quadrature.network.ranges import measure
 from quadrature.prediction.live import follow
 from tests.checkout import PROJECT
 from tests.prediction.running import LENGTH, PARAMS, read, run
-from tests.processes import rest_of
+from tests.processes import SECONDS, rest_of
 
 COLUMNS = ["in_phase", "quadrature", "amplitude", "phase", "frequency"]
 
@@ -57,7 +57,7 @@ def test_each_sample_is_answered_before_the_next_one_is_sent(tmp_path, changes):
             assert len(fields) == 6
             assert (fields[0] != "") == has_estimate
         process.stdin.close()
-        assert process.wait(20) == 0
+        assert process.wait(SECONDS) == 0
         assert float(fields[5]) == pytest.approx(float(fields[4]) * 100.0 / (2.0 * np.pi), rel=1e-6)
 
 
@@ -139,7 +139,7 @@ def test_a_failing_input_is_told_as_such(tmp_path):
     command = [sys.executable, "-m", "quadrature", "live", "--model", tmp_path / "model.safetensors"]
     with Path("/proc/self/mem").open("rb") as unreadable:  # nothing is at its begin
         ended = subprocess.run(
-            command, cwd=PROJECT, stdin=unreadable, capture_output=True, text=True, timeout=60, check=False
+            command, cwd=PROJECT, stdin=unreadable, capture_output=True, text=True, timeout=SECONDS, check=False
         )
     assert (ended.returncode, ended.stderr.partition(";")[0]) == (74, "standard input: Input/output error")
 
@@ -149,7 +149,9 @@ def test_a_reader_that_leaves_ends_it(tmp_path):
     make_model(tmp_path)
     command = f"yes 0.1 | {sys.executable} -m quadrature live --model {tmp_path}/model.safetensors | head -n 3"
     command += '; echo "${PIPESTATUS[1]}"'
-    done = subprocess.run(["bash", "-c", command], cwd=PROJECT, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        ["bash", "-c", command], cwd=PROJECT, capture_output=True, text=True, timeout=SECONDS, check=False
+    )
     *lines, code = done.stdout.splitlines()
     assert (len(lines), code, done.stderr) == (3, "141", "")
 

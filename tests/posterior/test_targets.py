@@ -5,6 +5,7 @@ import pytest
 
 from quadrature.posterior.mean import PosteriorMean, PrefixMean
 from quadrature.posterior.prior import Prior
+from quadrature.posterior.targets import _can_be_drawn
 from quadrature.signals.params import GenerateParams
 from quadrature.signals.waves import draw_shard
 from quadrature.storage.arrow import stack
@@ -168,6 +169,15 @@ def test_targets_that_cannot_be_right_are_refused(project, changes, code, line):
     assert result.returncode == code, result.stderr
     assert line in result.stderr.splitlines()[-1]
     assert not (project.path / "data/targets").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("noise", [1e-12, 1e-8, 1e-7, 3e-7])
+def test_noise_below_float32s_rounding_is_no_reason_to_doubt_the_windows(noise):
+    params = make_params(noise_std=noise)
+    shard = draw_shard(params, "test", 0)
+    assert _can_be_drawn(params, shard)
+    assert not _can_be_drawn(params.model_copy(update={"noise_std": 1e-5}), shard)
 
 
 @pytest.mark.slow

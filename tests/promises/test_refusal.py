@@ -1,8 +1,6 @@
 """Stages refuse bad files and parameters: exit code, one line, and no output left behind."""
 
 import shutil
-import signal
-import subprocess
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -10,7 +8,6 @@ import pytest
 
 from quadrature.storage.windows import WINDOW_COLUMNS, read_split, writing
 from tests.checkout import OWN_PARAMETERS, Checkout
-from tests.processes import rest_of
 
 
 def rewrite(path, change):
@@ -153,21 +150,3 @@ def test_training_that_diverges_at_its_last_step_ends_with_70_and_no_output(chec
     assert result.stderr.splitlines()[-1].startswith("the validation loss is not finite at step 1;")
     assert not (checkout.path / "models").exists()
     assert not list(checkout.path.glob("metrics/*.*"))
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    "seconds", [*(pytest.param(moment, marks=pytest.mark.nightly) for moment in (0.4, 0.6, 0.8)), 1.0]
-)
-def test_an_interrupted_generate_leaves_no_part_of_a_data_set_where_it_is_read(make_checkout, seconds):
-    checkout = make_checkout(parameters={"generate.windows.train": 2**24, "generate.shard_windows": 4096})
-    command = ["python", "-m", "stages.generate"]
-    with subprocess.Popen(command, cwd=checkout.path, env=checkout.env, stderr=subprocess.PIPE, text=True) as process:
-        with pytest.raises(subprocess.TimeoutExpired):
-            process.wait(seconds)
-        process.send_signal(signal.SIGTERM)
-        message = rest_of(process)[1].splitlines()[-1:]
-    assert process.returncode in (75, -signal.SIGTERM)  # the signal's own code before the stage begins
-    if process.returncode == 75:
-        assert message == ["interrupted by SIGTERM; nothing half-written was left"]
-    assert not list(checkout.path.glob("data/windows/[!.]*/*"))

@@ -134,7 +134,7 @@ def test_dvc_takes_an_interrupted_training_up_again(short):
 def test_other_parameters_do_not_go_on_from_it_but_other_threads_and_processes_do(generated):
     assert run_stage(generated, "train", torment=after_step(50, interrupt)).returncode == 75
     generated.set(**{"train.learning_rate": 0.011})
-    assert "going on" not in generated.stage("train").stderr
+    assert "resuming after step" not in generated.stage("train").stderr
     generated.set(**{"train.learning_rate": 0.03, "train.threads": 2, "train.processes": 2})
     _, (log, _) = train_together(generated, 2)
     assert "resuming after step 50 " in log

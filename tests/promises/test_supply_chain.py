@@ -121,6 +121,12 @@ def test_an_audit_asks_about_what_is_installed_here_and_knows_what_is_excepted(a
 
 
 @pytest.mark.slow
+def test_an_audit_without_its_exceptions_says_so_in_one_line():
+    done = subprocess.run([*AUDIT, "--exceptions", "none.yaml"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (2, "audit: none.yaml: No such file or directory\n")
+
+
+@pytest.mark.slow
 def test_an_audit_that_gets_no_answer_says_so_in_one_line(audit):
     with database() as server:
         port = server.server_port

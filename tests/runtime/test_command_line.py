@@ -18,6 +18,7 @@ import quadrature
 from quadrature.__main__ import COMMANDS, EXAMPLES
 from quadrature.runtime.arguments import Parser
 from tests.checkout import PROJECT
+from tests.processes import SECONDS
 
 STAGES = ("check", "generate", "targets", "train", "evaluate", "plot", "report")
 
@@ -150,7 +151,7 @@ def test_a_line_of_the_log_is_not_glued_to_a_progress_bar():
         shown = b""
         while part := read(parent):
             shown += part
-        assert process.wait(20) == 0
+        assert process.wait(SECONDS) == 0
     os.close(parent)
     text = shown.decode()
     assert "steps: " in text

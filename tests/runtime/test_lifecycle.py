@@ -9,13 +9,14 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import pytest
 
 from quadrature.__main__ import COMMANDS, main
 from quadrature.runtime import lifecycle
 from quadrature.storage.files import replacing, write_json
 from tests.checkout import OWN_PARAMETERS, PROJECT
-from tests.processes import rest_of
+from tests.processes import SECONDS, rest_of
 
 pytestmark = pytest.mark.slow
 
@@ -88,7 +89,7 @@ def test_a_command_that_is_done_exits_0():
 def test_a_command_that_is_done_ends_at_once():
     """While Python would clear up, a signal could no longer be heeded."""
     body = "import atexit; atexit.register(time.sleep, 300); print('done')"
-    done = run(body, timeout=60)
+    done = run(body, timeout=SECONDS)
     assert (done.returncode, done.stdout) == (0, "done\n")
 
 
@@ -201,7 +202,7 @@ def test_a_signal_that_a_librarys_guard_meets_still_ends_the_command():
     with process:
         assert process.stdout.readline() == "ready\n"
         process.send_signal(signal.SIGTERM)
-        assert process.wait(timeout=60) == 75
+        assert process.wait(timeout=SECONDS) == 75
 
 
 def test_a_replaced_file_has_the_permissions_of_any_new_file(tmp_path):
@@ -232,9 +233,8 @@ def test_json_refuses_what_is_not_json(tmp_path):
 
 
 def is_alive(pid):
-    with suppress(ProcessLookupError):
-        os.kill(pid, 0)
-        return True
+    with suppress(psutil.NoSuchProcess):
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE  # init may not wait for it
     return False
 
 
@@ -278,7 +278,7 @@ def assert_ends_with_its_parent(tmp_path, variables, late):
     parent = subprocess.Popen(
         [sys.executable, "-c", starter, begin], env=env, stderr=subprocess.PIPE, text=True, start_new_session=True
     )
-    assert wait_until((tmp_path / "pid").exists)
+    assert wait_until(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text().endswith("\n"))
     assert late or wait_until((tmp_path / "begun").exists)
     pid = int((tmp_path / "pid").read_text())
     time.sleep(0.0 if late else 1.5 * (lifecycle._PARENT_SECONDS + lifecycle._GRACE_SECONDS))
@@ -289,7 +289,7 @@ def assert_ends_with_its_parent(tmp_path, variables, late):
         assert parent.stderr.read() == "interrupted by SIGTERM; nothing half-written was left\n"
     else:
         assert wait_until((tmp_path / "begun").exists)
-        time.sleep(1.0)
+        time.sleep(1.5 * (lifecycle._PARENT_SECONDS + lifecycle._GRACE_SECONDS))
         assert is_alive(pid)
         os.kill(pid, signal.SIGKILL)
     parent.wait()

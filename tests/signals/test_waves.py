@@ -7,7 +7,7 @@ import pytest
 import scipy.stats
 from pydantic import ValidationError
 
-from quadrature.signals.params import GenerateParams
+from quadrature.signals.params import MAX_ANGLE, GenerateParams
 from quadrature.signals.waves import draw_shard, shard_count, sine_and_cosine
 
 
@@ -101,6 +101,14 @@ def test_a_rate_and_the_span_that_it_makes_are_the_same_task():
 def test_consecutive_windows_are_counted_in_spans():
     with pytest.raises(ValidationError, match="set span in place of rate, or choose uniform"):
         settings(span=None, rate=18.0, phase="consecutive")
+
+
+def test_the_starts_of_consecutive_windows_are_resolved():
+    params = settings(phase="consecutive")
+    windows = max(size for _, size in params.windows)
+    assert settings(span=MAX_ANGLE / windows / 2.0, phase="consecutive")
+    with pytest.raises(ValidationError, match=r"the last window then starts at .* radians; at most 1e\+12 are allowed"):
+        settings(span=2.0 * MAX_ANGLE / windows, phase="consecutive", frequency={"low": 1e-9, "high": 1e-9})
 
 
 def test_columns_have_the_contracts_shapes_and_types():

@@ -1,9 +1,12 @@
 """Files appear whole or not at all, also where two processes write to one path, or one was killed."""
 
+import errno
 import multiprocessing
 import os
 import signal
+import stat
 import time
+from contextlib import nullcontext
 
 import pytest
 
@@ -60,6 +63,21 @@ def test_many_writers_of_one_path_each_write_it_whole(tmp_path):
     assert len(content) == 10**6
     assert len({*content}) == 1
     assert temporaries(tmp_path) == []
+
+
+@pytest.mark.parametrize(("reason", "harmless"), [(errno.EINVAL, True), (errno.ENOTSUP, True), (errno.EIO, False)])
+def test_a_file_system_that_cannot_sync_folders_is_no_failing_disk(tmp_path, monkeypatch, reason, harmless):
+    sync = os.fsync
+
+    def sync_files_alone(descriptor):
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(reason, os.strerror(reason))
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", sync_files_alone)
+    with nullcontext() if harmless else pytest.raises(OSError, match="Input/output error"):
+        write_bytes(tmp_path / "out", b"whole")
+    assert (tmp_path / "out").read_bytes() == b"whole"
 
 
 def test_the_file_of_a_killed_writer_is_replaced(tmp_path):

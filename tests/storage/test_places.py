@@ -277,7 +277,7 @@ def test_trouble_with_the_store_ends_in_one_line_within_seconds(server, tmp_path
     assert log[1].startswith(f"{place}/")
     assert message in log[1]
     assert "secret" not in log[1]
-    assert time.monotonic() - started < 20
+    assert time.monotonic() - started < 60
 
 
 def test_places_are_told_apart():

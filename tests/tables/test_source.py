@@ -3,6 +3,7 @@
 import itertools
 import re
 import shutil
+import tracemalloc
 
 import numpy as np
 import pandas as pd
@@ -111,6 +112,19 @@ def test_a_recording_is_cut_by_hop_and_no_sample_of_one_split_is_near_another(ge
     params = generate(hop=hop)
     with pytest.raises(ParameterError, match=r"; set it to fewer, such as \{train"):
         Source(params)
+
+
+def test_the_rows_between_windows_are_not_held(generate):
+    """Of a hop of 1,000 rows, ten are of a window."""
+    rows = 105 * 1000
+    save("own.parquet", {name: np.arange(rows, dtype=np.float32) for name in ("input", "target")})
+    source = Source(generate(hop=1000, shard_windows=100))
+    tracemalloc.start()
+    windows = source.shard("train", 0)["input"]
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert np.array_equal(windows, 1000.0 * np.arange(SIZES["train"])[:, None] + np.arange(10))
+    assert peak < 2.5 * 2 * 4 * 2**16  # the rows of a part, of two columns of float32, and their copy
 
 
 def test_the_sizes_that_a_refusal_names_are_accepted(generate):

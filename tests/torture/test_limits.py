@@ -70,6 +70,8 @@ def test_what_runs_out_is_told_in_a_line_and_no_file_is_called_damaged(done, tal
         if (kind, name) not in (("threads", "check"), ("threads", "report")):  # they start none
             assert code == 71, log
             assert log.splitlines()[-1].startswith(told), log
+        else:
+            assert code == 0, log
         assert "Traceback" not in log
         assert "remove it" not in log
         assert written(done, name).items() <= golden.items()

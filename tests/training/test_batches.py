@@ -1,14 +1,26 @@
 """The order of training: exact lists, each window once an epoch, a pure function of its arguments."""
 
 import itertools
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
 import torch
 
 from quadrature.runtime.errors import DataError
-from quadrature.storage.windows import COMPONENTS, Split, shard_path, writing
-from quadrature.training.batches import SPREAD_SHARDS, Batch, SplitReader, epoch_batches, in_order, open_split, spread
+from quadrature.signals.waves import draw_shard
+from quadrature.storage.windows import COMPONENTS, TARGET_COLUMNS, Split, shard_path, writing
+from quadrature.training.batches import (
+    SPREAD_SHARDS,
+    Batch,
+    SplitReader,
+    epoch_batches,
+    in_order,
+    measure_amplitude,
+    open_split,
+    spread,
+)  # fmt: skip
+from tests.posterior.test_mean import make_params
 
 
 def make_shards(*sizes):
@@ -112,6 +124,17 @@ def test_a_split_is_opened_in_the_shapes_of_the_network(tmp_path):
     batch = split.get(2)
     assert batch.input.shape == (2, 3, 1)
     assert batch.target.tolist() == [[-8.0] * 3, [-9.0] * 3]
+
+
+@pytest.mark.parametrize(("factor", "ends"), [(1e30, True), (1e-36, True), (2e38, False), (1e-40, False)])
+def test_an_amplitude_that_float32_cannot_divide_by_is_refused(tmp_path, factor, ends):
+    targets = tmp_path / "targets"
+    windows = draw_shard(make_params(windows=8), "test", 0)
+    columns = {name: (factor * windows[name]).astype(np.float32) for name in TARGET_COLUMNS}
+    with writing(shard_path(targets, 0), 0, 1) as file:
+        file.write(columns)
+    with nullcontext() if ends else pytest.raises(DataError, match=r"scale your windows to 1\.2e-38 to 1\.7e\+38"):
+        assert measure_amplitude(targets) == pytest.approx(factor, rel=0.2)
 
 
 @pytest.mark.parametrize("memory", [0, 10**6])

@@ -1,5 +1,6 @@
 """docs/scaling.md: its commands run, on one machine; its cluster's scripts with stand-ins for what a cluster has."""
 
+import os
 import re
 import shlex
 import sys
@@ -12,6 +13,7 @@ from tests.checkout import PROJECT
 from tests.forked_python.server import forking
 from tests.forks import clear
 from tests.promises.test_readme import commands, run_commands
+from tests.sshd import free_port
 from tests.training.test_train import OUTPUTS
 
 PAGE = "docs/scaling.md"
@@ -85,8 +87,10 @@ def test_slurms_script_trains(project, tmp_path):
         (tmp_path / name).write_text(f"#!/bin/sh\n{does}\n")
         (tmp_path / name).chmod(0o755)
     clear(project, "train")
-    slurm = {"NNODES": "1", "JOB_ID": "7", "JOB_NODELIST": "localhost", "SUBMIT_DIR": str(project.path)}
+    slurm = {"NNODES": "1", "JOB_ID": str(os.getpid()), "JOB_NODELIST": "localhost", "SUBMIT_DIR": str(project.path)}
     environment = {f"SLURM_{name}": value for name, value in slurm.items()}
+    assert script.count(":29500") == 1
+    script = script.replace(":29500", f":{free_port()}")
     project.run("bash", "-c", script, **environment, PATH=f"{tmp_path}:{project.env['PATH']}")
     assert (project.path / "models/model.safetensors").exists()
     assert (project.path / ".state").is_dir()
@@ -109,7 +113,8 @@ def test_the_jobs_command_trains(project):
     clear(project, "train")
     here = {
         "--nnodes=2": "--nnodes=1",
-        f"--rdzv-endpoint={job['metadata']['name']}-0.{name}:29500": "--rdzv-endpoint=localhost:29501",
+        f"--rdzv-endpoint={job['metadata']['name']}-0.{name}:29500": f"--rdzv-endpoint=localhost:{free_port()}",
+        "--rdzv-id=quadrature": f"--rdzv-id={os.getpid()}",
         "s3://bucket/windows": "data/windows",
         "s3://bucket/targets": "data/targets",
     }

@@ -12,6 +12,7 @@ import pytest
 
 from quadrature.training.helpers import Helper, LostHelperError
 from tests.checkout import PROJECT
+from tests.processes import SECONDS
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="helpers are used on Linux only")
 
@@ -121,7 +122,7 @@ def test_helpers_end_in_any_order_and_leave_no_process(children, order):
 
 def test_a_program_that_ends_no_helper_ends_all_the_same():
     program = "from quadrature.training.helpers import Helper; helpers = [Helper(print, print) for _ in range(2)]"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=PROJECT, timeout=60)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=PROJECT, timeout=SECONDS)
     assert (done.returncode, done.stderr) == (0, "")
 
 
@@ -141,5 +142,5 @@ time.sleep(60)
         children = psutil.Process(process.pid).children()
         assert len(children) == 3
         process.kill()
-        _, alive = psutil.wait_procs(children, timeout=60)
+        _, alive = psutil.wait_procs(children, timeout=SECONDS)
     assert alive == []

@@ -15,7 +15,7 @@ import yaml
 METRICS = ("metrics/train.json", "metrics/test.json")
 
 TOLERANCES = {"train_mse": 0.25, "amplitude_rmse": 0.1, "excess_standard_error": 0.25}
-"""Relative, in place of 1 %, for errors that are small beside the floor's: they differ so much from seed to seed.
+"""Relative, in place of 1 %, for errors that are small beside the floor's: two seeds differ by more than 1 % there.
 
 Another processor's rounding makes another network, as a new seed does. Training aims at the floor's estimates, so
 train_mse is the excess over the floor.
